@@ -1,0 +1,132 @@
+"""Batches for training: shuffled by seed, read ahead by threads into buffers that are used again."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .errors import StoreError
+from .reader import FeatureCache
+
+Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch. Its arrays are used again for a later batch: valid until the iterator is asked for the next.
+
+    Attributes:
+        indices: Rows of the store, [B].
+        flipped: Which of them are the flipped view, [B].
+        states: Patch tokens by layer, each [B, P, C] float16.
+        pooled: [B, C] float32.
+        depth: [B, 1, H, W] metres, float32, mirrored where flipped, 0 where nothing was measured.
+    """
+
+    indices: NDArray[np.int64]
+    flipped: NDArray[np.bool_]
+    states: dict[int, NDArray[np.float16]]
+    pooled: NDArray[np.float32]
+    depth: NDArray[np.float32]
+
+
+class Batches:
+    """The training batches of an epoch, the same for the same seed and epoch, on any machine.
+
+    Args:
+        cache: The store; it must hold depth and, where flips are drawn, both views.
+        batch_size: Samples B in a batch; what is left over at the end of an epoch is dropped.
+        layers: Hidden states to read.
+        seed: Of the order and the flips.
+        flip_probability: How often the flipped view is taken.
+        threads: Threads that read.
+        ahead: Batches read before they are asked for.
+        allocate: Makes the buffers; a trainer on a GPU gives page-locked ones.
+
+    Raises:
+        StoreError: The store is too small, or lacks depth, a view, or a layer.
+    """
+
+    def __init__(
+        self,
+        cache: FeatureCache,
+        batch_size: int,
+        layers: Sequence[int],
+        *,
+        seed: int,
+        flip_probability: float = 0.5,
+        threads: int = 4,
+        ahead: int = 2,
+        allocate: Allocate = np.empty,
+    ) -> None:
+        if len(cache) < batch_size:
+            raise StoreError(
+                f"{cache.path}: {len(cache)} samples do not fill one batch of {batch_size}; lower batch_size"
+            )
+        if absent := [layer for layer in layers if layer not in cache.layers]:
+            raise StoreError(
+                f"{cache.path}: lacks the hidden states {absent}, it holds {list(cache.layers)}; "
+                "choose among those or extract again"
+            )
+        if flip_probability and "flipped" not in cache.views:
+            raise StoreError(f"{cache.path}: holds no flipped view; set flip_probability to 0 or extract with it")
+        self._cache, self._size, self._seed, self._flips = cache, batch_size, seed, flip_probability
+        self._threads, self._ahead = threads, ahead
+        tokens, (height, width) = cache.identity["tokens"], cache.depth_size
+        self._buffers = deque(
+            Batch(
+                np.empty(batch_size, np.int64),
+                np.empty(batch_size, np.bool_),
+                {n: allocate((batch_size, tokens["patches"], tokens["channels"]), np.float16) for n in layers},
+                allocate((batch_size, tokens["channels"]), np.float32),
+                allocate((batch_size, 1, height, width), np.float32),
+            )
+            for _ in range(ahead + 1)
+        )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._cache) // self._size
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        generator = np.random.default_rng([self._seed, number])
+        order = generator.permutation(len(self._cache))[: len(self) * self._size].reshape(len(self), self._size)
+        flipped = generator.random(order.shape) < self._flips
+        waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:
+            try:
+                for rows, flips in zip(order, flipped, strict=True):
+                    waiting.append(self._start(pool, rows, flips))
+                    if len(waiting) > self._ahead:
+                        yield _finished(waiting.popleft())
+                while waiting:
+                    yield _finished(waiting.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _start(
+        self, pool: ThreadPoolExecutor, rows: NDArray[np.int64], flips: NDArray[np.bool_]
+    ) -> tuple[Batch, list[Future[None]]]:
+        batch = self._buffers.popleft()
+        self._buffers.append(batch)
+        batch.indices[:], batch.flipped[:] = rows, flips
+        return batch, [pool.submit(self._read, batch, at) for at in range(self._size)]
+
+    def _read(self, batch: Batch, at: int) -> None:
+        index, flipped = int(batch.indices[at]), bool(batch.flipped[at])
+        view = "flipped" if flipped else "plain"
+        self._cache.states_into(at, index, view, batch.states)
+        batch.pooled[at] = self._cache.pooled([index], view)[0]
+        depth = self._cache.depth(index)
+        batch.depth[at, 0] = depth[:, ::-1] if flipped else depth
+
+
+def _finished(started: tuple[Batch, list[Future[None]]]) -> Batch:
+    batch, parts = started
+    for part in parts:
+        part.result()
+    return batch

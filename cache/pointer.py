@@ -1,0 +1,52 @@
+"""The pointer: a small file at a fixed place that says which store an extraction made, for pipelines to depend on."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import StoreError
+from .ledger import write_atomically
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where a complete store lies and what it held when the extraction ended.
+
+    Attributes:
+        store: The store's folder, relative to the pointer.
+        fingerprint: The store's.
+        samples: Number of rows.
+        ledger: Digest of its ledger.
+    """
+
+    store: str
+    fingerprint: str
+    samples: int
+    ledger: str
+
+    def write(self, path: Path) -> None:
+        """Write the pointer atomically."""
+        write_atomically(path, json.dumps(asdict(self), indent=1).encode() + b"\n")
+
+
+def resolve(path: Path) -> tuple[Path, Pointer | None]:
+    """The store that a path means: a store, a pointer, or a folder that holds one pointer.
+
+    Raises:
+        StoreError: Nothing of the kind is there, or a folder holds several.
+    """
+    if path.is_dir() and not (path / "zarr.json").exists():
+        pointers = sorted(found for found in path.glob("*.json"))
+        if len(pointers) != 1:
+            names = ", ".join(found.name for found in pointers) or "none"
+            raise StoreError(f"{path}: a store or one pointer to it was expected, found {names}; name the one you mean")
+        path = pointers[0]
+    if path.is_dir():
+        return path, None
+    try:
+        pointer = Pointer(**json.loads(path.read_bytes()))
+    except OSError:
+        raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
+    return path.parent / pointer.store, pointer

@@ -1,0 +1,199 @@
+"""Reading a store. The ledger comes first: what has no record is not there, whatever Zarr would return for it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from .errors import StoreError
+from .layout import DEPTH, GROUND_TRUTH, GROUND_TRUTH_SIZE, IMAGE, POOLED, layer_array
+from .ledger import Record, ledger_digest, read_ledger
+from .pointer import resolve
+from .shardfile import ShardedArray, object_path
+from .spec import Entry, entries_digest, fingerprint, require_same
+from .writer import SAMPLES, read_attributes
+
+THREADS = 4
+
+
+class FeatureCache:
+    """The features, depth and pictures of one extracted split; nothing of the data set itself is needed any more.
+
+    Made by `FeatureCache.open`. Rows are addressed by index 0 to `len(cache) - 1`, views and layers by name and number.
+    Reading is safe from many threads.
+    """
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any], records: Mapping[int, Record]) -> None:
+        self.path = path
+        self.identity: dict[str, Any] = attributes["identity"]
+        self.fingerprint: str = attributes["fingerprint"]
+        self.about: dict[str, Any] = attributes["about"]
+        self.records = records
+        self.layers = tuple(self.identity["layers"])
+        self.views = tuple(self.identity["views"])
+        self.shard = int(self.identity["shard"])
+        self._arrays: dict[str, ShardedArray] = {}
+        self._group = zarr.open_group(path, mode="r", zarr_format=3)
+
+    @classmethod
+    def open(cls, path: str | Path, expect: Mapping[str, Any] | None = None, *, allow_incomplete: bool = False) -> Self:
+        """Open a store for reading.
+
+        Args:
+            path: The store's folder, the pointer file that extraction left, or a folder with one pointer in it.
+            expect: Identity fields that the store must have, some or all (see `StoreSpec.identity`).
+            allow_incomplete: Open a store with shards missing; reading one of those still fails.
+
+        Raises:
+            StoreError: No store is there, it is incomplete, its metadata was altered, it is not the one the pointer
+                means, or a field of `expect` differs.
+        """
+        store, pointer = resolve(Path(path))
+        attributes = read_attributes(store)
+        if attributes is None:
+            raise StoreError(f"{store}: no feature store is there; run `spaceclip extract` to make it")
+        if fingerprint(attributes["identity"]) != attributes["fingerprint"]:
+            raise StoreError(f"{store}/zarr.json: the identity does not match its fingerprint; it was altered by hand")
+        if expect is not None:
+            require_same(attributes["identity"], expect, str(store))
+        records = read_ledger(store, attributes["fingerprint"])
+        cache = cls(store, attributes, records)
+        missing = -(-len(cache) // cache.shard) - len(records)
+        if missing and not allow_incomplete:
+            raise StoreError(
+                f"{store}: incomplete, {missing} of {missing + len(records)} shards are missing; "
+                "run the same `spaceclip extract` again to finish it"
+            )
+        if pointer is not None and not missing and pointer.ledger != cache.digest:
+            raise StoreError(
+                f"{store}: its content is not what the pointer {path} was written for; run `spaceclip extract` again"
+            )
+        return cache
+
+    def __len__(self) -> int:
+        return int(self.identity["samples"]["count"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the ledger: two complete stores with one digest hold the same bytes."""
+        return ledger_digest(self.records)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The samples, in the order of the rows.
+
+        Raises:
+            StoreError: The list was altered.
+        """
+        entries = [Entry(**json.loads(line)) for line in (self.path / SAMPLES).read_text().splitlines()]
+        if entries_digest(entries) != self.identity["samples"]["sha256"]:
+            raise StoreError(f"{self.path / SAMPLES}: the sample list was altered; extract the store again")
+        return entries
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of the samples."""
+        return [entry.id for entry in self.entries]
+
+    @property
+    def scenes(self) -> list[str | None]:
+        """Scenes of the samples."""
+        return [entry.scene for entry in self.entries]
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether depth was stored."""
+        return self.identity["depth"] is not None
+
+    @property
+    def depth_size(self) -> tuple[int, int]:
+        """(height, width) of the training targets."""
+        height, width = self._depth_field("size")
+        return height, width
+
+    def states(
+        self, indices: Sequence[int], view: str = "plain", layers: Sequence[int] | None = None
+    ) -> dict[int, NDArray[np.float16]]:
+        """Patch tokens of hidden states: for each layer (all by default) [B, P, C] float16."""
+        tokens = self.identity["tokens"]
+        shape = (len(indices), tokens["patches"], tokens["channels"])
+        out = {layer: np.empty(shape, np.float16) for layer in (self.layers if layers is None else layers)}
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda at: self.states_into(at[0], at[1], view, out), enumerate(indices)))
+        return out
+
+    def states_into(self, at: int, index: int, view: str, out: Mapping[int, NDArray[np.float16]]) -> None:
+        """Read one sample's hidden states into row `at` of the arrays given by layer."""
+        number = self._view(view)
+        for layer, rows in out.items():
+            self._array(layer_array(layer), index).read_into(rows[at], index, number)
+
+    def pooled(self, indices: Sequence[int], view: str = "plain") -> NDArray[np.float32]:
+        """Pooled class tokens [B, C] float32."""
+        out = np.empty((len(indices), self.identity["tokens"]["channels"]), np.float32)
+        for at, index in enumerate(indices):
+            self._array(POOLED, index).read_into(out[at], index, self._view(view))
+        return out
+
+    def depth(self, index: int) -> NDArray[np.float32]:
+        """Training target of one sample: [H, W] metres, 0 where nothing was measured."""
+        return self._metres(DEPTH, index, self.depth_size)
+
+    def ground_truth(self, index: int) -> NDArray[np.float32]:
+        """Depth of one sample at its native size: [H, W] metres, 0 where nothing was measured."""
+        native = self._depth_field("native")
+        if native is None:
+            return self.depth(index)
+        size = np.empty(2, np.int32)
+        self._array(GROUND_TRUTH_SIZE, index).read_into(size, index)
+        return self._metres(GROUND_TRUTH, index, tuple(native))[: size[0], : size[1]]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """The encoder's input before normalisation: [h, w, 3] RGB."""
+        height, width = self.identity["image_size"]
+        out = np.empty((height, width, 3), np.uint8)
+        self._array(IMAGE, index).read_into(out, index)
+        return out
+
+    def _metres(self, name: str, index: int, size: tuple[int, ...]) -> NDArray[np.float32]:
+        counts = np.empty(size, np.uint32)
+        self._array(name, index).read_into(counts, index)
+        return (counts * float(self._depth_field("unit"))).astype(np.float32)
+
+    def _depth_field(self, name: str) -> Any:
+        if not self.has_depth:
+            raise StoreError(f"{self.path}: holds images without depth; extract it with --depth to train or evaluate")
+        return self.identity["depth"][name]
+
+    def _view(self, view: str) -> int:
+        if view not in self.views:
+            raise StoreError(f"{self.path}: no view {view!r}; it holds {', '.join(self.views)}")
+        return self.views.index(view)
+
+    def _array(self, name: str, index: int) -> ShardedArray:
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of a store of {len(self)}")
+        if index // self.shard not in self.records:
+            raise StoreError(f"{self.path}: row {index} is not extracted yet; run the same `spaceclip extract` again")
+        return self._open_array(name)
+
+    def object_path(self, name: str, shard: int) -> Path:
+        """The file that holds one shard of an array."""
+        return object_path(self.path / name, shard, len(self._open_array(name).shape))
+
+    def _open_array(self, name: str) -> ShardedArray:
+        if name not in self._arrays:
+            array = self._group.get(name)
+            if not isinstance(array, zarr.Array):
+                held = ", ".join(str(layer) for layer in self.layers)
+                raise StoreError(
+                    f"{self.path}: has no {name}; it holds the hidden states {held}: extract the one wanted"
+                )
+            self._arrays[name] = ShardedArray(array, self.path / name)
+        return self._arrays[name]

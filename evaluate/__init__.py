@@ -1,0 +1,37 @@
+"""Scoring of checkpoints: metrics, crops, protocols, the mean-depth baseline, figures and result files."""
+
+from .baseline import mean_depth_map, predict_mean_depth
+from .crops import CROPS, crop_mask
+from .figures import PredictionRow, error_figure, prediction_figure
+from .inference import predict, validate
+from .metrics import METRICS, depth_metrics
+from .protocol import EvaluateSettings, Protocol
+from .results import BackboneFacts, CheckpointFacts, Results, read_results, results_table, write_results
+from .scoring import ImageScore, Prediction, Scores, score, score_image
+
+__all__ = [
+    "CROPS",
+    "METRICS",
+    "BackboneFacts",
+    "CheckpointFacts",
+    "EvaluateSettings",
+    "ImageScore",
+    "Prediction",
+    "PredictionRow",
+    "Protocol",
+    "Results",
+    "Scores",
+    "crop_mask",
+    "depth_metrics",
+    "error_figure",
+    "mean_depth_map",
+    "predict",
+    "predict_mean_depth",
+    "prediction_figure",
+    "read_results",
+    "results_table",
+    "score",
+    "score_image",
+    "validate",
+    "write_results",
+]

@@ -1,0 +1,170 @@
+"""Figures of a result: predictions beside the truth, and where the error lies."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cache import write_atomically
+from .metrics import depth_metrics
+from .protocol import Protocol
+from .results import Results
+from .scoring import Scores, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+_DEPTH_COLOURS, _ERROR_COLOURS, _UNKNOWN = "viridis_r", "magma", "0.82"
+_HIGHEST_ERROR = 0.5  # one scale for every figure, so that two figures can be compared by eye
+_SHOWN_COLUMNS = 320
+_SHOWN_SCENES = 20
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """One sample of a figure: uint8 image [h, w, 3], prediction and truth [H, W] in metres (0 unknown)."""
+
+    sample_id: str
+    image: NDArray[np.uint8]
+    prediction: NDArray[np.float32]
+    ground_truth: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Panels:
+    """What is drawn of one sample, NaN where nothing is known: maps [h, w], and the line above them."""
+
+    truth: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    error: NDArray[np.float64]
+    label: str
+
+
+def prediction_figure(rows: Sequence[PredictionRow], path: Path, results: Results) -> None:
+    """Draw image, ground truth, prediction and relative error of some samples, a row each, to a PNG file.
+
+    Truth and prediction of a row share one scale in metres, which spans the truth; the prediction is drawn as the
+    protocol scores it, and the error where it scores. The title says what was measured.
+    """
+    from matplotlib.figure import Figure
+
+    shares = [row.ground_truth.shape[0] / row.ground_truth.shape[1] for row in rows]
+    heights = [3.0 * share + 0.45 for share in shares]
+    heights[0] += 0.2  # the column titles
+    figure = Figure(figsize=(13.5, sum(heights) + 1.0), layout="constrained")
+    figure.suptitle(results.caption, x=0.01, ha="left", fontsize=9)
+    parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, part in zip(rows, parts, strict=True):
+        _draw_row(part, row.image, _panels(row, results.protocol), titled=part is parts[0])
+    _save(figure, path)
+
+
+def error_figure(scores: Scores, baseline: Scores, path: Path, results: Results) -> None:
+    """Draw AbsRel by true depth and, where scenes are named, by scene, beside the mean-depth baseline, to a PNG file.
+
+    The bars by depth pool the pixels of all images; those by scene are means over images, worst scene first.
+    """
+    from matplotlib.figure import Figure
+
+    scenes = len(_by_scene(scores))
+    height = max(4.2, 1.6 + 0.22 * min(scenes, _SHOWN_SCENES))
+    figure = Figure(figsize=(11 if scenes else 6, height), layout="constrained")
+    figure.suptitle(results.caption, x=0.01, ha="left", fontsize=9)
+    axes = figure.subplots(1, 2 if scenes else 1, squeeze=False)[0]
+    _draw_by_depth(axes[0], scores, baseline)
+    if scenes:
+        _draw_by_scene(axes[1], scores, baseline)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores) -> None:
+    edges = scores.depth_edges
+    bars = ax.bar(edges[:-1], scores.depth_abs_rel, np.diff(edges), align="edge", color="C0", edgecolor="white")
+    line = ax.stairs(baseline.depth_abs_rel, edges, color="C1", linewidth=1.8)
+    ax.set(xlabel="true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
+    ax.legend((bars, line), ("decoder", "mean depth"), frameon=False)
+
+
+def _draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores) -> None:
+    scenes, base = _by_scene(scores), _by_scene(baseline)
+    shown = sorted(scenes, key=lambda scene: -scenes[scene])[:_SHOWN_SCENES]
+    left_out = f", worst {len(shown)} of {len(scenes)}" if len(shown) < len(scenes) else ""
+    ax.barh(shown, [scenes[scene] for scene in shown], color="C0")
+    ax.plot([base[scene] for scene in shown], shown, "|", color="C1", markersize=11, markeredgewidth=2)
+    ax.set(xlabel="AbsRel, mean over images", title=f"Error by scene{left_out}")
+    ax.tick_params(axis="y", labelsize=8)
+    ax.invert_yaxis()
+
+
+def _draw_row(part: "SubFigure", image: NDArray[np.uint8], panels: _Panels, *, titled: bool) -> None:
+    part.suptitle(panels.label, x=0.01, ha="left", fontsize=9, fontweight="bold")
+    axes = part.subplots(1, 4)
+    height, width = panels.truth.shape
+    extent = (0, width, height, 0)
+    span = panels.truth if np.isfinite(panels.truth).any() else panels.prediction
+    scale: dict[str, Any] = {"cmap": _DEPTH_COLOURS, "vmin": np.nanmin(span), "vmax": np.nanmax(span)}
+    axes[0].imshow(image, extent=extent)
+    axes[1].imshow(panels.truth, extent=extent, **scale)
+    depth = axes[2].imshow(panels.prediction, extent=extent, **scale)
+    error = axes[3].imshow(panels.error, extent=extent, cmap=_ERROR_COLOURS, vmin=0, vmax=_HIGHEST_ERROR)
+    beside = (1.03, 0, 0.04, 1)
+    part.colorbar(depth, cax=axes[2].inset_axes(beside), label="m", extend="both")
+    part.colorbar(error, cax=axes[3].inset_axes(beside), label="|p - g| / g", extend="max")
+    for ax, title in zip(axes, ("Image", "Ground truth", "Prediction", "Relative error"), strict=True):
+        ax.set(xticks=[], yticks=[], facecolor=_UNKNOWN)
+        if titled:
+            ax.set_title(title, fontsize=10)
+
+
+def _panels(row: PredictionRow, protocol: Protocol) -> _Panels:
+    prediction, valid = prepare(row.prediction, row.ground_truth, protocol)
+    known = row.ground_truth > 0
+    error = np.abs(prediction - row.ground_truth) / np.where(known, row.ground_truth, 1)
+    if valid.any():
+        abs_rel = depth_metrics(prediction, row.ground_truth, valid)["abs_rel"]
+        label = f"{row.sample_id}    AbsRel {abs_rel:.4f}"
+    else:
+        label = f"{row.sample_id}    no valid pixel"
+    side = max(1, known.shape[1] // _SHOWN_COLUMNS)
+    # Single LiDAR points would not be seen: blocks so large that most of them hold one.
+    sparse_side = max(side, math.ceil(math.sqrt(2 / max(float(known.mean()), 0.02))))
+    return _Panels(
+        truth=_thin(row.ground_truth, known, sparse_side),
+        prediction=_thin(prediction, np.ones_like(known), side),
+        error=_thin(error, valid, sparse_side),
+        label=label,
+    )
+
+
+def _thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
+    """Average the known pixels of square blocks; NaN where a block has none."""
+    height, width = (length // side for length in values.shape)
+
+    def sums(pixels: NDArray) -> NDArray[np.float64]:
+        return pixels[: height * side, : width * side].reshape(height, side, width, side).sum((1, 3), dtype=np.float64)
+
+    total, count = sums(np.where(known, values, 0)), sums(known)
+    return np.divide(total, count, out=np.full((height, width), np.nan), where=count > 0)
+
+
+def _by_scene(scores: Scores) -> dict[str, float]:
+    """Mean AbsRel of each named scene."""
+    scenes: dict[str, list[float]] = {}
+    for image in scores.images:
+        if image.scene is not None:
+            scenes.setdefault(image.scene, []).append(image.metrics["abs_rel"])
+    return {scene: float(np.mean(values)) for scene, values in scenes.items()}
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    write_atomically(path, buffer.getvalue())

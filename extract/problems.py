@@ -1,0 +1,27 @@
+"""Many samples with one problem, said in one line."""
+
+from collections.abc import Sequence
+
+_SHOWN = 3
+
+
+def first_few(names: Sequence[object]) -> str:
+    """Name the first few and count the rest.
+
+    >>> first_few(["a.png", "b.png"])
+    'a.png, b.png'
+    >>> first_few("abcde")
+    'a, b, c and 2 more'
+    """
+    shown = ", ".join(str(name) for name in names[:_SHOWN])
+    rest = len(names) - _SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def counted(number: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "image"), counted(3, "image")
+    ('1 image', '3 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

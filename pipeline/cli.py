@@ -1,0 +1,39 @@
+"""The `spaceclip` command."""
+
+from typing import Any
+
+import click
+
+from .cache import cache
+from .evaluate import evaluate, show
+from .extract import extract
+from .train import train
+
+
+class Commands(click.Group):
+    """Turns what a user can mend into one line on standard error and exit status 1, and Ctrl-C into status 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("spaceclip: interrupted; run the same command again to go on from what is saved", err=True)
+            ctx.exit(130)
+        except Exception as error:
+            # Not at the top: it would import zarr, and `spaceclip --help` answers at once.
+            from ..cache import SpaceClipError
+
+            if isinstance(error, SpaceClipError):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="spaceclip")
+def main() -> None:
+    """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
+
+
+for command in (extract, train, evaluate, show, cache):
+    main.add_command(command)

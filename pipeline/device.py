@@ -1,0 +1,23 @@
+"""Choosing the machine's device."""
+
+import torch
+
+from ..cache import SpaceClipError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device by name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        SpaceClipError: There is no such device here.
+    """
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(present[0])
+    if name.partition(":")[0] not in present:
+        raise SpaceClipError(f"device {name!r}: not on this machine, which has {', '.join(present)}; choose among those")
+    return torch.device(name)

@@ -1,0 +1,120 @@
+"""`spaceclip extract`: from images to a feature store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..extract import BackboneSettings, ExtractSettings
+    from ..extract.data import FolderData, SyntheticData
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --images.")
+@click.option("--split", help="Only this split: train, val, test or all.")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
+@click.option("--depth", type=click.Path(path_type=Path), help="Folder of depth maps, a tree parallel to the images.")
+@click.option("--depth-scale", type=float, help="Stored depth values of one metre: 1000 for millimetres, 256 for KITTI.")
+@click.option("--depth-pattern", help="Depth file of an image, made of {parent} {stem} {name} {number}.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="List (image [depth [focal]]), csv or jsonl of the files.")
+@click.option("--scene", help="Regular expression on the id whose first group names the scene; else the folder does.")
+@click.option("--size", type=int, nargs=2, help="HEIGHT WIDTH that images and depth are brought to first.")
+@click.option("--val", type=float, default=0.0, help="Share held out for validation.")
+@click.option("--test", type=float, default=0.0, help="Share held out for testing.")
+@click.option("--split-by", type=click.Choice(["scene", "ratio", "column"]), default="scene", show_default=True)
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the held-out shares.")
+@click.option("--nan-is-invalid", is_flag=True, help="Read NaN and infinite depth as not measured.")
+@click.option("--allow-far", is_flag=True, help="Accept a median depth over 200 m.")
+@click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
+@click.option("--revision", help="Commit of the backbone on the hub.")
+@click.option("--precision", help="auto, float32, bfloat16 or float16.")
+@click.option("--batch-size", type=int, help="Images in one forward pass.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Where stores go. [default: features/<experiment>]")
+def extract(config: Path | None, split: str | None, device: str, out: Path | None, **options: Any) -> None:
+    """Run the frozen encoder once over every image and store its features.
+
+    Either an experiment file:  spaceclip extract --config configs/demo.yaml
+
+    or any folder of images:    spaceclip extract --images DIR --out features/mine [--depth DIR --depth-scale 1000]
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    from ..cache import SpaceClipError
+    from .config import load_experiment
+
+    given = [f"--{name.replace('_', '-')}" for name in options if _is_given(name)]
+    if config is not None:
+        if given:
+            raise click.UsageError(f"{given[0]} and --config: an experiment's settings stand in its file")
+        experiment = load_experiment(config)
+        data, backbone, settings = experiment.data, experiment.backbone, experiment.extract
+        out = out or Path("features") / config.stem
+    elif options["images"] is None or out is None:
+        raise click.UsageError("give --config, or --images and --out")
+    else:
+        data, backbone, settings = _from_options(options)
+    done = run(data, backbone, settings, out, split, device)
+    if not done:
+        raise SpaceClipError(f"--split {split}: the data set has no such split")
+
+
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSettings, ExtractSettings]":
+    from ..extract import BackboneSettings, ExtractSettings
+    from ..extract.data import FolderData
+    from .config import check_settings
+
+    def chosen(**names: Any) -> dict[str, Any]:
+        return {name: value for name, value in names.items() if value is not None}
+
+    keep = ("images", "depth", "depth_scale", "depth_pattern", "manifest", "scene", "nan_is_invalid", "allow_far")
+    shares = {"by": options["split_by"], "val": options["val"], "test": options["test"], "seed": options["seed"]}
+    data = check_settings(FolderData, chosen(split=shares, **{name: options[name] for name in keep}), "options")
+    backbone = chosen(name=options["backbone"], revision=options["revision"], precision=options["precision"])
+    settings = chosen(target_size=options["size"] or None, batch_size=options["batch_size"])
+    return (
+        data,
+        check_settings(BackboneSettings, backbone, "options"),
+        check_settings(ExtractSettings, settings, "options"),
+    )
+
+
+def run(
+    data: "FolderData | SyntheticData",
+    backbone: "BackboneSettings",
+    settings: "ExtractSettings",
+    out: Path,
+    split: str | None,
+    device: str,
+) -> int:
+    """Extract the splits of a data set, or one of them; returns how many."""
+    from ..extract import extract as extract_split
+    from ..extract import load_backbone, open_splits
+    from .device import choose_device
+    from .progress import progress
+
+    splits = open_splits(data)
+    if len(splits) == 1 and "train" in splits:
+        splits = {"all" if split != "train" else "train": splits["train"]}
+    wanted = {name: source for name, source in splits.items() if split in (None, name)}
+    if not wanted:
+        return 0
+    encoder = load_backbone(
+        backbone.name,
+        revision=backbone.revision,
+        seed=backbone.seed,
+        precision=backbone.precision,
+        device=choose_device(device),
+    )
+    for name, source in wanted.items():
+        about = {"data": data.kind, "split": name, "split_by": data.split.by if len(splits) > 1 else None}
+        with progress(f"extract {name}", "images") as report:
+            found = extract_split(source, encoder, settings, out, name, about, report)
+        click.echo(f"{found.pointer}: {found.images} images ({found.computed} computed now) in {found.store}")
+    return len(wanted)

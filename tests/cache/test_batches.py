@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spaceclip.cache import Batches, FeatureCache, StoreError
+
+
+@pytest.fixture
+def cache(make_store):
+    return FeatureCache.open(make_store()[0])
+
+
+def _copied(batches: Batches, epoch: int) -> list[tuple]:
+    return [
+        (
+            b.indices.copy(),
+            b.flipped.copy(),
+            {n: s.copy() for n, s in b.states.items()},
+            b.pooled.copy(),
+            b.depth.copy(),
+        )
+        for b in batches.epoch(epoch)
+    ]
+
+
+def test_a_batch_holds_what_the_reader_gives_for_its_rows(cache):
+    for batch in Batches(cache, 3, [3], seed=5).epoch(0):
+        for at, (index, flipped) in enumerate(zip(batch.indices, batch.flipped, strict=True)):
+            view = "flipped" if flipped else "plain"
+            np.testing.assert_array_equal(batch.states[3][at], cache.states([index], view)[3][0])
+            np.testing.assert_array_equal(batch.pooled[at], cache.pooled([index], view)[0])
+            depth = cache.depth(int(index))
+            np.testing.assert_array_equal(batch.depth[at, 0], np.fliplr(depth) if flipped else depth)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(size=st.integers(1, 10), seed=st.integers(0, 2**31), epoch=st.integers(0, 1000), ahead=st.integers(1, 4))
+def test_an_epoch_shows_each_row_at_most_once_and_is_the_same_each_time(cache, size, seed, epoch, ahead):
+    first = _copied(Batches(cache, size, [0], seed=seed, ahead=ahead), epoch)
+    second = _copied(Batches(cache, size, [0], seed=seed, ahead=1, threads=1), epoch)
+    rows = np.concatenate([batch[0] for batch in first])
+    assert len(first) == 10 // size
+    assert len(set(rows.tolist())) == len(rows) == size * (10 // size)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_array_equal(one[2][0], other[2][0])
+        np.testing.assert_array_equal(one[4], other[4])
+
+
+def test_epochs_and_seeds_differ(make_store):
+    batches = Batches(FeatureCache.open(make_store(count=40)[0]), 40, [0], seed=1)
+    orders = [_copied(batches, epoch)[0][0].tolist() for epoch in range(3)]
+    orders.append(
+        _copied(Batches(FeatureCache.open(make_store("b.zarr", count=40)[0]), 40, [0], seed=2), 0)[0][0].tolist()
+    )
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_flips_come_as_often_as_asked(make_store):
+    cache = FeatureCache.open(make_store(count=400, shard=100)[0])
+    share = {
+        p: np.mean([b.flipped.mean() for b in Batches(cache, 50, [0], seed=3, flip_probability=p).epoch(0)])
+        for p in (0.0, 0.5, 1.0)
+    }
+    assert share[0.0] == 0
+    assert share[1.0] == 1
+    assert 0.4 < share[0.5] < 0.6
+
+
+def test_a_store_too_small_for_a_batch_says_so(cache):
+    with pytest.raises(StoreError, match="10 samples do not fill one batch of 64; lower batch_size"):
+        Batches(cache, 64, [0], seed=1)
+
+
+def test_an_absent_layer_or_view_is_refused_before_work(cache, make_store):
+    with pytest.raises(StoreError, match=r"lacks the hidden states \[9\], it holds \[0, 3\]"):
+        Batches(cache, 2, [0, 9], seed=1)
+    plain = FeatureCache.open(make_store("plain.zarr", views=("plain",))[0])
+    with pytest.raises(StoreError, match="holds no flipped view"):
+        Batches(plain, 2, [0], seed=1)
+    assert len(list(Batches(plain, 2, [0], seed=1, flip_probability=0).epoch(0))) == 5
+
+
+def test_damage_met_while_training_ends_the_epoch_with_its_error(cache):
+    (cache.path / "layers/3/c/1/0/0/0").write_bytes(b"")
+    with pytest.raises(StoreError, match="damaged"):
+        list(Batches(cache, 2, [3], seed=1).epoch(0))
+
+
+def test_leaving_an_epoch_early_leaves_no_thread_behind(cache):
+    import threading
+
+    for _ in Batches(cache, 2, [0], seed=1).epoch(0):
+        break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]

@@ -1,0 +1,187 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError
+
+
+def test_reading_gives_what_was_written(make_store, make_block):
+    path, spec = make_store()
+    cache = FeatureCache.open(path)
+    assert (len(cache), cache.layers, cache.views) == (10, (0, 3), ("plain", "flipped"))
+    assert cache.sample_ids[9] == "room/9"
+    assert cache.scenes[9] == "room2"
+    blocks = [make_block(spec, shard) for shard in range(3)]
+    whole = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    states = cache.states([9, 0, 4], "flipped")
+    for layer in (0, 3):
+        np.testing.assert_array_equal(states[layer], whole[f"layers/{layer}"][[9, 0, 4], 1])
+    np.testing.assert_array_equal(cache.pooled([2, 7]), whole["pooled"][[2, 7], 0])
+    np.testing.assert_array_equal(cache.image(5), whole["image"][5])
+    np.testing.assert_allclose(cache.depth(6), whole["depth"][6] / 1000, rtol=1e-6)
+    height, width = whole["ground_truth_size"][8]
+    np.testing.assert_allclose(cache.ground_truth(8), whole["ground_truth"][8, :height, :width] / 1000, rtol=1e-6)
+
+
+def test_depth_in_kitti_units_comes_back_exactly(make_store, make_block):
+    path, spec = make_store(depth=DepthSpec(1 / 256, (5, 7)))
+    counts = make_block(spec, 0)["depth"][1]
+    assert (FeatureCache.open(path).depth(1) * 256 == counts).all()
+
+
+def test_only_the_layers_asked_for_are_read(make_store):
+    path, _ = make_store()
+    shutil.rmtree(path / "layers" / "0" / "c")
+    assert set(FeatureCache.open(path).states([1], layers=[3])) == {3}
+
+
+def test_an_unfinished_store_is_refused_and_its_empty_rows_too(make_store):
+    path, _ = make_store(shards=[0, 2])
+    with pytest.raises(StoreError, match="incomplete, 1 of 3 shards are missing; run the same"):
+        FeatureCache.open(path)
+    cache = FeatureCache.open(path, allow_incomplete=True)
+    assert cache.states([0])[0].any()
+    with pytest.raises(StoreError, match="row 5 is not extracted yet"):
+        cache.states([5])
+
+
+ARRAYS = ["layers/3", "pooled", "image", "depth", "ground_truth", "ground_truth_size"]
+
+
+def _read_all(cache: FeatureCache) -> None:
+    for index in range(len(cache)):
+        cache.states([index], "plain")
+        cache.states([index], "flipped")
+        cache.pooled([index], "plain")
+        cache.pooled([index], "flipped")
+        cache.image(index)
+        cache.depth(index)
+        cache.ground_truth(index)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_no_altered_byte_is_ever_believed(make_store, name):
+    path, _ = make_store()
+    file = next(found for found in sorted((path / name).rglob("*")) if found.is_file() and "/c/" in str(found))
+    content = file.read_bytes()
+    for at in np.linspace(0, len(content) - 1, 25).astype(int):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        with pytest.raises(StoreError, match="damaged"):
+            _read_all(FeatureCache.open(path))
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("length", [0, 3, -5])
+def test_a_file_cut_short_is_refused(make_store, name, length):
+    path, _ = make_store()
+    file = next(found for found in sorted((path / name).rglob("*")) if found.is_file() and "/c/" in str(found))
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(StoreError, match="damaged"):
+        _read_all(FeatureCache.open(path))
+
+
+def test_a_deleted_shard_is_refused_where_zarr_would_say_zero(make_store):
+    path, _ = make_store()
+    (path / "layers/3/c/1/0/0/0").unlink()
+    with pytest.raises(StoreError, match="the file is missing"):
+        FeatureCache.open(path).states([4])
+
+
+def test_settings_that_differ_are_named_with_both_values(make_store):
+    path, _ = make_store()
+    FeatureCache.open(path, expect={"backbone": {"name": "tiny"}, "views": ("plain", "flipped")})
+    with pytest.raises(StoreError, match=r"backbone\.name is 'tiny' there, 'large' is wanted"):
+        FeatureCache.open(path, expect={"backbone": {"name": "large"}})
+
+
+def test_an_identity_altered_by_hand_is_refused(make_store):
+    path, _ = make_store()
+    file = path / "zarr.json"
+    content = json.loads(file.read_bytes())
+    content["attributes"]["spaceclip"]["identity"]["backbone"]["name"] = "better"
+    file.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match="altered by hand"):
+        FeatureCache.open(path)
+
+
+def test_an_altered_sample_list_is_refused(make_store):
+    path, _ = make_store()
+    file = path / "samples.jsonl"
+    file.write_text(file.read_text().replace("room/3", "room/x"))
+    with pytest.raises(StoreError, match="the sample list was altered"):
+        _ = FeatureCache.open(path).sample_ids
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"shard": 1}'])
+def test_an_unreadable_record_is_one_clear_line(make_store, content):
+    path, _ = make_store()
+    (path / "ledger/000001.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"000001\.json: the ledger record is unreadable"):
+        FeatureCache.open(path)
+
+
+def test_a_record_of_another_store_is_refused(make_store):
+    path, _ = make_store()
+    other, _ = make_store("other.zarr", layers=(0, 1))
+    shutil.copy(other / "ledger/000001.json", path / "ledger/000001.json")
+    with pytest.raises(StoreError, match="says shard 1 of store"):
+        FeatureCache.open(path)
+
+
+def _point(path, spec):
+    pointer = path.parent / "train.json"
+    Pointer(path.name, spec.fingerprint, 10, FeatureCache.open(path).digest).write(pointer)
+    return pointer
+
+
+def test_a_store_opens_by_its_pointer_and_by_the_folder_that_holds_it(make_store, tmp_path):
+    path, spec = make_store()
+    _point(path, spec)
+    assert FeatureCache.open(tmp_path / "train.json").fingerprint == spec.fingerprint
+    assert FeatureCache.open(tmp_path).fingerprint == spec.fingerprint
+    (tmp_path / "val.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"found train\.json, val\.json; name the one you mean"):
+        FeatureCache.open(tmp_path)
+
+
+def test_a_pointer_to_a_deleted_store_is_refused(make_store):
+    path, spec = make_store()
+    pointer = _point(path, spec)
+    shutil.rmtree(path)
+    with pytest.raises(StoreError, match="no feature store is there"):
+        FeatureCache.open(pointer)
+
+
+def test_a_restored_pointer_over_another_content_is_refused(make_store, make_block):
+    path, spec = make_store()
+    pointer = _point(path, spec)
+    record = path / "ledger/000001.json"
+    content = json.loads(record.read_bytes())
+    content["arrays"]["pooled"]["sha256"] = "0" * 64
+    record.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match="its content is not what the pointer"):
+        FeatureCache.open(pointer)
+
+
+@pytest.mark.parametrize("path", ["absent", "absent.json"])
+def test_nothing_there_is_one_clear_line(tmp_path, path):
+    with pytest.raises(StoreError, match="no feature store is there; run `spaceclip extract`"):
+        FeatureCache.open(tmp_path / path)
+
+
+def test_images_without_depth_say_so(make_store):
+    path, _ = make_store(depth=None)
+    cache = FeatureCache.open(path)
+    assert not cache.has_depth
+    with pytest.raises(StoreError, match="images without depth"):
+        cache.depth(0)
+
+
+def test_an_absent_view_or_layer_says_what_there_is(make_store):
+    path, _ = make_store(views=("plain",))
+    cache = FeatureCache.open(path)
+    with pytest.raises(StoreError, match="no view 'flipped'; it holds plain"):
+        cache.pooled([0], "flipped")
+    with pytest.raises(StoreError, match="has no layers/7; it holds the hidden states 0, 3"):
+        cache.states([0], layers=[7])

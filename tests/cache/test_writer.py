@@ -1,0 +1,140 @@
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from spaceclip.cache import Entry, StoreError, StoreWriter
+
+
+def test_zarr_itself_reads_back_what_was_written(make_store, make_block):
+    path, spec = make_store()
+    group = zarr.open_group(path, mode="r")
+    for shard in range(spec.shards):
+        start, stop = spec.rows(shard)
+        for name, rows in make_block(spec, shard).items():
+            np.testing.assert_array_equal(np.asarray(group[name][start:stop]), rows)  # pyright: ignore
+
+
+def test_one_chunk_holds_one_sample_and_view_and_one_shard_whole_images(make_store):
+    path, spec = make_store()
+    array = zarr.open_group(path, mode="r")["layers/3"]
+    assert isinstance(array, zarr.Array)
+    assert array.chunks == (1, 1, 4, 6)
+    assert array.shards == (spec.shard, 2, 4, 6)
+
+
+def test_doing_a_shard_twice_gives_the_same_bytes_and_record(make_store, make_block, contents):
+    path, spec = make_store()
+    before = contents(path)
+    StoreWriter(path, spec, {}).write(1, make_block(spec, 1))
+    assert contents(path) == before
+
+
+def test_only_shards_without_a_record_are_pending(make_store):
+    path, spec = make_store(shards=[1])
+    assert StoreWriter(path, spec, {}).pending == [0, 2]
+
+
+def test_a_shard_left_without_its_record_is_written_anew(make_store, make_block, contents):
+    path, spec = make_store()
+    whole = contents(path)
+    (path / "ledger" / "000002.json").unlink()
+    (path / "layers/0/c/2/0/0/0").write_bytes(b"torn by a power cut")
+    writer = StoreWriter(path, spec, {})
+    for shard in writer.pending:
+        writer.write(shard, make_block(spec, shard))
+    assert contents(path) == whole
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((3, 2, 4, 6), np.float16), np.zeros((4, 2, 4, 6), np.float32)])
+def test_anything_but_a_whole_shard_of_the_right_type_is_refused(make_store, make_block, wrong):
+    path, spec = make_store(shards=[])
+    writer = StoreWriter(path, spec, {})
+    with pytest.raises(StoreError, match="layers/0: a whole shard"):
+        writer.write(0, make_block(spec, 0) | {"layers/0": wrong})
+    assert writer.pending == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_features_beyond_float16_are_counted_and_never_stored(make_store, make_block, contents, bad):
+    path, spec = make_store(shards=[0])
+    before = contents(path)
+    block = make_block(spec, 1)
+    block["layers/3"][2, 1, 0, 0] = bad
+    block["layers/3"][3, 1, 0, 0] = bad
+    with pytest.raises(StoreError, match=r"layers/3: 2 of 192 values do not fit float16 \(first at row 6\)"):
+        StoreWriter(path, spec, {}).write(1, block)
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"backbone": {"name": "tiny", "revision": "xyz", "weights": "123", "precision": "float32"}}, "revision"),
+        ({"layers": (0, 2)}, "layers"),
+        ({"views": ("plain",)}, "views"),
+        ({"depth": None}, "depth"),
+        ({"entries": [Entry(f"room/{i}", f"room{i // 4}", "2") for i in range(10)]}, "samples.sha256"),
+        ({"preprocessing": {"target_size": (5, 8), "mean": (0.5, 0.5, 0.5)}}, "preprocessing.target_size"),
+    ],
+)
+def test_other_settings_have_another_fingerprint_and_are_refused_by_field(make_store, make_spec, changes, field):
+    path, spec = make_store()
+    other = make_spec(**changes)
+    assert other.fingerprint != spec.fingerprint
+    with pytest.raises(StoreError, match=rf"made with other settings: [\w.]*{field} is .* there, .* is wanted"):
+        StoreWriter(path, other, {})
+
+
+def test_a_folder_that_is_no_store_is_left_alone(tmp_path, make_spec, contents):
+    folder = tmp_path / "photos"
+    (folder / "image").mkdir(parents=True)
+    (folder / "image" / "holiday.jpg").write_bytes(b"precious")
+    before = contents(tmp_path)
+    with pytest.raises(StoreError, match="is no feature store"):
+        StoreWriter(folder, make_spec(), {})
+    assert contents(tmp_path) == before
+
+
+def test_statistics_of_a_record_agree_with_float64(make_store, make_block):
+    path, spec = make_store()
+    rows = make_block(spec, 1)["layers/3"].astype(np.float64)
+    found = StoreWriter(path, spec, {}).records[1].statistics["layers/3"]
+    assert found["mean"] == pytest.approx(rows.mean(), abs=1e-6)
+    assert found["std"] == pytest.approx(rows.std(), rel=1e-5)
+    assert (found["min"], found["max"]) == (rows.min(), rows.max())
+    assert found["zeros"] == (rows == 0).mean()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of file sizes are a Unix thing")
+def test_no_space_is_one_clear_line_and_the_store_goes_on_later(tmp_path, make_store, make_spec, make_block, contents):
+    path, spec = make_store("undisturbed.zarr", count=300, shard=100)
+    whole = contents(path)
+    script = f"""
+        import resource, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from conftest import block_of, spec_of
+        from spaceclip.cache import StoreError, StoreWriter
+        from pathlib import Path
+        spec = spec_of(count=300, shard=100)
+        writer = StoreWriter(Path({str(tmp_path / "full.zarr")!r}), spec, {{"split": "train", "split_by": "scene"}})
+        writer.write(0, block_of(spec, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        try:
+            writer.write(1, block_of(spec, 1))
+        except StoreError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    assert "shard 1 could not be written (File too large); the 1 shards committed so far are safe" in done.stdout
+    assert done.stdout.count("\n") == 1
+    writer = StoreWriter(tmp_path / "full.zarr", spec, {})
+    assert writer.pending == [1, 2]
+    for shard in writer.pending:
+        writer.write(shard, make_block(spec, shard))
+    assert contents(tmp_path / "full.zarr") == whole

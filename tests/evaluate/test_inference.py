@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from spaceclip.cache import SpaceClipError
+from spaceclip.evaluate import predict, score, validate
+from torch.nn import functional
+
+
+def reference(decoder, cache, index, *, flip):
+    """One image at a time: resize both predictions to the truth's size, then average, as the method says."""
+    decoder.eval()
+    size = cache.ground_truth(index).shape
+    maps = []
+    for view in ("plain", "flipped") if flip else ("plain",):
+        states = {layer: torch.from_numpy(state).float() for layer, state in cache.states([index], view).items()}
+        with torch.no_grad():
+            depth = decoder(states, torch.from_numpy(cache.pooled([index], view))).depth
+        resized = functional.interpolate(depth, size=size, mode="bilinear", align_corners=False)[0, 0]
+        maps.append(resized.flip(-1) if view == "flipped" else resized)
+    return torch.stack(maps).mean(0).numpy()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+def test_batches_give_what_each_image_alone_gives(decoder, make_cache, flip, batch_size):
+    cache = make_cache(5, seed=1)
+    found = list(predict(decoder, cache, flip_average=flip, precision="float32", batch_size=batch_size))
+    assert [row.sample_id for row in found] == cache.sample_ids
+    assert [row.scene for row in found] == cache.scenes
+    for index, row in enumerate(found):
+        assert row.depth.dtype == np.float32
+        assert row.ground_truth is cache.truths[index]
+        np.testing.assert_allclose(row.depth, reference(decoder, cache, index, flip=flip), rtol=1e-4, atol=1e-5)
+
+
+def test_flip_averaging_changes_the_prediction(decoder, make_cache):
+    cache = make_cache(1, seed=1)
+    plain, averaged = (next(predict(decoder, cache, flip_average=flip, precision="float32")) for flip in (False, True))
+    assert np.abs(plain.depth - averaged.depth).max() > 1e-3
+
+
+def test_rows_come_in_the_order_asked_for(decoder, make_cache):
+    cache = make_cache(4, seed=2)
+    found = predict(decoder, cache, [3, 0], flip_average=False, precision="float32", batch_size=1)
+    assert [row.sample_id for row in found] == ["sample_3", "sample_0"]
+
+
+def test_no_rows_give_no_predictions(decoder, make_cache):
+    assert list(predict(decoder, make_cache(4, seed=2), [], flip_average=True)) == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_decoder_keeps_its_mode_its_statistics_and_the_gradients_setting(decoder, make_cache, training):
+    decoder.train(training)
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+    for _ in predict(decoder, make_cache(3, seed=3), flip_average=True, precision="float32", batch_size=2):
+        assert decoder.training is training
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+    assert all(torch.equal(value, before[name]) for name, value in decoder.state_dict().items())
+
+
+def test_flip_averaging_without_a_flipped_view_is_refused(decoder, make_cache):
+    cache = make_cache(2, seed=4, views=("plain",))
+    with pytest.raises(SpaceClipError, match="the store holds the views plain, expected a flipped one"):
+        next(predict(decoder, cache, flip_average=True))
+
+
+def test_a_fault_while_reading_reaches_the_caller(decoder, make_cache):
+    cache = make_cache(3, seed=4)
+    cache.truths = cache.truths[:2]
+    with pytest.raises(IndexError):
+        list(predict(decoder, cache, flip_average=False, batch_size=1))
+
+
+def test_validation_is_the_mean_score_without_flip_averaging(decoder, make_cache, protocol):
+    cache = make_cache(5, seed=5)
+    cache.truths[1][:] = 0
+    found = validate(decoder, cache, protocol=protocol, precision="float32", batch_size=2)
+    plain = predict(decoder, cache, flip_average=False, precision="float32")
+    assert protocol.flip_average
+    assert found == pytest.approx(score(plain, protocol).mean, rel=1e-5)
+
+
+def test_validation_needs_no_flipped_view(decoder, make_cache, protocol):
+    assert validate(decoder, make_cache(2, seed=6, views=("plain",)), protocol=protocol)["abs_rel"] > 0
+
+
+def test_validation_without_truth_is_refused_under_the_protocol_it_used(decoder, make_cache, protocol):
+    cache = make_cache(2, seed=7)
+    cache.truths = [truth * 0 for truth in cache.truths]
+    with pytest.raises(SpaceClipError, match="no image has a valid pixel .* no flip averaging"):
+        validate(decoder, cache, protocol=protocol)

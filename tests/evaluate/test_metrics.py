@@ -1,0 +1,168 @@
+import doctest
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spaceclip.cache import SpaceClipError
+from spaceclip.evaluate import METRICS, EvaluateSettings, depth_metrics, metrics, score_image
+from spaceclip.evaluate.metrics import abs_rel_by_depth
+
+GOLDEN = np.load(Path(__file__).parents[1] / "data" / "metrics.npz")
+EXPECTED = json.loads(str(GOLDEN["expected"]))
+CROPS = {"none": "none", "garg": "garg", "kitti/eigen": "kitti_eigen", "nyu/eigen": "nyu_eigen"}
+THEIR_NAMES = {"log10": "log_10", "delta1": "a1", "delta2": "a2", "delta3": "a3"}
+
+
+def plain_reference(prediction, target, valid):
+    """The definitions, pixel by pixel, with exactly rounded sums."""
+    pairs = [(float(p), float(g)) for p, g, v in zip(prediction.flat, target.flat, valid.flat, strict=True) if v]
+    n = len(pairs)
+    logs = [math.log(p) - math.log(g) for p, g in pairs]
+    centre = math.fsum(logs) / n
+    deltas = {f"delta{k}": sum(max(p / g, g / p) < 1.25**k for p, g in pairs) / n for k in (1, 2, 3)}
+    return {
+        "abs_rel": math.fsum(abs(p - g) / g for p, g in pairs) / n,
+        "sq_rel": math.fsum((p - g) ** 2 / g for p, g in pairs) / n,
+        "rmse": math.sqrt(math.fsum((p - g) ** 2 for p, g in pairs) / n),
+        "rmse_log": math.sqrt(math.fsum(e * e for e in logs) / n),
+        "log10": math.fsum(abs(math.log10(p) - math.log10(g)) for p, g in pairs) / n,
+        "silog": 100 * math.sqrt(math.fsum((e - centre) ** 2 for e in logs) / n),
+        **deltas,
+    }
+
+
+@pytest.mark.parametrize("key", EXPECTED)
+def test_the_authors_metrics_are_reproduced(key):
+    dataset, crop, scaling = key.split("/")
+    protocol = EvaluateSettings(
+        crop=CROPS.get(crop) or CROPS[f"{dataset}/{crop}"], median_scaling=scaling == "median"
+    ).protocol("custom", 0.001, {"kitti": 80.0, "nyu": 10.0}[dataset])
+    ours = score_image(GOLDEN[f"{dataset}_pred"], GOLDEN[f"{dataset}_gt"], protocol)
+    assert ours is not None
+    theirs = {name: EXPECTED[key][THEIR_NAMES.get(name, name)] for name in METRICS}
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_the_worked_example_gives_its_numbers():
+    target = np.array([1.0, 2, 4, 8])
+    found = depth_metrics([1.1, 2, 3, 12], target, target > 0)
+    expected = {
+        "abs_rel": 0.2125, "sq_rel": 0.565, "rmse": 2.062159062730, "rmse_log": 0.253104207332,
+        "log10": 0.085605670206, "silog": 24.743422331, "delta1": 0.5, "delta2": 1.0, "delta3": 1.0,
+    }  # fmt: skip
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_doctest_is_true():
+    assert doctest.testmod(metrics).failed == 0
+    assert doctest.testmod(metrics).attempted > 0
+
+
+def test_thresholds_are_strict_and_a_constant_factor_has_no_silog():
+    target = np.random.default_rng(0).uniform(0.5, 9, 50_000).astype(np.float32)
+    found = depth_metrics(1.25 * target.astype(np.float64), target, target > 0)
+    assert found["delta1"] == 0
+    assert found["delta2"] == 1
+    assert found["silog"] == pytest.approx(0, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    height=st.integers(1, 300),
+    width=st.integers(1, 150),
+    spread=st.floats(0.0, 1.5),
+    known=st.floats(0.01, 1.0),
+)
+def test_metrics_agree_with_a_plain_pixel_by_pixel_reference(seed, height, width, spread, known):
+    generator = np.random.default_rng(seed)
+    target = generator.uniform(0.1, 80, (height, width)).astype(np.float32)
+    prediction = (target * np.exp(generator.normal(0.1, spread, target.shape))).astype(np.float32)
+    valid = generator.random(target.shape) < known
+    valid[generator.integers(height), generator.integers(width)] = True
+    expected = plain_reference(prediction, target, valid)
+    assert depth_metrics(prediction, target, valid) == pytest.approx(expected, rel=1e-9, abs=1e-11)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), factor=st.floats(0.2, 5.0))
+def test_a_constant_factor_has_closed_form_metrics(seed, factor):
+    target = np.random.default_rng(seed).uniform(0.5, 20, 40_000)
+    found = depth_metrics(factor * target, target, target > 0)
+    wrong, log = abs(factor - 1), abs(math.log(factor))
+    expected = {
+        "abs_rel": wrong,
+        "sq_rel": wrong**2 * target.mean(),
+        "rmse": wrong * math.sqrt((target**2).mean()),
+        "rmse_log": log,
+        "log10": log / math.log(10),
+        "silog": 0.0,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-11)
+    for k in (1, 2, 3):
+        if abs(log - k * math.log(1.25)) > 1e-9:
+            assert found[f"delta{k}"] == (log < k * math.log(1.25))
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_flipping_both_maps_changes_nothing(seed):
+    generator = np.random.default_rng(seed)
+    target, prediction = generator.uniform(0.1, 10, (2, 90, 301))
+    valid = generator.random(target.shape) < 0.5
+    mirrored = depth_metrics(prediction[:, ::-1], target[:, ::-1], valid[:, ::-1])
+    assert mirrored == pytest.approx(depth_metrics(prediction, target, valid), rel=1e-9)
+
+
+def test_what_is_not_valid_is_not_looked_at():
+    target = np.array([1.0, 2.0, np.nan, 0.0])
+    valid = np.array([True, True, False, False])
+    assert depth_metrics([1.0, 2.0, -1.0, np.inf], target, valid)["abs_rel"] == 0
+
+
+def test_tensors_are_scored_like_arrays():
+    target = np.linspace(1, 5, 20, dtype=np.float32).reshape(4, 5)
+    arrays = depth_metrics(target * 1.1, target, target > 2)
+    assert (
+        depth_metrics(torch.from_numpy(target * 1.1), torch.from_numpy(target), torch.from_numpy(target > 2)) == arrays
+    )
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "valid", "message"),
+    [
+        (np.ones((2, 3)), np.ones((3, 2)), np.ones((3, 2)), r"the prediction is \[2, 3\], the target \[3, 2\]"),
+        (np.ones((3, 2)), np.ones((3, 2)), np.ones((1, 2)), r"the valid mask \[1, 2\], expected one shape"),
+        (np.ones(4), np.ones(4), np.zeros(4), "none of 4 pixels is valid"),
+        (np.array([1.0, 0.0]), np.ones(2), np.ones(2), "the prediction is 0.0 at a valid pixel"),
+        (np.array([1.0, np.nan]), np.ones(2), np.ones(2), "the prediction is nan at a valid pixel"),
+        (np.array([1.0, np.inf]), np.ones(2), np.ones(2), "the prediction is inf at a valid pixel"),
+        (np.ones(2), np.array([1.0, -2.0]), np.ones(2), "the target is -2.0 at a valid pixel"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_line(prediction, target, valid, message):
+    with pytest.raises(SpaceClipError, match=message) as refusal:
+        depth_metrics(prediction, target, valid)
+    assert "\n" not in str(refusal.value)
+
+
+def test_error_by_depth_agrees_with_masks():
+    generator = np.random.default_rng(3)
+    target, prediction = generator.uniform(0, 10, (2, 200, 150)) + 0.001
+    target[0, :11] = np.arange(11)  # on the edges, one beyond each end
+    target[0, 0] = 0.5
+    valid = generator.random(target.shape) < 0.7
+    valid[0] = True
+    edges = np.linspace(1, 9, 9)
+    sums = abs_rel_by_depth(prediction, target, valid, edges)
+    lower, upper = edges[:-1].copy(), edges[1:].copy()
+    lower[0], upper[-1] = -np.inf, np.inf
+    for k in range(8):
+        chosen = valid & (target >= lower[k]) & (target < upper[k])
+        expected = (np.abs(prediction - target) / target)[chosen]
+        assert sums[:, k] == pytest.approx([expected.sum(), expected.size], rel=1e-9)

@@ -1,0 +1,67 @@
+"""Batches of the store as tensors on the training device, moved while the device computes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from ..cache import Allocate, Batch
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One batch on the device.
+
+    Attributes:
+        states: Patch tokens by layer, each [B, P, C] float16.
+        pooled: [B, C] float32.
+        depth: [B, 1, H, W] metres, float32, 0 where nothing was measured.
+    """
+
+    states: dict[int, Tensor]
+    pooled: Tensor
+    depth: Tensor
+
+
+def allocator(device: torch.device) -> Allocate:
+    """How to allocate the buffers of `Batches` for a device: page-locked for CUDA, so that copies run beside compute."""
+    if device.type != "cuda":
+        return np.empty
+
+    def pinned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.empty(shape, dtype=kind, pin_memory=True).numpy()
+
+    return pinned
+
+
+def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Inputs]:
+    """Move batches to the device; on CUDA the next one is on its way while the last is computed on."""
+    if device.type != "cuda":
+        for batch in batches:
+            yield _inputs(batch, device)
+        return
+    copies = torch.cuda.Stream(device)
+    ready: Inputs | None = None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            moved = _inputs(batch, device)
+        # The buffers of the batch are used again as soon as the next one is asked for.
+        copies.synchronize()
+        if ready is not None:
+            yield ready
+        ready = moved
+        for tensor in (*moved.states.values(), moved.pooled, moved.depth):
+            tensor.record_stream(torch.cuda.current_stream(device))
+    if ready is not None:
+        yield ready
+
+
+def _inputs(batch: Batch, device: torch.device) -> Inputs:
+    def move(array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    return Inputs({n: move(state) for n, state in batch.states.items()}, move(batch.pooled), move(batch.depth))
