@@ -79,6 +79,11 @@ class FeatureCache:
     def __len__(self) -> int:
         return int(self.identity["samples"]["count"])
 
+    @property
+    def features_identity(self) -> dict[str, Any]:
+        """The part of the identity that another split must share to be used beside this one."""
+        return {name: self.identity[name] for name in ("backbone", "preprocessing", "tokens")}
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the ledger: two complete stores with one digest hold the same bytes."""

@@ -21,6 +21,13 @@ FORMAT = 1
 ATTRIBUTE = "spaceclip"
 SAMPLES = "samples.jsonl"
 
+# Zeros are written like anything else: what is not there must mean "not extracted". And only zarr's own pipeline writes
+# objects atomically. Both are decided when an array is opened.
+_WRITING = {
+    "array.write_empty_chunks": True,
+    "codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline",
+}
+
 
 class StoreWriter:
     """Creates a store, or goes on with one that was left unfinished.
@@ -43,8 +50,9 @@ class StoreWriter:
             _create(path, spec, about)
         else:
             require_same(attributes["identity"], spec.identity, str(path))
-        root = zarr.open_group(path, mode="r+", zarr_format=3)
-        self._arrays = {name: _array(root, name) for name in self._layout}
+        with zarr.config.set(_WRITING):
+            root = zarr.open_group(path, mode="r+", zarr_format=3)
+            self._arrays = {name: _array(root, name) for name in self._layout}
         self.records = read_ledger(path, spec.fingerprint)
 
     @property

@@ -6,12 +6,16 @@ from .figures import PredictionRow, error_figure, prediction_figure
 from .inference import predict, validate
 from .metrics import METRICS, depth_metrics
 from .protocol import EvaluateSettings, Protocol
-from .results import BackboneFacts, CheckpointFacts, Results, read_results, results_table, write_results
+from .results import RESULTS, BackboneFacts, CheckpointFacts, Results, read_results, results_table, write_results
+from .run import ERRORS, FIGURE, evaluate_checkpoint, protocol_name
 from .scoring import ImageScore, Prediction, Scores, score, score_image
 
 __all__ = [
     "CROPS",
+    "ERRORS",
+    "FIGURE",
     "METRICS",
+    "RESULTS",
     "BackboneFacts",
     "CheckpointFacts",
     "EvaluateSettings",
@@ -24,10 +28,12 @@ __all__ = [
     "crop_mask",
     "depth_metrics",
     "error_figure",
+    "evaluate_checkpoint",
     "mean_depth_map",
     "predict",
     "predict_mean_depth",
     "prediction_figure",
+    "protocol_name",
     "read_results",
     "results_table",
     "score",

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..cache import FeatureCache, SpaceClipError
 from ..train.blocks import resize
 from ..train.decoder import DepthDecoder
+from ..train.precision import autocast
 from .protocol import Protocol
 from .scoring import Prediction, mean_metrics, score_image
 
@@ -105,7 +106,7 @@ def _decode(decoder: DepthDecoder, views: list[_Features], precision: str) -> Te
     was_training = decoder.training
     decoder.eval()
     try:
-        with __import__("contextlib").nullcontext():
+        with autocast(precision, device):
             depths = [
                 decoder(
                     {layer: torch.from_numpy(state).to(device) for layer, state in states.items()},

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -58,6 +59,12 @@ class BackboneFacts(BaseModel):
     name: str
     revision: str
     random: bool
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> Self:
+        """From the backbone's identity in a store or checkpoint."""
+        name = str(identity["name"])
+        return cls(name=name, revision=str(identity["revision"]), random=name.startswith("random:"))
 
     @property
     def label(self) -> str:

@@ -66,9 +66,7 @@ def evaluate_checkpoint(
 
     scores = score(predictions(), protocol)
     baseline = score(predict_mean_depth(mean_depth_map(training), cache), protocol)
-    facts = CheckpointFacts(
-        path=str(checkpoint.path), sha256=info.sha256, epoch=info.epoch, weights=info.weights
-    )
+    facts = CheckpointFacts(path=str(checkpoint.path), sha256=info.sha256, epoch=info.epoch, weights=info.weights)
     results = Results.of(scores, baseline, facts, BackboneFacts.of(info.backbone))
     write_results(out, results, scores)
     if rows:

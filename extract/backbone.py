@@ -4,15 +4,21 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from transformers import CLIPVisionModel
 
 from ..cache import SpaceClipError
-from .weights import RANDOM, load_pretrained, make_random
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel
+
+RANDOM = "random:"
+
+# The paper's encoder, pinned to the commit that its numbers belong to.
+PINNED = {"openai/clip-vit-base-patch16": "57c216476eefef5ab752ec549e440a49ae4ae5f3"}
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -35,6 +41,15 @@ class BackboneSettings(BaseModel):
     revision: str | None = None
     seed: int = 0
     precision: str = "auto"
+
+    def expected_identity(self) -> dict[str, Any]:
+        """What these settings alone say of the identity of the features that they make."""
+        if self.name.startswith(RANDOM):
+            return {"name": self.name, "revision": _random_revision(self.seed)}
+        revision = self.revision or PINNED.get(self.name)
+        if Path(self.name).is_dir():
+            return {"name": Path(self.name).resolve().name}
+        return {"name": self.name} | ({"revision": revision} if revision else {})
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Backbone:
     """
 
     def __init__(
-        self, model: CLIPVisionModel, identity: dict[str, Any], device: torch.device, dtype: torch.dtype
+        self, model: "CLIPVisionModel", identity: dict[str, Any], device: torch.device, dtype: torch.dtype
     ) -> None:
         config = model.config
         self.model = model.eval().requires_grad_(False)
@@ -125,12 +140,15 @@ def load_backbone(
     Raises:
         SpaceClipError: Unknown id, no network, a folder without a CLIP model, weights missing, unknown precision.
     """
+    # transformers takes seconds to import, and only those who load an encoder need it.
+    from .weights import load_pretrained, make_random
+
     device = torch.device(device)
     dtype = _dtype(precision, device)
     if name.startswith(RANDOM):
-        model, revision = make_random(name.removeprefix(RANDOM), seed), f"random weights, seed {seed}"
+        model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
     else:
-        model, revision = load_pretrained(name, revision)
+        model, revision = load_pretrained(name, revision or PINNED.get(name))
     # A folder is known by its last name and its weights, so that its place on a disk does not matter.
     identity = {
         "name": Path(name).resolve().name if Path(name).is_dir() else name,
@@ -138,6 +156,10 @@ def load_backbone(
         "weights": _weights_hash(model),
     }
     return Backbone(model, identity, device, dtype)
+
+
+def _random_revision(seed: int) -> str:
+    return f"random weights, seed {seed}"
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -152,7 +174,7 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     return known[precision]
 
 
-def _weights_hash(model: CLIPVisionModel) -> str:
+def _weights_hash(model: "CLIPVisionModel") -> str:
     """SHA-256 over names and float32 values of all weights, whatever type and file they came from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -90,4 +90,3 @@ def open_splits(settings: FolderData | SyntheticData) -> dict[str, Source]:
     if settings.split.by != "ratio":
         check_disjoint({name: source.entries for name, source in splits.items()})
     return splits
-

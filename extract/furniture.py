@@ -6,17 +6,29 @@ from .site import Site, paint, pick, vary
 from .shapes import Material
 from .textures import Checks, Colour, Speckle, Stripes, Tiles
 
-WOODS: tuple[Colour, ...] = ((0.62, 0.45, 0.29), (0.42, 0.28, 0.18), (0.78, 0.63, 0.45), (0.3, 0.2, 0.15), (0.9, 0.88, 0.84))
+WOODS: tuple[Colour, ...] = (
+    (0.62, 0.45, 0.29),
+    (0.42, 0.28, 0.18),
+    (0.78, 0.63, 0.45),
+    (0.3, 0.2, 0.15),
+    (0.9, 0.88, 0.84),
+)
 CLOTHS: tuple[Colour, ...] = (
-    (0.28, 0.36, 0.5), (0.6, 0.28, 0.25), (0.45, 0.47, 0.44), (0.3, 0.42, 0.33), (0.72, 0.62, 0.48), (0.75, 0.55, 0.2), (0.35, 0.3, 0.4),
+    (0.28, 0.36, 0.5),
+    (0.6, 0.28, 0.25),
+    (0.45, 0.47, 0.44),
+    (0.3, 0.42, 0.33),
+    (0.72, 0.62, 0.48),
+    (0.75, 0.55, 0.2),
+    (0.35, 0.3, 0.4),
 )
 
 
 def wood(rng: np.random.Generator) -> Material:
     """Boards of a random wood."""
     colour = vary(rng, pick(rng, WOODS))
-    dark = (colour[0] * 0.6, colour[1] * 0.6, colour[2] * 0.6)
-    return Material(Tiles(colour, dark, 1.4, 0.12, 0.004, 0.37, 0.16))
+    dark = (colour[0] * 0.75, colour[1] * 0.75, colour[2] * 0.75)
+    return Material(Tiles(colour, dark, 2.6, 0.15, 0.003, 0.37, 0.1))
 
 
 def cloth(rng: np.random.Generator) -> Material:
@@ -68,7 +80,7 @@ def sofa(site: Site, rng: np.random.Generator, width: float) -> None:
     """A sofa with arms and cushions."""
     material, cushion = cloth(rng), cloth(rng)
     site.box((0, 0.45, 0.06), (width, 0.88, 0.36), material)
-    site.box((0, 0.13, 0.4), (width, 0.24, 0.42), material, taper=(0, 0.3))
+    site.wedge((0, 0.13, 0.4), (width, 0.24, 0.42), (0, 0.3), material)
     for x in (-0.5, 0.5):
         site.box((x * (width - 0.2), 0.47, 0.06), (0.2, 0.86, 0.54), material)
     for x in (-0.3, 0.3):
@@ -91,7 +103,7 @@ def wardrobe(site: Site, rng: np.random.Generator, width: float, height: float) 
     material, knob = wood(rng), paint((0.75, 0.72, 0.65))
     site.box((0, 0.29, 0), (width, 0.56, height), material)
     for side in (-1, 1):
-        site.box((side * width / 4, 0.575, 0.08), (width / 2 - 0.03, 0.02, height - 0.14), material)
+        site.box((side * width / 4, 0.575, 0.08), (width / 2 - 0.03, 0.02, height - 0.14), material, casts_shadow=False)
         site.ball((side * 0.06, 0.61, height / 2), (0.025, 0.025, 0.025), knob)
 
 
@@ -118,7 +130,7 @@ def sideboard(site: Site, rng: np.random.Generator, width: float) -> None:
     material = wood(rng)
     site.box((0, 0.22, 0.08), (width, 0.42, 0.5), material)
     for side in (-1, 1):
-        site.box((side * width / 4, 0.435, 0.12), (width / 2 - 0.04, 0.02, 0.42), material)
+        site.box((side * width / 4, 0.435, 0.12), (width / 2 - 0.04, 0.02, 0.42), material, casts_shadow=False)
     if rng.random() < 0.6:
         site.box((0, 0.18, 0.58), (0.4, 0.2, 0.04), paint((0.08, 0.08, 0.09)))
         site.box((0, 0.18, 0.62), (min(width * 0.8, 1.2), 0.05, 0.62), paint((0.06, 0.06, 0.08)))

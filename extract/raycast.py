@@ -9,7 +9,8 @@ from .rays import Bundle
 from .shapes import Solid
 from .textures import Array, noise
 
-_SUBPIXELS = ((-0.375, -0.125), (-0.125, 0.375), (0.125, -0.375), (0.375, 0.125))
+_SUBPIXELS = np.array([[-0.375, -0.125], [-0.125, 0.375], [0.125, -0.375], [0.375, 0.125]], np.float32)
+_TILE = 8  # pixels
 _CONTACT = 0.004  # metres; shadows of things closer than this to a surface are left out, against rounding
 
 
@@ -99,7 +100,7 @@ def _lit(scene: Scene, lamp: Lamp, points: Array, normals: Array) -> Array:
     facing = -np.sum(reach * normals, axis=0)
     light = np.maximum(facing, 0) / (away * away)
     bright = np.flatnonzero(light)
-    casters = (solid for solid in scene.solids if solid.casts_shadow)
+    casters = [solid for solid in scene.solids if solid.casts_shadow]
     dark = Bundle(origin, reach[:, bright]).blocked(casters, away[bright] - np.float32(_CONTACT))
     light[bright[dark]] = 0
     return np.array(lamp.power, np.float32)[:, None] * light
@@ -168,20 +169,27 @@ def render(
         The picture [H, W, 3], and each pixel's depth along the optical axis at the pixel's middle [H, W] in metres, 0
         where there is only sky or where it is beyond `max_depth`.
     """
-    shape = (camera.height, camera.width)
-    rows, columns = (a.ravel().astype(np.float32) + np.float32(0.5) for a in np.indices(shape))
+    order = _tiled(camera.height, camera.width)
+    rows, columns = (a.astype(np.float32) + np.float32(0.5) for a in np.divmod(order, camera.width))
     origin = np.array(camera.position, np.float32)
     directions = camera.rays(rows, columns)
     colour, distance, surface = _radiance(scene, origin, directions, 1 / camera.focal)
     depth = distance * (camera.axes[2] @ directions)
     depth[~(depth <= max_depth)] = 0
 
-    edge = _edges(surface.reshape(shape)).ravel().nonzero()[0]
-    finer_rows = np.concatenate([rows[edge] + y for y, _ in _SUBPIXELS])
-    finer_columns = np.concatenate([columns[edge] + x for _, x in _SUBPIXELS])
+    position = np.argsort(order).reshape(camera.height, camera.width)
+    edge = np.flatnonzero(_edges(surface[position]).ravel()[order])
+    finer_rows = (rows[edge, None] + _SUBPIXELS[:, 0]).ravel()
+    finer_columns = (columns[edge, None] + _SUBPIXELS[:, 1]).ravel()
     finer, _, _ = _radiance(scene, origin, camera.rays(finer_rows, finer_columns), 0.5 / camera.focal)
-    colour[:, edge] = finer.reshape(3, len(_SUBPIXELS), -1).mean(axis=1)
-    return develop(colour.T.reshape(*shape, 3), rng), depth.reshape(shape)
+    colour[:, edge] = finer.reshape(3, -1, len(_SUBPIXELS)).mean(axis=2)
+    return develop(np.moveaxis(colour[:, position], 0, 2), rng), depth[position]
+
+
+def _tiled(height: int, width: int) -> NDArray[np.int64]:
+    """The pixels' numbers in an order that goes through one small square after another, [H * W]."""
+    row, column = np.divmod(np.arange(height * width), width)
+    return np.lexsort((column, row, column // _TILE, row // _TILE))
 
 
 def _edges(surface: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -197,7 +205,9 @@ def _edges(surface: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 def develop(light: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Turn linear light [H, W, 3] into a picture [H, W, 3]: exposure, shoulder, shot and read noise, sRGB curve."""
-    exposed = 1 - np.exp(-light * np.float32(0.42 / np.median(light.mean(axis=2).clip(1e-4))) )
+    brightness = light.mean(axis=2)
+    middle, high = np.percentile(brightness, [50, 95]).clip(1e-4)
+    exposed = 1 - np.exp(light * np.float32(-min(0.4 / middle, 1.9 / high)))
     exposed += rng.standard_normal(light.shape, np.float32) * np.sqrt(2e-5 + 3e-4 * exposed)
     exposed = exposed.clip(0, 1)
     encoded = np.where(exposed <= 0.0031308, 12.92 * exposed, 1.055 * exposed ** np.float32(1 / 2.4) - 0.055)

@@ -1,7 +1,9 @@
-"""Bundles of rays from one point, and what they meet."""
+"""Bundles of rays from one point, and what they meet.
 
-import math
-from collections.abc import Iterable, Sequence
+Rays are kept in blocks of neighbours. A solid is tried only against the blocks whose cone touches the ball around it.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +11,12 @@ from numpy.typing import NDArray
 from .shapes import Solid
 from .textures import Array
 
-_SLACK = 1e-3  # radians, against rounding
+_BLOCK = 64
+_SLACK = 1e-5  # radians, against rounding
 
 
 class Bundle:
-    """Rays from one point.
+    """Rays from one point; the more alike rays that follow each other, the faster.
 
     Args:
         origin: The point, [3].
@@ -21,10 +24,13 @@ class Bundle:
     """
 
     def __init__(self, origin: Array, directions: Array) -> None:
-        self.origin, self.directions = origin, directions
-        axis = directions.sum(axis=1, dtype=np.float64)
-        self._axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
-        self._spread = _angle(float((self._axis.astype(np.float32) @ directions).min(initial=1)))
+        self._origin, self._count = origin, directions.shape[1]
+        padded = np.pad(directions, ((0, 0), (0, -self._count % _BLOCK)), mode="edge")
+        self._blocks = padded.reshape(3, -1, _BLOCK)
+        axes = self._blocks.mean(axis=2)
+        self._axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-9)
+        chord = np.linalg.norm(self._blocks - self._axes[:, :, None], axis=0).max(axis=1)
+        self._spread = 2 * np.arcsin(np.minimum(chord / 2, 1)) + _SLACK
 
     def nearest(self, solids: Sequence[Solid]) -> tuple[Array, NDArray[np.int16]]:
         """The nearest solid along each ray.
@@ -32,42 +38,45 @@ class Bundle:
         Returns:
             Distances in metres [N], infinite where nothing is met, and the solids' indices [N], -1 where nothing is met.
         """
-        distance = np.full(self.directions.shape[1], np.inf, np.float32)
-        index = np.full(self.directions.shape[1], -1, np.int16)
-        for k, solid in enumerate(solids):
-            near = self._candidates(solid)
+        distance = np.full(self._blocks.shape[1:], np.inf, np.float32)
+        index = np.full(self._blocks.shape[1:], -1, np.int16)
+        farthest = np.full(len(distance), np.inf, np.float32)
+        for k, least, touched in self._touched(solids):
+            near = touched[farthest[touched] > least]
             if len(near):
-                met = solid.meet(self.origin, self.directions[:, near])
-                closer = met < distance[near]
-                distance[near[closer]] = met[closer]
-                index[near[closer]] = k
-        return distance, index
+                met, before = self._meet(solids[k], near), distance[near]
+                index[near] = np.where(met < before, np.int16(k), index[near])
+                distance[near] = before = np.minimum(met, before)
+                farthest[near] = before.max(axis=1)
+        return distance.ravel()[: self._count], index.ravel()[: self._count]
 
-    def blocked(self, solids: Iterable[Solid], distance: Array) -> NDArray[np.bool_]:
+    def blocked(self, solids: Sequence[Solid], distance: Array) -> NDArray[np.bool_]:
         """Whether a solid stops each ray before it has gone its `distance` [N] in metres, [N]."""
-        blocked = np.zeros(len(distance), bool)
-        for solid in solids:
-            near = self._candidates(solid)
+        reach = np.pad(distance, (0, -self._count % _BLOCK)).reshape(-1, _BLOCK)
+        blocked = np.zeros(reach.shape, bool)
+        farthest = reach.max(axis=1)
+        for k, least, touched in self._touched(solids):
+            near = touched[farthest[touched] > least]
             if len(near):
-                blocked[near[solid.meet(self.origin, self.directions[:, near]) < distance[near]]] = True
-        return blocked
+                blocked[near] |= self._meet(solids[k], near) < reach[near]
+                farthest[near] = np.where(blocked[near], 0, reach[near]).max(axis=1)
+        return blocked.ravel()[: self._count]
 
-    def _candidates(self, solid: Solid) -> NDArray[np.int64]:
-        """Indices of the rays that pass through the ball around a solid."""
-        offset = np.subtract(solid.centre, self.origin, dtype=np.float64)
-        away = math.hypot(*offset)
-        if away <= solid.radius:
-            return np.arange(self.directions.shape[1])
-        towards, sine = offset / away, solid.radius / away
-        if _angle(float(self._axis @ towards)) > self._spread + math.asin(sine) + _SLACK:
-            return np.arange(0)
-        x, y, z = towards
-        flat = math.hypot(x, y)
-        level = (-y / flat, x / flat, 0.0) if flat > 1e-6 else (1.0, 0.0, 0.0)
-        frame = np.array([level, np.cross(towards, level), towards], np.float32)
-        across, up, ahead = frame @ self.directions
-        return np.flatnonzero((across * across + up * up <= np.float32(sine * sine)) & (ahead > 0))
+    def _meet(self, solid: Solid, near: NDArray[np.int64]) -> Array:
+        return solid.meet(self._origin, self._blocks[:, near].reshape(3, -1)).reshape(-1, _BLOCK)
 
-
-def _angle(cosine: float) -> float:
-    return math.acos(min(max(cosine, -1.0), 1.0))
+    def _touched(self, solids: Sequence[Solid]) -> Iterator[tuple[int, float, NDArray[np.int64]]]:
+        """The solids that may be met, near ones first: number, least distance in metres, blocks that may meet it."""
+        radius = np.array([solid.radius for solid in solids])
+        offsets = np.array([solid.centre for solid in solids]).reshape(-1, 3) - self._origin
+        away = np.linalg.norm(offsets, axis=1)
+        sine = np.minimum(radius / np.maximum(away, 1e-9), 1)
+        cosine = np.sqrt(1 - sine * sine)
+        limit = np.outer(cosine, np.cos(self._spread)) - np.outer(sine, np.sin(self._spread))
+        limit[sine >= 1] = -np.inf
+        limit[:, self._spread >= np.pi / 2] = -np.inf
+        touched = offsets @ self._axes >= limit * away[:, None]
+        least = away - radius
+        for k in np.argsort(least):
+            if touched[k].any():
+                yield int(k), float(least[k]), np.flatnonzero(touched[k])

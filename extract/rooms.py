@@ -11,7 +11,13 @@ from .site import Site, paint, pick, vary
 from .textures import Checks, Colour, Speckle, Stripes, Texture, Tiles
 
 _WALLS: tuple[Colour, ...] = (
-    (0.86, 0.83, 0.76), (0.74, 0.8, 0.82), (0.82, 0.72, 0.6), (0.7, 0.77, 0.66), (0.88, 0.87, 0.86), (0.78, 0.62, 0.55), (0.6, 0.66, 0.74),
+    (0.86, 0.83, 0.76),
+    (0.74, 0.8, 0.82),
+    (0.82, 0.72, 0.6),
+    (0.7, 0.77, 0.66),
+    (0.88, 0.87, 0.86),
+    (0.78, 0.62, 0.55),
+    (0.6, 0.66, 0.74),
 )
 _WHITE: Colour = (0.9, 0.89, 0.87)
 
@@ -63,7 +69,9 @@ def room(rng: np.random.Generator) -> tuple[Scene, tuple[float, float, float]]:
         _furnish(along, rng, size[2], lamps)
     _middle(site, rng, size)
     warmth = float(rng.uniform(0.16, 0.3))
-    scene = Scene(tuple(site.solids), tuple(lamps), (warmth, warmth, warmth), (0.9 * warmth, 0.8 * warmth, 0.7 * warmth))
+    scene = Scene(
+        tuple(site.solids), tuple(lamps), (warmth, warmth, warmth), (0.9 * warmth, 0.8 * warmth, 0.7 * warmth)
+    )
     return scene, size
 
 
@@ -98,7 +106,9 @@ def _ceiling_lamp(site: Site, rng: np.random.Generator, size: tuple[float, float
     drop = float(rng.uniform(0.3, 0.7))
     site.cylinder((x, y, size[2] - drop), 0.008, drop, paint((0.2, 0.2, 0.2)), casts_shadow=False)
     radius = float(rng.uniform(0.1, 0.18))
-    site.ball((x, y, size[2] - drop), (radius, radius, radius), paint((0.98, 0.93, 0.82), 0, glow=3.5), casts_shadow=False)
+    site.ball(
+        (x, y, size[2] - drop), (radius, radius, radius), paint((0.98, 0.93, 0.82), 0, glow=3.5), casts_shadow=False
+    )
     power = float(rng.uniform(2.2, 3.6))
     return Lamp((x, y, size[2] - drop), (power, power * 0.92, power * 0.78))
 
@@ -116,20 +126,25 @@ def _openings(walls: list[Wall], rng: np.random.Generator, lamps: list[Lamp]) ->
             continue
         wall.site.box((x, 0.02, 0.88), (width, 0.05, 1.26), paint(_WHITE))
         for side in (-1, 1):
-            pane = paint((0.78, 0.87, 0.98), 0.12, 0.5, glow=1.5)
+            pane = paint((0.55, 0.61, 0.68), 0.12, 0.5, glow=3.0)
             wall.site.box((x + side * width / 4, 0.03, 0.95), (width / 2 - 0.09, 0.045, 1.12), pane)
         wall.site.box((x, 0.07, 0.85), (width + 0.1, 0.16, 0.03), paint(_WHITE))
-        outside = wall.site.at(x, 0.25, 1.6)
-        power = float(rng.uniform(0.6, 1.4))
-        lamps.append(Lamp((outside.x, outside.y, outside.z), (0.75 * power, 0.88 * power, power)))
+        if len(lamps) == 1:
+            inside, power = wall.site.at(x, 0.5, 1.6), float(rng.uniform(0.7, 1.6))
+            lamps.append(Lamp((inside.x, inside.y, inside.z), (0.75 * power, 0.88 * power, power)))
 
 
 def _furnish(wall: Wall, rng: np.random.Generator, ceiling: float, lamps: list[Lamp]) -> None:
     """Two or three pieces along a wall, and pictures where it is free."""
     for _ in range(int(rng.integers(1, 4))):
         kind = pick(rng, ("wardrobe", "bookcase", "sofa", "bed", "sideboard", "plant", "lamp", "crate", "chair"))
-        low, high = {"wardrobe": (0.9, 1.4), "bookcase": (0.7, 1.2), "sofa": (1.5, 2.1), "bed": (0.95, 1.6),
-                     "sideboard": (1.0, 1.6)}.get(kind, (0.6, 0.7))
+        low, high = {
+            "wardrobe": (0.9, 1.4),
+            "bookcase": (0.7, 1.2),
+            "sofa": (1.5, 2.1),
+            "bed": (0.95, 1.6),
+            "sideboard": (1.0, 1.6),
+        }.get(kind, (0.6, 0.7))
         width = float(rng.uniform(low, high))
         if (x := wall.find(rng, width)) is None:
             continue

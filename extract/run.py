@@ -141,7 +141,8 @@ def _depth_spec(source: Source, target: tuple[int, int] | None) -> DepthSpec | N
     if target is None and len(found) > 1:
         listed = ", ".join(f"{height} x {width} ({sizes.count((height, width))})" for height, width in found[:4])
         raise SpaceClipError(
-            f"depth maps of {len(found)} sizes: {listed}; training needs one, give it as target_size (--size HEIGHT WIDTH)"
+            f"depth maps of {len(found)} sizes: {listed}; training needs one, "
+            "give it as target_size (--size HEIGHT WIDTH)"
         )
     size = target or found[0]
     native = None if found == [size] else (max(height for height, _ in found), max(width for _, width in found))
@@ -172,7 +173,7 @@ def _blocks(
     pending: Sequence[int],
     progress: Callable[[int], None],
 ) -> Iterator[tuple[int, Block]]:
-    """Filled shards in turn. Batches never cross a shard, so that a resumed run computes just what a whole one would."""
+    """Filled shards in turn. Batches never cross a shard, so that a resumed run computes what a whole one would."""
     batches = [
         (shard, range(first, min(first + settings.batch_size, spec.rows(shard)[1])))
         for shard in pending
@@ -243,4 +244,3 @@ def _encode(backbone: Backbone, spec: StoreSpec, block: Block, place: slice) -> 
         for layer, states in features.states.items():
             block[layer_array(layer)][place, number] = states.cpu().numpy()
         block["pooled"][place, number] = features.pooled.cpu().numpy()
-

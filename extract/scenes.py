@@ -11,7 +11,7 @@ from .rooms import room
 from .streets import street
 
 Kind = Literal["room", "street"]
-_CLEARANCE = {"room": 0.35, "street": 0.7}  # metres in front of the lens
+_CLEARANCE = {"room": 0.35, "street": 1.3}  # metres in front of the lens
 _TRIES = 40
 
 

@@ -1,4 +1,4 @@
-"""The solids that scenes are built of: boxes (also tapered), cylinders and ellipsoids, met by rays in closed form.
+"""The solids that scenes are built of: boxes, wedges, cylinders and ellipsoids, met by rays in closed form.
 
 Each solid is a unit shape (half-width 1 around the origin) stretched by half-sizes, turned and moved. World axes: z is up;
 lengths in metres. Arrays hold one ray or point a column: [3, N].
@@ -127,7 +127,22 @@ class Solid(ABC):
 
 @dataclass(frozen=True)
 class Box(Solid):
-    """A box whose top may be narrower: `taper` is the share that the top lacks along the box's own x and y.
+    """A box."""
+
+    def _crossings(self, start: Array, heading: Array) -> tuple[Array, Array]:
+        slowness = 1 / np.where(np.abs(heading) < 1e-12, np.float32(1e-12), heading)
+        middle, reach = -start * slowness, np.abs(slowness)
+        return (middle - reach).max(axis=0), (middle + reach).min(axis=0)
+
+    def _outward(self, local: Array) -> tuple[Array, NDArray[np.int64]]:
+        axis = np.argmax(np.abs(local), axis=0)
+        normal = np.where(np.arange(3)[:, None] == axis, np.sign(local), np.float32(0))
+        return normal, np.where(axis < 2, 0, np.where(local[2] > 0, 1, 2))
+
+
+@dataclass(frozen=True)
+class Wedge(Solid):
+    """A box whose top is narrower: `taper` is the share that the top lacks along the wedge's own x and y.
 
     A taper of 1 along one axis makes a gable roof.
     """

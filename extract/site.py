@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .shapes import Box, Cylinder, Ellipsoid, Material, Solid
+from .shapes import Box, Cylinder, Ellipsoid, Material, Solid, Wedge
 from .textures import Array, Colour, Speckle
 
 T = TypeVar("T")
@@ -42,14 +42,20 @@ class Site:
         side: Material,
         top: Material | None = None,
         bottom: Material | None = None,
-        taper: tuple[float, float] = (0.0, 0.0),
         casts_shadow: bool = True,
     ) -> None:
         """Build a box of `size` metres whose bottom face has its middle at `spot`."""
         centre = self._world((spot[0], spot[1], spot[2] + size[2] / 2))
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        materials = side, top or side, bottom or side
-        self.solids.append(Box(centre, half, self._axes(), *materials, casts_shadow, taper))
+        self.solids.append(Box(centre, half, self._axes(), side, top or side, bottom or side, casts_shadow))
+
+    def wedge(
+        self, spot: Spot, size: Spot, taper: tuple[float, float], side: Material, top: Material | None = None
+    ) -> None:
+        """Build a box whose top lacks the shares `taper` of its width and depth."""
+        centre = self._world((spot[0], spot[1], spot[2] + size[2] / 2))
+        half = (size[0] / 2, size[1] / 2, size[2] / 2)
+        self.solids.append(Wedge(centre, half, self._axes(), side, top or side, side, taper=taper))
 
     def cylinder(self, spot: Spot, radius: float, height: float, side: Material, casts_shadow: bool = True) -> None:
         """Build an upright cylinder whose bottom cap has its middle at `spot`."""

@@ -48,12 +48,14 @@ def street(rng: np.random.Generator) -> tuple[Scene, Layout]:
     end = float(rng.uniform(14, 60))
     layout = Layout(float(rng.uniform(4.5, 8.5)), float(rng.uniform(1.6, 3.6)), -14.0, end)
     site = Site()
-    asphalt = Material(Road(vary(rng, (0.36, 0.36, 0.37), 0.04)))
+    asphalt = Material(Road(vary(rng, (0.36, 0.36, 0.37), 0.025)))
     site.box((0, 0, -1), (2000, 2000, 1), asphalt, casts_shadow=False)
     for side in (-1, 1):
         _side(site, rng, layout, side)
     if rng.random() < 0.7:
         streetware.building(site.at(0, end + 6, 0, np.pi), rng, 2 * layout.front + 16, 9)
+    else:
+        _park(site.at(0, end), rng)
     for _ in range(int(rng.integers(0, 3))):
         lane = pick(rng, (-1, 1))
         spot = site.at(lane * layout.road / 4, float(rng.uniform(4, end)), 0, 0 if lane > 0 else np.pi)
@@ -101,6 +103,15 @@ def _garden(plot: Site, rng: np.random.Generator, width: float) -> None:
         streetware.tree(plot.at(x, -float(rng.uniform(2.5, 5))), rng)
 
 
+def _park(site: Site, rng: np.random.Generator) -> None:
+    """Grass and rows of trees across the street's end."""
+    grass = Material(Speckle((0.36, 0.47, 0.24), 0.4, 0.2, 3))
+    site.box((0, 60, 0), (160, 110, _KERB), grass, casts_shadow=False)
+    for x in np.arange(-20, 21, 4.0):
+        for y in (9.0, 14.0):
+            streetware.tree(site.at(float(x + rng.normal()), float(y + rng.normal())), rng)
+
+
 def _pavement(site: Site, rng: np.random.Generator, layout: Layout, side: int) -> None:
     """Trees, lamp posts, signs, people, bins and bollards."""
     by_kerb, by_front = layout.road / 2 + 0.45, layout.front - 0.6
@@ -128,9 +139,9 @@ def _pavement(site: Site, rng: np.random.Generator, layout: Layout, side: int) -
 
 
 def _sun(rng: np.random.Generator) -> Lamp:
-    azimuth, climb = float(rng.uniform(0, 2 * np.pi)), float(np.deg2rad(rng.uniform(28, 65)))
+    azimuth, climb = float(rng.uniform(0, 2 * np.pi)), float(np.deg2rad(rng.uniform(35, 68)))
     towards = (np.cos(azimuth) * np.cos(climb), np.sin(azimuth) * np.cos(climb), np.sin(climb))
-    power = float(rng.uniform(1.6, 3.2)) * _SUN_AWAY**2
+    power = float(rng.uniform(1.8, 3.6)) * _SUN_AWAY**2
     position = (float(towards[0]) * _SUN_AWAY, float(towards[1]) * _SUN_AWAY, float(towards[2]) * _SUN_AWAY)
     return Lamp(position, (power, power * 0.94, power * 0.82))
 
@@ -139,9 +150,9 @@ def _weather(rng: np.random.Generator) -> dict[str, tuple[float, float, float] |
     """Sky light and haze as `Scene` takes them."""
     blue = float(rng.uniform(0.8, 1.2))
     return {
-        "above": (0.62 * blue, 0.72 * blue, 0.9 * blue),
-        "below": (0.34, 0.32, 0.29),
-        "sky": (0.32 * blue, 0.62 * blue, 1.35 * blue),
-        "horizon": (1.25 * blue, 1.4 * blue, 1.6 * blue),
-        "haze": float(rng.uniform(0.004, 0.012)),
+        "above": (0.5 * blue, 0.57 * blue, 0.68 * blue),
+        "below": (0.24, 0.22, 0.2),
+        "sky": (0.24 * blue, 0.46 * blue, 0.95 * blue),
+        "horizon": (0.8 * blue, 0.9 * blue, 1.02 * blue),
+        "haze": float(rng.uniform(0.003, 0.012)),
     }

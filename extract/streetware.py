@@ -7,10 +7,22 @@ from .site import Site, paint, pick, vary
 from .textures import Colour, Facade, Speckle, Texture, Tiles
 
 _FRONTS: tuple[Colour, ...] = (
-    (0.78, 0.72, 0.6), (0.68, 0.55, 0.45), (0.82, 0.8, 0.76), (0.62, 0.62, 0.6), (0.8, 0.62, 0.48), (0.6, 0.66, 0.68), (0.85, 0.78, 0.62),
+    (0.78, 0.72, 0.6),
+    (0.68, 0.55, 0.45),
+    (0.82, 0.8, 0.76),
+    (0.62, 0.62, 0.6),
+    (0.8, 0.62, 0.48),
+    (0.6, 0.66, 0.68),
+    (0.85, 0.78, 0.62),
 )
 _CARS: tuple[Colour, ...] = (
-    (0.7, 0.1, 0.1), (0.85, 0.85, 0.86), (0.12, 0.13, 0.15), (0.15, 0.25, 0.5), (0.55, 0.57, 0.6), (0.2, 0.35, 0.25), (0.8, 0.65, 0.2),
+    (0.7, 0.1, 0.1),
+    (0.85, 0.85, 0.86),
+    (0.12, 0.13, 0.15),
+    (0.15, 0.25, 0.5),
+    (0.55, 0.57, 0.6),
+    (0.2, 0.35, 0.25),
+    (0.8, 0.65, 0.2),
 )
 _GLASS = paint((0.16, 0.2, 0.25), 0.15, 0.4)
 _RUBBER, _STEEL = paint((0.07, 0.07, 0.07)), paint((0.3, 0.32, 0.33))
@@ -33,7 +45,7 @@ def building(site: Site, rng: np.random.Generator, width: float, depth: float) -
     site.box((0, -depth / 2, 0), (width, depth, height), Material(front), roof)
     site.box((0, -depth / 2 + 0.15, 0), (width + 0.02, depth, base), paint(vary(rng, (0.5, 0.48, 0.46)), 0.1))
     if rng.random() < 0.6:
-        site.box((0, -depth / 2, height), (width, depth + 0.5, float(rng.uniform(1.5, 3))), roof, taper=(0, 1))
+        site.wedge((0, -depth / 2, height), (width, depth + 0.5, float(rng.uniform(1.5, 3))), (0, 1), roof)
     else:
         site.box((0, -depth / 2, height), (width + 0.2, depth + 0.4, 0.35), paint((0.8, 0.78, 0.74)))
     door = (float(rng.integers(bays)) + 0.72) * width / bays - width / 2
@@ -42,7 +54,7 @@ def building(site: Site, rng: np.random.Generator, width: float, depth: float) -
     site.box((door, 0.13, 0), (0.95, 0.16, 2.2), paint(vary(rng, pick(rng, _CARS), 0.05)))
     if rng.random() < 0.35:
         awning = paint(vary(rng, pick(rng, _CARS), 0.05))
-        site.box((door, 0.6, 2.5), (2.6, 1.2, 0.3), awning, taper=(0, 0.9))
+        site.wedge((door, 0.6, 2.5), (2.6, 1.2, 0.3), (0, 0.9), awning)
 
 
 def car(site: Site, rng: np.random.Generator) -> None:
@@ -53,12 +65,12 @@ def car(site: Site, rng: np.random.Generator) -> None:
     roof, cabin = (1.9, 0.84) if van else (float(rng.uniform(1.4, 1.55)), 0.58)
     belt = 0.88
     site.box((0, 0, 0.28), (width, length, 0.32), body)
-    site.box((0, 0, 0.6), (width, length, belt - 0.6), body, taper=(0.06, 0.05))
+    site.wedge((0, 0, 0.6), (width, length, belt - 0.6), (0.06, 0.05), body)
     taper = (0.14, 0.1) if van else (0.2, 0.34)
     back = -0.06 * length
-    site.box((0, back, belt), (width * 0.93, cabin * length, roof - belt), _GLASS, body, taper=taper)
+    site.wedge((0, back, belt), (width * 0.93, cabin * length, roof - belt), taper, _GLASS, body)
     top = cabin * length * (1 - taper[1]), width * 0.93 * (1 - taper[0])
-    site.box((0, back, roof - 0.02), (top[1] + 0.05, top[0] + 0.06, 0.06), body, taper=(0.1, 0.1))
+    site.wedge((0, back, roof - 0.02), (top[1] + 0.05, top[0] + 0.06, 0.06), (0.1, 0.1), body)
     site.box((0, back, belt), (width * 0.93 * 0.96, 0.09, roof - belt), body)
     for y in (-0.31, 0.31):
         for x in (-0.5, 0.5):

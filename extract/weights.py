@@ -18,15 +18,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
 from ..cache import SpaceClipError
-
-RANDOM = "random:"
-
-# The paper's encoder, pinned to the commit that its numbers belong to.
-PINNED = {"openai/clip-vit-base-patch16": "57c216476eefef5ab752ec549e440a49ae4ae5f3"}
 
 # Shapes of OpenAI's four vision transformers, so that random weights need no network.
 _LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
@@ -60,7 +56,6 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
     Raises:
         SpaceClipError: Unknown id, no network, not a CLIP model, or weights missing from the file.
     """
-    revision = revision or PINNED.get(name)
     config = _config(name, revision)
     local = Path(name).is_dir()
     try:
@@ -69,7 +64,7 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
                 name, config=config, revision=revision or "main", output_loading_info=True, dtype=torch.float32
             )
             model, info = loaded
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise SpaceClipError(
             f"backbone {name}: its weights cannot be loaded ({_first_line(error)}); check the folder or hub id"
         ) from error

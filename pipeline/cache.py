@@ -64,7 +64,7 @@ def verify(path: Path) -> None:
     if found.problems:
         shards = len({problem.shard for problem in found.problems})
         raise StoreError(
-            f"{found.store}: {len(found.problems)} problems in {shards} of {found.shards} shards; delete the ledger records "
-            "of those shards (ledger/<shard>.json) and run the same `spaceclip extract` again to redo just them"
+            f"{found.store}: {len(found.problems)} problems in {shards} of {found.shards} shards; delete the "
+            "ledger records of those shards (ledger/<shard>.json) and run the same `spaceclip extract` again to redo them"
         )
     click.echo(f"{found.store}: all {found.shards} shards are as the ledger says ({found.bytes / 1e9:,.2f} GB read)")

@@ -49,7 +49,9 @@ def load_experiment(path: Path) -> Experiment:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise SpaceClipError(f"{path}: cannot be read ({error.strerror}); give the path of an experiment file") from error
+        raise SpaceClipError(
+            f"{path}: cannot be read ({error.strerror}); give the path of an experiment file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpaceClipError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     return check_settings(Experiment, content, str(path))

@@ -19,5 +19,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(present[0])
     if name.partition(":")[0] not in present:
-        raise SpaceClipError(f"device {name!r}: not on this machine, which has {', '.join(present)}; choose among those")
+        raise SpaceClipError(
+            f"device {name!r}: not on this machine, which has {', '.join(present)}; choose among those"
+        )
     return torch.device(name)

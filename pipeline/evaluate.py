@@ -54,9 +54,7 @@ def show(folder: Path) -> None:
     print_results(folder)
 
 
-def run(
-    checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSettings", out: Path, device: str
-) -> None:
+def run(checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSettings", out: Path, device: str) -> None:
     """Score a checkpoint and the mean depth map on one store, and write numbers and figures into a folder."""
     from ..cache import FeatureCache
     from ..evaluate import evaluate_checkpoint

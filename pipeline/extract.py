@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 @click.option("--split", help="Only this split: train, val, test or all.")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
 @click.option("--depth", type=click.Path(path_type=Path), help="Folder of depth maps, a tree parallel to the images.")
-@click.option("--depth-scale", type=float, help="Stored depth values of one metre: 1000 for millimetres, 256 for KITTI.")
+@click.option(
+    "--depth-scale", type=float, help="Stored depth values of one metre: 1000 for millimetres, 256 for KITTI."
+)
 @click.option("--depth-pattern", help="Depth file of an image, made of {parent} {stem} {name} {number}.")
-@click.option("--manifest", type=click.Path(path_type=Path), help="List (image [depth [focal]]), csv or jsonl of the files.")
+@click.option(
+    "--manifest", type=click.Path(path_type=Path), help="List (image [depth [focal]]), csv or jsonl of the files."
+)
 @click.option("--scene", help="Regular expression on the id whose first group names the scene; else the folder does.")
 @click.option("--size", type=int, nargs=2, help="HEIGHT WIDTH that images and depth are brought to first.")
 @click.option("--val", type=float, default=0.0, help="Share held out for validation.")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..evaluate import EvaluateSettings
     from ..train import DecoderSettings, TrainSettings
 
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --features.")
 @click.option("--features", type=click.Path(path_type=Path), help="Folder with train.json and val.json.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where the checkpoint goes. [default: results/<experiment>]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where the checkpoint goes. [default: results/<experiment>]"
+)
 @click.option("--epochs", type=int, help="Without --config: passes over the training features.")
 @click.option("--batch-size", type=int, help="Without --config: images in a step.")
 @click.option("--max-depth", type=float, help="Without --config: farthest depth in metres that counts.")
@@ -28,7 +29,6 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
     An interrupted run goes on from its last whole epoch when the same command is given again, with the same result.
     """
     from ..cache import FeatureCache
-    from ..evaluate import EvaluateSettings
     from ..train import DecoderSettings, TrainSettings
     from .config import check_settings, load_experiment
 
@@ -39,14 +39,14 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
         experiment = load_experiment(config)
         features = features or Path("features") / config.stem
         out = out or Path("results") / config.stem
-        expect = experiment.backbone.expected_identity()
-        run(features, out, experiment.decoder, experiment.train, experiment.evaluate, device, expect)
+        expect = {"backbone": experiment.backbone.expected_identity()}
+        run(features, out, experiment.decoder, experiment.train, experiment.evaluate.crop, device, expect)
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
         channels = FeatureCache.open(features / "train.json").identity["tokens"]["channels"]
         settings = check_settings(TrainSettings, given, "options")
-        run(features, out, DecoderSettings(hidden_size=channels), settings, EvaluateSettings(), device, None)
+        run(features, out, DecoderSettings(hidden_size=channels), settings, "none", device, None)
 
 
 def run(
@@ -54,21 +54,21 @@ def run(
     out: Path,
     decoder: "DecoderSettings",
     settings: "TrainSettings",
-    scoring: "EvaluateSettings",
+    crop: str,
     device: str,
     expect: dict[str, Any] | None,
 ) -> None:
-    """Train on the `train` split of a folder of features and choose weights on its `val` split."""
+    """Train on the `train` split of a folder of features and choose weights on its `val` split, inside the crop."""
     from ..cache import FeatureCache
-    from ..evaluate import protocol_name, validate
+    from ..evaluate import EvaluateSettings, protocol_name, validate
     from ..train import Epoch, fit
     from .device import choose_device
     from .progress import progress
 
     train_cache = FeatureCache.open(features / "train.json", expect=expect)
     val_cache = FeatureCache.open(features / "val.json", expect=train_cache.features_identity)
+    scoring = EvaluateSettings(crop=crop, flip_average=False)
     protocol = scoring.protocol(protocol_name(val_cache), settings.min_depth, settings.max_depth)
-    protocol = protocol.model_copy(update={"flip_average": False})
 
     with progress("train", "steps") as report:
 
@@ -80,9 +80,7 @@ def run(
             decoder,
             settings,
             out,
-            score=lambda model: validate(
-                model, val_cache, protocol=protocol, precision=settings.precision, batch_size=scoring.batch_size
-            ),
+            score=lambda model: validate(model, val_cache, protocol=protocol, precision=settings.precision),
             protocol=protocol.model_dump(),
             device=choose_device(device),
             progress=report,

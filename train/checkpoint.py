@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, everything else as JSON that a person can read. Loading runs no code of the file."""
+"""Checkpoints: weights as safetensors, the rest as JSON that a person can read. Loading runs no code of the file."""
 
 import hashlib
 import json

@@ -82,9 +82,7 @@ class DepthDecoder(nn.Module):
             for stage, (inputs, outputs) in enumerate(zip((widths[0], *widths), widths, strict=False))
         )
         self.head = DepthHead(widths[3], widths[3] // 2, kernel=3)
-        self.auxiliary_heads = nn.ModuleList(
-            DepthHead(width, max(width // 2, 16), kernel=1) for width in widths[:3]
-        )
+        self.auxiliary_heads = nn.ModuleList(DepthHead(width, max(width // 2, 16), kernel=1) for width in widths[:3])
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(

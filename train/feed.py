@@ -27,7 +27,7 @@ class Inputs:
 
 
 def allocator(device: torch.device) -> Allocate:
-    """How to allocate the buffers of `Batches` for a device: page-locked for CUDA, so that copies run beside compute."""
+    """How to allocate the buffers of `Batches`: page-locked for CUDA, so that copies run beside compute."""
     if device.type != "cuda":
         return np.empty
 

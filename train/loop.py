@@ -8,59 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
 
 from ..cache import Batches, FeatureCache, SpaceClipError, write_atomically
 from .checkpoint import CheckpointInfo, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import allocator, feed
-from .losses import LossSettings
+from .recipe import TrainSettings
 from .schedule import learning_rate
 from .state import Progress, StateFolder
 from .step import TrainingStep
 
 HISTORY = "history.csv"
-
-
-class TrainSettings(BaseModel):
-    """The recipe (arXiv 2601.17657, section IV); depths in metres.
-
-    Attributes:
-        epochs: Passes over the training features.
-        batch_size: Images in a step; the last incomplete batch of an epoch is dropped.
-        learning_rate: Highest rate of AdamW.
-        min_learning_rate: Rate at the end of the cosine.
-        warmup: Share of all steps with a rising rate.
-        weight_decay: Of AdamW, on all parameters.
-        clip_norm: Largest norm of the gradient.
-        ema_decay: Of the moving average of all weights, every step.
-        flip_probability: How often the flipped view is trained on.
-        min_depth: Depths that count lie strictly above.
-        max_depth: Depths that count lie strictly below.
-        precision: Of the decoder's arithmetic: `auto`, `float32`, `bfloat16` or `float16`; losses are float32.
-        seed: Of the initial weights, the order, the flips and the dropout.
-        max_skipped: Steps with a non-finite loss in a row that end the run.
-        loss: Weights of the loss terms.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: PositiveInt = 20
-    batch_size: PositiveInt = 64
-    learning_rate: PositiveFloat = 1e-4
-    min_learning_rate: NonNegativeFloat = 1e-6
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: NonNegativeFloat = 0.01
-    clip_norm: PositiveFloat = 1.0
-    ema_decay: float = Field(default=0.996, ge=0, lt=1)
-    flip_probability: float = Field(default=0.5, ge=0, le=1)
-    min_depth: PositiveFloat = 0.001
-    max_depth: PositiveFloat = 80.0
-    precision: str = "auto"
-    seed: int = 42
-    max_skipped: PositiveInt = 20
-    loss: LossSettings = LossSettings()
 
 
 @dataclass(frozen=True)
@@ -84,6 +44,11 @@ class Epoch:
     skipped: int
     val_raw: float
     val_ema: float
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Epoch":
+        """From a row of the history."""
+        return cls(**row)
 
     def __str__(self) -> str:
         skipped = f", {self.skipped} steps skipped" if self.skipped else ""
@@ -135,14 +100,14 @@ def fit(
     state = StateFolder(out, _identity(cache, decoder_settings, settings, protocol, device))
     run = _Run(decoder_settings, settings, device, len(batches))
     saved = state.load()
-    run.restore(saved)
+    run.restore(saved.tensors)
     for row in saved.history:
-        each_epoch(Epoch(**row))  # pyright: ignore[reportArgumentType]
+        each_epoch(Epoch.of(row))
     while saved.epoch < settings.epochs:
         done = saved.epoch
         progress(done * len(batches), settings.epochs * len(batches))
         losses = run.epoch(batches, done, progress)
-        epoch = Epoch(done + 1, **losses, **run.choose(score, saved, done + 1))
+        epoch = Epoch.of({"epoch": done + 1, **losses, **run.choose(score, saved, done + 1)})
         saved.epoch, saved.tensors = done + 1, run.tensors()
         saved.history.append(asdict(epoch))
         state.save(saved)
@@ -163,31 +128,30 @@ class _Run:
         self.decoder = DepthDecoder(decoder).to(device)
         self.average = EMA(self.decoder, settings.ema_decay)
         self.step = TrainingStep(self.decoder, settings)
+        self.skipped_in_a_row = 0
 
     def epoch(self, batches: Batches, number: int, progress: Callable[[int, int], None]) -> dict[str, float]:
         """Train for one epoch; returns mean losses and the number of skipped steps."""
         settings = self.settings
         total = settings.epochs * self.steps
         sums = torch.zeros(3, dtype=torch.float64)
-        skipped = in_a_row = 0
+        skipped = 0
         # A resumed run must draw the same dropout: each epoch has its own seed.
         torch.manual_seed(settings.seed * 100_003 + number)
         self.decoder.train()
         for at, inputs in enumerate(feed(batches.epoch(number), self.device)):
             done = number * self.steps + at
-            rate = learning_rate(
-                done, total, settings.learning_rate, settings.min_learning_rate, settings.warmup
-            )
+            rate = learning_rate(done, total, settings.learning_rate, settings.min_learning_rate, settings.warmup)
             valid = (inputs.depth > settings.min_depth) & (inputs.depth < settings.max_depth)
             losses = self.step(inputs.states, inputs.pooled, inputs.depth, valid, rate)
             values = torch.stack([losses.total.detach(), losses.silog, losses.ssim]).double().cpu()
             if values[0].isfinite():
-                sums, in_a_row = sums + values, 0
+                sums, self.skipped_in_a_row = sums + values, 0
             else:
-                skipped, in_a_row = skipped + 1, in_a_row + 1
-            if in_a_row == settings.max_skipped:
+                skipped, self.skipped_in_a_row = skipped + 1, self.skipped_in_a_row + 1
+            if self.skipped_in_a_row == settings.max_skipped:
                 raise SpaceClipError(
-                    f"the loss was not finite for {in_a_row} steps in a row (epoch {number + 1}, step {at + 1}): "
+                    f"the loss was not finite for {self.skipped_in_a_row} steps in a row (epoch {number + 1}, step {at + 1}): "
                     "lower learning_rate, or set precision to float32"
                 )
             self.average.update(self.decoder)
@@ -205,3 +169,77 @@ class _Run:
                 saved.best = {"weights": kind, "epoch": epoch, "metrics": metrics}
                 saved.kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next epoch starts from, by dotted name."""
+        found = {f"decoder.{name}": tensor for name, tensor in self.decoder.state_dict().items()}
+        found |= {f"average.{name}": tensor for name, tensor in self.average.model.state_dict().items()}
+        for number, moments in self.step.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go back to where `tensors` were taken."""
+        parts: dict[str, dict[str, Tensor]] = {"decoder": {}, "average": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        if not tensors:
+            return
+        self.decoder.load_state_dict(parts["decoder"])
+        self.average.model.load_state_dict(parts["average"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, _, moment = name.partition(".")
+            # AdamW's fused kernel walks a parameter and its moments in step: they must share one memory format.
+            like = self.step.parameters[int(number)]
+            same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            moments.setdefault(int(number), {})[moment] = same
+        optimizer = self.step.optimizer
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _identity(
+    cache: FeatureCache,
+    decoder: DecoderSettings,
+    settings: TrainSettings,
+    protocol: Mapping[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """All that decides a run's result besides the code."""
+    return {
+        "store": cache.digest,
+        "decoder": decoder.model_dump(),
+        "training": settings.model_dump(),
+        "protocol": dict(protocol),
+        "device": device.type,
+    }
+
+
+def _info(
+    cache: FeatureCache,
+    decoder: DecoderSettings,
+    settings: TrainSettings,
+    protocol: Mapping[str, Any],
+    saved: Progress,
+) -> CheckpointInfo:
+    assert saved.best is not None
+    return CheckpointInfo(
+        decoder=decoder,
+        backbone=cache.identity["backbone"],
+        preprocessing=cache.identity["preprocessing"],
+        store={"fingerprint": cache.fingerprint, "ledger": cache.digest},
+        min_depth=settings.min_depth,
+        max_depth=settings.max_depth,
+        protocol=dict(protocol),
+        training=settings.model_dump(mode="json"),
+        **saved.best,
+    )
+
+
+def _csv(history: list[dict[str, float]]) -> bytes:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    return text.getvalue().encode()

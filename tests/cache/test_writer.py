@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from spaceclip.cache import Entry, StoreError, StoreWriter
+from spaceclip.cache import Entry, FeatureCache, StoreError, StoreWriter, verify
 
 
 def test_zarr_itself_reads_back_what_was_written(make_store, make_block):
@@ -32,6 +32,17 @@ def test_doing_a_shard_twice_gives_the_same_bytes_and_record(make_store, make_bl
     before = contents(path)
     StoreWriter(path, spec, {}).write(1, make_block(spec, 1))
     assert contents(path) == before
+
+
+def test_rows_of_zeros_are_written_like_any_other(make_store, make_block):
+    path, spec = make_store(shards=[])
+    writer = StoreWriter(path, spec, {})
+    for shard in writer.pending:
+        writer.write(shard, {name: np.zeros_like(rows) for name, rows in make_block(spec, shard).items()})
+    cache = FeatureCache.open(path)
+    assert verify(path).problems == []
+    assert not cache.depth(3).any()
+    assert not cache.states([3], "flipped")[0].any()
 
 
 def test_only_shards_without_a_record_are_pending(make_store):

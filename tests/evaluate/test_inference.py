@@ -89,5 +89,20 @@ def test_validation_needs_no_flipped_view(decoder, make_cache, protocol):
 def test_validation_without_truth_is_refused_under_the_protocol_it_used(decoder, make_cache, protocol):
     cache = make_cache(2, seed=7)
     cache.truths = [truth * 0 for truth in cache.truths]
-    with pytest.raises(SpaceClipError, match="no image has a valid pixel .* no flip averaging"):
+    with pytest.raises(SpaceClipError, match=r"no image has a valid pixel .* no flip averaging"):
         validate(decoder, cache, protocol=protocol)
+
+
+def test_lower_precision_is_close_and_comes_back_as_float32(decoder, make_cache):
+    cache = make_cache(2, seed=8)
+    exact, coarse = (
+        np.stack([row.depth[:40] for row in predict(decoder, cache, flip_average=True, precision=precision)])
+        for precision in ("float32", "bfloat16")
+    )
+    assert coarse.dtype == np.float32
+    assert 0 < np.abs(coarse - exact).max() < 0.05 * exact.max()
+
+
+def test_an_unknown_precision_is_refused(decoder, make_cache):
+    with pytest.raises(SpaceClipError, match="float8"):
+        next(predict(decoder, make_cache(1, seed=8), flip_average=False, precision="float8"))

@@ -4,7 +4,16 @@ import json
 import pytest
 from rich.console import Console
 from spaceclip.cache import SpaceClipError
-from spaceclip.evaluate import METRICS, Prediction, Results, read_results, results_table, score, write_results
+from spaceclip.evaluate import (
+    METRICS,
+    BackboneFacts,
+    Prediction,
+    Results,
+    read_results,
+    results_table,
+    score,
+    write_results,
+)
 
 
 @pytest.fixture
@@ -80,6 +89,20 @@ def test_skipped_images_are_counted_in_the_caption(make_predictions, protocol, f
     blank = Prediction("blank", None, rows[0].depth, rows[0].ground_truth * 0)
     scores = score([*rows, blank], protocol)
     assert "mean over 2 images, 1 skipped without a valid pixel" in Results.of(scores, scores, **facts).caption
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "random", "label"),
+    [
+        ("openai/clip", "57c216476eefef5ab752", False, "openai/clip (57c216476eef)"),
+        ("models/clip", "local folder", False, "models/clip (local folder)"),
+        ("random:openai/clip", "random weights, seed 3", True, "random:openai/clip (random weights, seed 3)"),
+    ],
+)
+def test_the_backbone_is_named_as_the_store_names_it(name, revision, random, label):
+    facts = BackboneFacts.of({"name": name, "revision": revision, "weights": "ab", "precision": "float32"})
+    assert facts.random is random
+    assert facts.label == label
 
 
 def test_a_missing_result_is_refused(tmp_path):

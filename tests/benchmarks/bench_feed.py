@@ -1,0 +1,86 @@
+"""Training from the store against its limit: the same steps on tensors already in memory on the device."""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from spaceclip.cache import Batches, DepthSpec, Entry, FeatureCache, StoreSpec, StoreWriter
+from spaceclip.train import DecoderSettings, DepthDecoder, TrainSettings
+from spaceclip.train.feed import Inputs, allocator, feed
+from spaceclip.train.step import TrainingStep
+
+LAYERS = (0, 1, 2, 3, 6, 9, 12)
+
+
+def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
+    """A store of the paper's shapes with made-up content."""
+    spec = StoreSpec(
+        backbone={"name": "made up"},
+        preprocessing={},
+        layers=LAYERS,
+        views=("plain", "flipped"),
+        patches=196,
+        channels=768,
+        image_size=(224, 224),
+        depth=DepthSpec(1 / 256, size),
+        entries=[Entry(str(index), None, "") for index in range(count)],
+    )
+    writer, draw = StoreWriter(path, spec, {}), np.random.default_rng(0)
+    for shard in writer.pending:
+        start, stop = spec.rows(shard)
+        n = stop - start
+        layer = draw.standard_normal((n, 2, 196, 768), np.float32).astype(np.float16)
+        block = {f"layers/{number}": layer for number in LAYERS}
+        block["pooled"] = draw.standard_normal((n, 2, 768), np.float32)
+        block["image"] = np.zeros((n, 224, 224, 3), np.uint8)
+        block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint32), size[1], axis=2)
+        writer.write(shard, block)
+    return FeatureCache.open(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--size", type=int, nargs=2, default=(352, 704))
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    device, settings = torch.device(given.device), TrainSettings()
+    with tempfile.TemporaryDirectory() as place:
+        count = max(given.batch * given.steps, 64)
+        cache = make_store(Path(place) / "store.zarr", count, tuple(given.size))
+        batches = Batches(cache, given.batch, LAYERS, seed=1, allocate=allocator(device), threads=given.threads)
+        step = TrainingStep(DepthDecoder(DecoderSettings()).to(device).train(), settings)
+        fixed = next(iter(feed(batches.epoch(0), device)))
+        fixed = Inputs({n: s.clone() for n, s in fixed.states.items()}, fixed.pooled.clone(), fixed.depth.clone())
+
+        def seconds(inputs) -> float:
+            start, count = time.perf_counter(), 0
+            for one in inputs:
+                valid = (one.depth > settings.min_depth) & (one.depth < settings.max_depth)
+                step(one.states, one.pooled, one.depth, valid, 1e-4).total.item()
+                count += 1
+            return (time.perf_counter() - start) / count
+
+        seconds([fixed] * 2)
+        pairs = []
+        for number in range(given.repeats):
+            memory = seconds([fixed] * given.steps)
+            store = seconds(feed(batches.epoch(number), device))
+            pairs.append((memory / store, memory, store))
+        ratio, memory, store = (statistics.median(column) for column in zip(*pairs, strict=True))
+        read = sum(array.nbytes for array in next(batches.epoch(0)).states.values()) / store / 1e9
+        print(
+            f"training from the store / from memory: {ratio:.2f} ({1000 * store:.0f} against {1000 * memory:.0f} ms a "
+            f"step; {device}, batch {given.batch}, {given.size[0]} x {given.size[1]}, {read:.2f} GB/s of features)"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Every benchmark in turn: each prints the ratio of our work to its limit, measured in one run."""
+
+import bench_extract
+import bench_feed
+import bench_step
+
+if __name__ == "__main__":
+    for benchmark in (bench_step, bench_feed, bench_extract):
+        benchmark.main()

@@ -1,0 +1,143 @@
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from spaceclip.cache import FeatureCache, SpaceClipError, verify
+from spaceclip.extract import ExtractSettings, extract, load_backbone
+from spaceclip.extract import run as run_module
+from spaceclip.extract.preprocess import prepare_image
+
+SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_config):
+    return load_backbone(f"random:{tiny_config}", precision="float32")
+
+
+def _files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_store_holds_what_the_encoder_says_of_each_view(make_frames, backbone, tmp_path):
+    frames = make_frames(20)
+    done = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert (done.images, done.computed) == (20, 20)
+    cache = FeatureCache.open(tmp_path)
+    assert done.store.name == f"train-{cache.fingerprint}.zarr"
+    for index in (0, 7, 8, 19):
+        sample = frames.load(index)
+        prepared = prepare_image(sample.image, (24, 36), 32)
+        for view, image in (("plain", prepared), ("flipped", prepared[..., ::-1].copy())):
+            features = backbone.encode(torch.from_numpy(image)[None], SETTINGS.layers)
+            for layer in SETTINGS.layers:
+                expected = features.states[layer].numpy()
+                np.testing.assert_allclose(cache.states([index], view)[layer], expected, rtol=2e-3, atol=2e-3)
+            np.testing.assert_allclose(cache.pooled([index], view), features.pooled.numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(cache.image(index), prepared.transpose(1, 2, 0))
+        np.testing.assert_allclose(cache.depth(index), sample.depth, atol=1e-6)
+        np.testing.assert_allclose(cache.ground_truth(index), sample.depth, atol=1e-6)
+
+
+def test_native_ground_truth_is_kept_where_its_size_differs(make_frames, backbone, tmp_path):
+    frames = make_frames(6, sizes=((24, 36), (20, 40)))
+    extract(frames, backbone, SETTINGS.model_copy(update={"target_size": (12, 18)}), tmp_path, "test", {})
+    cache = FeatureCache.open(tmp_path)
+    for index in range(6):
+        np.testing.assert_allclose(cache.ground_truth(index), frames.load(index).depth, atol=1e-6)
+        assert cache.depth(index).shape == (12, 18)
+
+
+def test_several_depth_sizes_ask_for_one(make_frames, backbone, tmp_path):
+    with pytest.raises(SpaceClipError, match=r"2 sizes: 20 x 40 \(3\), 24 x 36 \(3\); .*--size HEIGHT WIDTH"):
+        extract(make_frames(6, sizes=((24, 36), (20, 40))), backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_images_without_depth_give_features_alone(make_frames, backbone, tmp_path):
+    extract(make_frames(5, unit=None), backbone, SETTINGS, tmp_path, "all", {})
+    cache = FeatureCache.open(tmp_path)
+    assert not cache.has_depth
+    assert cache.states([4], "flipped")[3].any()
+
+
+def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path):
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    before = _files(tmp_path)
+    frames = make_frames(20)
+    assert extract(frames, backbone, SETTINGS, tmp_path, "train", {}).computed == 0
+    assert (frames.loaded, _files(tmp_path)) == ([], before)
+
+
+def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backbone, tmp_path):
+    frames = make_frames(5)
+    with pytest.raises(SpaceClipError, match=r"layers: \[9\] asked for"):
+        extract(frames, backbone, SETTINGS.model_copy(update={"layers": (0, 9)}), tmp_path / "out", "train", {})
+    assert frames.loaded == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_space_is_known_before_any_work(make_frames, backbone, tmp_path, monkeypatch):
+    usage = run_module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
+    frames = make_frames(50)
+    with pytest.raises(SpaceClipError, match=r"needs 0\.0 GB more, 0\.0 GB are free; make room"):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert frames.loaded == []
+
+
+def test_a_bad_image_stops_the_run_and_keeps_what_was_committed(make_frames, backbone, tmp_path):
+    frames, good = make_frames(30), make_frames(30)
+
+    def load(index):
+        if index == 21:
+            raise SpaceClipError("frame021.png: is cut short")
+        return good.load(index)
+
+    frames.load = load
+    with pytest.raises(SpaceClipError, match="frame021"):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert not (tmp_path / "train.json").exists()
+    assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == 30 - 16
+
+
+SCRIPT = """
+    import time
+    from pathlib import Path
+    from conftest import Frames
+    from spaceclip.extract import ExtractSettings, extract, load_backbone
+    backbone = load_backbone("random:{config}", precision="float32")
+    settings = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
+    encode = backbone.encode
+    def slowly(images, layers):
+        time.sleep(0.01)
+        return encode(images, layers)
+    backbone.encode = slowly
+    print("ready")
+    extract(Frames(100), backbone, settings, Path("{out}"), "train", {{}})
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_anywhere_it_ends_with_the_same_bytes(
+    make_frames, backbone, tiny_config, tmp_path, start_script, how
+):
+    extract(make_frames(100), backbone, SETTINGS, tmp_path / "whole", "train", {})
+    whole = _files(tmp_path / "whole")
+    out, interrupted = tmp_path / "out", 0
+    for delay in (0.05, 0.3, 0.5):
+        run = start_script(SCRIPT.format(config=tiny_config, out=out))
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        run.send_signal(how)
+        interrupted += "done" not in run.communicate(timeout=60)[0]
+        if (out / "train.json").exists():
+            break
+    assert interrupted >= 2
+    extract(make_frames(100), backbone, SETTINGS, out, "train", {})
+    left = {name: content for name, content in _files(out).items() if "/." not in name and not name.startswith(".")}
+    assert left == whole
+    assert verify(out).problems == []

@@ -1,0 +1,69 @@
+"""The rules of the house, read off the code itself."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BELOW = {
+    "cache": set(),
+    "extract": {"cache"},
+    "train": {"cache"},
+    "evaluate": {"cache", "train"},
+    "pipeline": {"cache", "extract", "train", "evaluate"},
+}
+
+
+def _rooms_imported(file: Path, room: str) -> set[str]:
+    depth = len(file.relative_to(ROOT / room).parts)
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
+            found.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("spaceclip"):
+            found.add(node.module.removeprefix("spaceclip.").split(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("spaceclip.")}
+    return found
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_arrows_run_only_downwards(room):
+    files = list((ROOT / room).rglob("*.py"))
+    assert files
+    for file in files:
+        assert _rooms_imported(file, room) <= BELOW[room], file
+
+
+def test_no_drawer_for_odds_and_ends():
+    names = {path.stem for room in BELOW for path in (ROOT / room).rglob("*")}
+    assert not names & {"utils", "util", "common", "helpers", "core", "misc"}
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_cache_needs_neither_torch_nor_transformers():
+    code = "import sys, spaceclip.cache; print({'torch', 'transformers', 'PIL'} & set(sys.modules))"
+    assert _run(code) == "set()\n"
+
+
+def test_training_and_scoring_need_no_transformers():
+    code = "import sys, spaceclip.train, spaceclip.evaluate; print({'transformers', 'PIL'} & set(sys.modules))"
+    assert _run(code) == "set()\n"
+
+
+def test_help_answers_at_once():
+    code = "import sys; sys.argv = ['spaceclip', '--help']\nfrom spaceclip.pipeline.cli import main\nmain()"
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert "Metric depth" in _run(code)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5

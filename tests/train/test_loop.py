@@ -1,0 +1,182 @@
+import csv
+import json
+
+import pytest
+import torch
+from spaceclip.cache import SpaceClipError
+from spaceclip.train import fit, load_checkpoint
+from spaceclip.train import loop as loop_module
+from torch import nn
+
+PROTOCOL = {"name": "controlled"}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def run(make_cache, small, recipe, tmp_path):
+    """Trains into a folder; `kill_after` epochs it dies before the next one."""
+    cache = make_cache()
+
+    def start(out, kill_after=None, score=None, **changes):
+        told = []
+
+        def each_epoch(epoch):
+            told.append(epoch)
+            if epoch.epoch == kill_after:
+                raise Killed
+
+        def mean_error(model):
+            states = {n: torch.from_numpy(s) for n, s in cache.states([0, 1], layers=model.settings.layers).items()}
+            with torch.no_grad():
+                depth = model(states, torch.from_numpy(cache.pooled([0, 1])), (24, 32)).depth
+            truth = torch.stack([torch.from_numpy(cache.depth(index)) for index in (0, 1)])[:, None]
+            return {"abs_rel": float(((depth - truth).abs() / truth).mean())}
+
+        info = fit(
+            cache,
+            small,
+            recipe.model_copy(update=changes),
+            tmp_path / out,
+            score=score or mean_error,
+            protocol=PROTOCOL,
+            device=torch.device("cpu"),
+            each_epoch=each_epoch,
+        )
+        return info, told
+
+    return start
+
+
+def _history(folder):
+    return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+
+
+def test_the_loss_falls_and_a_checkpoint_is_left(run, tmp_path):
+    info, told = run("run", epochs=12)
+    assert told[-1].loss < 0.7 * told[0].loss
+    assert [row["epoch"] for row in _history(tmp_path / "run")] == [str(number) for number in range(1, 13)]
+    loaded = load_checkpoint(tmp_path / "run")
+    assert loaded.info == info.model_copy(update={"sha256": loaded.info.sha256})
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.json",
+        "checkpoint.safetensors",
+        "history.csv",
+    ]
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_a_resumed_run_has_bit_equal_losses_and_weights(run, tmp_path, killed_after):
+    whole, _ = run("whole")
+    with pytest.raises(Killed):
+        run("resumed", kill_after=killed_after)
+    assert not (tmp_path / "resumed" / "checkpoint.json").exists()
+    resumed, _ = run("resumed")
+    assert _history(tmp_path / "resumed") == _history(tmp_path / "whole")
+    name = "checkpoint.safetensors"
+    assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert resumed == whole
+
+
+def test_a_run_killed_within_an_epoch_redoes_that_epoch(run, tmp_path, monkeypatch):
+    run("whole")
+    step, calls = loop_module.TrainingStep.__call__, []
+
+    def dying(self, *args):
+        calls.append(1)
+        if len(calls) == 8:
+            raise Killed
+        return step(self, *args)
+
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", dying)
+    with pytest.raises(Killed):
+        run("resumed")
+    run("resumed")
+    assert len(calls) == 8 + 12 - 6
+    assert _history(tmp_path / "resumed") == _history(tmp_path / "whole")
+
+
+def test_a_finished_run_leaves_nothing_that_could_shortcut_the_next(run, tmp_path):
+    _, first = run("run")
+    _, second = run("run")
+    assert first == second
+    assert len(second) == 4
+
+
+def test_other_settings_do_not_take_up_an_unfinished_run(run, tmp_path):
+    with pytest.raises(Killed):
+        run("run", kill_after=2)
+    _, told = run("run", seed=43)
+    assert [epoch.epoch for epoch in told] == [1, 2, 3, 4]
+    assert len(list((tmp_path / "run").glob("unfinished-*"))) == 1
+    _, told = run("run")
+    assert len(told) == 4
+    assert not list((tmp_path / "run").glob("unfinished-*"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "ema", "kept"), [([3, 1, 2, 3], [4, 2, 2, 2], ("raw", 2)), ([3, 3, 3, 3], [5, 4, 2, 2.5], ("ema", 3))]
+)
+def test_the_lower_abs_rel_of_raw_and_ema_so_far_is_kept(run, tmp_path, raw, ema, kept):
+    scores = iter([value for pair in zip(raw, ema, strict=True) for value in pair])
+    models = []
+
+    def score(model):
+        models.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return {"abs_rel": float(next(scores))}
+
+    info, _ = run("run", score=score)
+    assert (info.weights, info.epoch) == kept
+    expected = models[2 * (kept[1] - 1) + (kept[0] == "ema")]
+    found = load_checkpoint(tmp_path / "run").decoder.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_non_finite_step_is_skipped_and_counted(run, monkeypatch):
+    silog, calls = loop_module.TrainingStep.__call__, []
+
+    def sometimes_broken(self, states, pooled, target, valid, rate):
+        calls.append(1)
+        if len(calls) == 2:
+            pooled = pooled * float("nan")
+        before = [parameter.clone() for parameter in self.parameters]
+        losses = silog(self, states, pooled, target, valid, rate)
+        if len(calls) == 2:
+            assert all(torch.equal(a, b) for a, b in zip(before, self.parameters, strict=True))
+        return losses
+
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", sometimes_broken)
+    _, told = run("run")
+    assert [epoch.skipped for epoch in told] == [1, 0, 0, 0]
+    assert all(epoch.loss == epoch.loss for epoch in told)
+
+
+def test_non_finite_steps_in_a_row_end_the_run_with_advice(run, monkeypatch):
+    step = loop_module.TrainingStep.__call__
+    monkeypatch.setattr(
+        loop_module.TrainingStep, "__call__", lambda self, s, p, *rest: step(self, s, p * float("nan"), *rest)
+    )
+    with pytest.raises(SpaceClipError, match=r"not finite for 5 steps in a row \(epoch 2, step 2\): lower"):
+        run("run", max_skipped=5)
+
+
+def test_every_parameter_is_trained(run, tmp_path, small, recipe):
+    torch.manual_seed(recipe.seed)
+    start = dict(loop_module.DepthDecoder(small).named_parameters())
+    run("run", score=lambda model: {"abs_rel": 1.0 if isinstance(model, nn.Module) else 0.0})
+    found = load_checkpoint(tmp_path / "run").decoder
+    idle = [name for name, tensor in found.named_parameters() if torch.equal(tensor, start[name])]
+    assert [name for name in idle if not name.startswith("auxiliary_heads.2")] == []
+
+
+def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
+    run("run")
+    content = json.loads((tmp_path / "run" / "checkpoint.json").read_bytes())
+    assert content["backbone"]["name"] == "tiny"
+    assert content["protocol"] == PROTOCOL
+    assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
+    assert content["weights"] in ("raw", "ema")
+    assert set(content["store"]) == {"fingerprint", "ledger"}
+    assert content["training"]["seed"] == 40

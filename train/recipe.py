@@ -1,0 +1,45 @@
+"""The recipe: every setting of a training run but the network's own."""
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from .losses import LossSettings
+
+
+class TrainSettings(BaseModel):
+    """The recipe (arXiv 2601.17657, section IV); depths in metres.
+
+    Attributes:
+        epochs: Passes over the training features.
+        batch_size: Images in a step; the last incomplete batch of an epoch is dropped.
+        learning_rate: Highest rate of AdamW.
+        min_learning_rate: Rate at the end of the cosine.
+        warmup: Share of all steps with a rising rate.
+        weight_decay: Of AdamW, on all parameters.
+        clip_norm: Largest norm of the gradient.
+        ema_decay: Of the moving average of all weights, every step.
+        flip_probability: How often the flipped view is trained on.
+        min_depth: Depths that count lie strictly above.
+        max_depth: Depths that count lie strictly below.
+        precision: Of the decoder's arithmetic: `auto`, `float32`, `bfloat16` or `float16`; losses are float32.
+        seed: Of the initial weights, the order, the flips and the dropout.
+        max_skipped: Steps with a non-finite loss in a row that end the run.
+        loss: Weights of the loss terms.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-4
+    min_learning_rate: NonNegativeFloat = 1e-6
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 0.01
+    clip_norm: PositiveFloat = 1.0
+    ema_decay: float = Field(default=0.996, ge=0, lt=1)
+    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    min_depth: PositiveFloat = 0.001
+    max_depth: PositiveFloat = 80.0
+    precision: str = "auto"
+    seed: int = 42
+    max_skipped: PositiveInt = 20
+    loss: LossSettings = LossSettings()
