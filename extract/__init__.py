@@ -1,6 +1,7 @@
 """Everything frozen: sources of images and depth, preprocessing, the encoder, and the run that fills the store."""
 
 from .backbone import Backbone, BackboneSettings, Features, load_backbone
+from .data import DataSettings, FolderData, SyntheticData, open_splits
 from .folder import FolderSettings, FolderSource
 from .run import Extraction, ExtractSettings, extract
 from .sources import Entry, Sample, Source
@@ -8,14 +9,18 @@ from .sources import Entry, Sample, Source
 __all__ = [
     "Backbone",
     "BackboneSettings",
+    "DataSettings",
     "Entry",
     "ExtractSettings",
     "Extraction",
     "Features",
+    "FolderData",
     "FolderSettings",
     "FolderSource",
     "Sample",
     "Source",
+    "SyntheticData",
     "extract",
     "load_backbone",
+    "open_splits",
 ]

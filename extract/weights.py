@@ -35,7 +35,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def make_random(name: str, seed: int) -> CLIPVisionModel:
-    """A vision tower with transformers' initialisation, reproducible by its seed.
+    """A vision tower of random weights, reproducible by its seed.
+
+    They are transformers' initialisation but for the position embeddings, which are drawn as strong as the patch
+    embeddings of an ordinary image: in a trained tower a token knows where it is, and depth hangs on that.
 
     Args:
         name: Hub id of a known shape, local model folder, or path of a `config.json`.
@@ -47,7 +50,11 @@ def make_random(name: str, seed: int) -> CLIPVisionModel:
     config = CLIPVisionConfig(**SHAPES[name]) if name in SHAPES else _config(name, None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CLIPVisionModel(config)
+        model = CLIPVisionModel(config)
+        patches = model.embeddings.patch_embedding.weight
+        strength = float(patches.detach().std()) * patches[0].numel() ** 0.5
+        torch.nn.init.normal_(model.embeddings.position_embedding.weight, std=strength)
+    return model
 
 
 def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, str]:

@@ -65,6 +65,6 @@ def verify(path: Path) -> None:
         shards = len({problem.shard for problem in found.problems})
         raise StoreError(
             f"{found.store}: {len(found.problems)} problems in {shards} of {found.shards} shards; delete the "
-            "ledger records of those shards (ledger/<shard>.json) and run the same `spaceclip extract` again to redo them"
+            "ledger records of those shards (ledger/<shard>.json) and run the same `spaceclip extract` to redo them"
         )
     click.echo(f"{found.store}: all {found.shards} shards are as the ledger says ({found.bytes / 1e9:,.2f} GB read)")

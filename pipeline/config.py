@@ -72,6 +72,8 @@ def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:
         raise SpaceClipError(f"{where}: found {type(content).__name__}, expected settings by name")
     try:
         return kind.model_validate(content)
+    except SpaceClipError as error:
+        raise SpaceClipError(f"{where}: {error}") from error
     except ValidationError as error:
         errors = error.errors()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from ..extract.data import FolderData, SyntheticData
 
 
+def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(number) for number in text.split(",")) if text else None
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of numbers such as 0,1,2") from None
+
+
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --images.")
 @click.option("--split", help="Only this split: train, val, test or all.")
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
+@click.option("--layers", callback=_numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
 @click.option("--batch-size", type=int, help="Images in one forward pass.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Where stores go. [default: features/<experiment>]")
@@ -45,7 +53,6 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from ..cache import SpaceClipError
     from .config import load_experiment
 
     given = [f"--{name.replace('_', '-')}" for name in options if _is_given(name)]
@@ -59,9 +66,7 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
         raise click.UsageError("give --config, or --images and --out")
     else:
         data, backbone, settings = _from_options(options)
-    done = run(data, backbone, settings, out, split, device)
-    if not done:
-        raise SpaceClipError(f"--split {split}: the data set has no such split")
+    run(data, backbone, settings, out, split, device)
 
 
 def _is_given(name: str) -> bool:
@@ -81,7 +86,7 @@ def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSetting
     shares = {"by": options["split_by"], "val": options["val"], "test": options["test"], "seed": options["seed"]}
     data = check_settings(FolderData, chosen(split=shares, **{name: options[name] for name in keep}), "options")
     backbone = chosen(name=options["backbone"], revision=options["revision"], precision=options["precision"])
-    settings = chosen(target_size=options["size"] or None, batch_size=options["batch_size"])
+    settings = chosen(layers=options["layers"], target_size=options["size"] or None, batch_size=options["batch_size"])
     return (
         data,
         check_settings(BackboneSettings, backbone, "options"),
@@ -96,8 +101,9 @@ def run(
     out: Path,
     split: str | None,
     device: str,
-) -> int:
-    """Extract the splits of a data set, or one of them; returns how many."""
+) -> None:
+    """Extract the splits of a data set, or one of them."""
+    from ..cache import SpaceClipError
     from ..extract import extract as extract_split
     from ..extract import load_backbone, open_splits
     from .device import choose_device
@@ -108,7 +114,7 @@ def run(
         splits = {"all" if split != "train" else "train": splits["train"]}
     wanted = {name: source for name, source in splits.items() if split in (None, name)}
     if not wanted:
-        return 0
+        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(splits)}")
     encoder = load_backbone(
         backbone.name,
         revision=backbone.revision,
@@ -121,4 +127,3 @@ def run(
         with progress(f"extract {name}", "images") as report:
             found = extract_split(source, encoder, settings, out, name, about, report)
         click.echo(f"{found.pointer}: {found.images} images ({found.computed} computed now) in {found.store}")
-    return len(wanted)

@@ -32,7 +32,7 @@ class FiLM(nn.Module):
     def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
         """Return gamma * tokens + beta [B, P, C] for `tokens` [B, P, C] and `pooled` [B, C]."""
         gamma, beta = self.generator(pooled).unsqueeze(1).chunk(2, dim=-1)
-        return torch.addcmul(beta, gamma, tokens)
+        return gamma * tokens + beta
 
 
 class Upsample(nn.Module):
@@ -75,7 +75,7 @@ class Gate(nn.Module):
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         """Return skip * (1 + sigmoid(weigh(features))) at the height and width of `features` [B, inputs, H, W]."""
         skip = resize(skip, (features.shape[-2], features.shape[-1]))
-        return torch.addcmul(skip, skip, torch.sigmoid(self.weigh(features)))
+        return skip * (1 + torch.sigmoid(self.weigh(features)))
 
 
 class StructuralBlock(nn.Module):

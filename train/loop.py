@@ -151,7 +151,7 @@ class _Run:
                 skipped, self.skipped_in_a_row = skipped + 1, self.skipped_in_a_row + 1
             if self.skipped_in_a_row == settings.max_skipped:
                 raise SpaceClipError(
-                    f"the loss was not finite for {self.skipped_in_a_row} steps in a row (epoch {number + 1}, step {at + 1}): "
+                    f"the loss was not finite for {settings.max_skipped} steps in a row (epoch {number + 1}, step {at + 1}): "
                     "lower learning_rate, or set precision to float32"
                 )
             self.average.update(self.decoder)

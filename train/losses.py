@@ -3,7 +3,6 @@
 Source: arXiv 2601.17657v2, section III. All are computed in float32, whatever precision comes in.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -71,7 +71,9 @@ class _WeightedSimilarity(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *outputs: Tensor
+    ) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * outputs[0], None, None
 
@@ -84,4 +86,4 @@ def weighted_ssim(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         y: the same for the target.
         weight: the same; a pixel's share in the sum.
     """
-    return _WeightedSimilarity.apply(x, y, weight)  # type: ignore[no-any-return]
+    return _WeightedSimilarity.apply(x, y, weight)

@@ -1,6 +1,7 @@
 """One training step: forward, losses, backward, clipped update."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class TrainingStep:
 
     def __init__(self, decoder: DepthDecoder, settings: TrainSettings) -> None:
         self.decoder, self.settings = decoder, settings
-        self.parameters = list(decoder.parameters())
+        self.parameters, self.buffers = list(decoder.parameters()), list(decoder.buffers())
         self.device = self.parameters[0].device
         self.loss = DepthLoss(settings.loss)
         self.optimizer = torch.optim.AdamW(
@@ -31,7 +32,7 @@ class TrainingStep:
     def __call__(
         self, states: Mapping[int, Tensor], pooled: Tensor, target: Tensor, valid: Tensor, rate: float
     ) -> DepthLosses:
-        """Take one step; a loss that is not finite leaves the decoder as it was.
+        """Take one step; one whose loss or gradient is not finite leaves the decoder as it was, buffers included.
 
         Args:
             states: Patch tokens by layer, each [B, P, C].
@@ -41,16 +42,27 @@ class TrainingStep:
             rate: Learning rate.
 
         Returns:
-            The losses before the update.
+            The losses before the update; the total is NaN if there was none.
         """
+        before = [buffer.clone() for buffer in self.buffers]
         height, width = target.shape[-2:]
         with autocast(self.settings.precision, self.device):
             prediction = self.decoder(states, pooled, (height, width))
         losses = self.loss(prediction, target, valid)
-        if losses.total.isfinite():
-            self.optimizer.param_groups[0]["lr"] = rate
-            self.optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-            self.optimizer.step()
-        return losses
+        if self._update(losses.total, rate):
+            return losses
+        # BatchNorm has already averaged the batch's statistics in; one NaN there would stay for good.
+        for buffer, value in zip(self.buffers, before, strict=True):
+            buffer.copy_(value)
+        return replace(losses, total=torch.full_like(losses.total, torch.nan))
+
+    def _update(self, total: Tensor, rate: float) -> bool:
+        if not total.isfinite():
+            return False
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if not torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm).isfinite():
+            return False
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+        return True

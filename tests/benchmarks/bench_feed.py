@@ -34,7 +34,7 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
         start, stop = spec.rows(shard)
         n = stop - start
         layer = draw.standard_normal((n, 2, 196, 768), np.float32).astype(np.float16)
-        block = {f"layers/{number}": layer for number in LAYERS}
+        block: dict[str, np.ndarray] = {f"layers/{number}": layer for number in LAYERS}
         block["pooled"] = draw.standard_normal((n, 2, 768), np.float32)
         block["image"] = np.zeros((n, 224, 224, 3), np.uint8)
         block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint32), size[1], axis=2)

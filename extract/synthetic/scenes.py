@@ -5,13 +5,15 @@ from typing import Literal
 
 import numpy as np
 
-from .raycast import Camera, Scene
+from .raycast import Camera
 from .rays import Bundle
 from .rooms import room
+from .shading import Scene
 from .streets import street
 
 Kind = Literal["room", "street"]
-_CLEARANCE = {"room": 0.35, "street": 1.3}  # metres in front of the lens
+KINDS: tuple[Kind, ...] = ("room", "street")
+_CLEARANCE: dict[Kind, float] = {"room": 0.5, "street": 1.3}  # metres in front of the lens
 _TRIES = 40
 
 
@@ -82,7 +84,8 @@ def _aim(stage: Stage, height: int, width: int, rng: np.random.Generator) -> Cam
     pitch = float(np.clip(rng.normal(-7, 8), -25, 10))
     roll = float(np.clip(rng.normal(0, 1.5), -4, 4))
     field = float(rng.uniform(60, 70))
-    return Camera((x, y, z), yaw, *(float(a) for a in np.deg2rad([pitch, roll, field])), height, width)
+    pitch, roll, field = (float(a) for a in np.deg2rad([pitch, roll, field]))
+    return Camera((x, y, z), yaw, pitch, roll, field, height, width)
 
 
 def _clear_distance(scene: Scene, camera: Camera) -> float:

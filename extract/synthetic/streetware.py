@@ -82,14 +82,14 @@ def car(site: Site, rng: np.random.Generator) -> None:
     site.box((0, length / 2, 0.4), (0.5, 0.05, 0.11), paint((0.9, 0.9, 0.85)))
 
 
-def tree(site: Site, rng: np.random.Generator) -> None:
-    """A street tree."""
+def tree(site: Site, rng: np.random.Generator, lumps: int = 6) -> None:
+    """A tree with a crown of so many lumps."""
     trunk = float(rng.uniform(2.0, 2.8))
     bark = Material(Speckle((0.36, 0.28, 0.21), 0.4, 0.06, 2))
     site.cylinder((0, 0, 0), float(rng.uniform(0.09, 0.16)), trunk + 0.8, bark)
     green = vary(rng, (0.3, 0.46, 0.2), 0.06)
     spread = float(rng.uniform(0.9, 1.5))
-    for _ in range(7):
+    for _ in range(lumps):
         x, y, z = rng.normal(0, 0.42, 3) * spread
         leaves = Material(Speckle(vary(rng, green, 0.03), 0.75, 0.22, 3))
         radius = float(rng.uniform(0.5, 0.8)) * spread

@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
+from ..sources import Entry, Sample
 from .finding import file_bytes, find_images
 from .headers import check_aligned, read_all, read_depth_headers, read_image_sizes
 from .images import DepthHeader, read_depth, read_image
 from .manifest import Row, read_manifest
 from .naming import sample_ids, sample_scenes
 from .pairing import checked_pattern, pair_depths
-from .sources import Entry, Sample
 
 MILLIMETRE = 0.001
 

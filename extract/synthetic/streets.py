@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import streetware
-from .raycast import Lamp, Scene
-from .shapes import Material
+from .shading import Lamp, Scene
+from .shapes import Material, Solid
 from .site import Site, paint, pick, vary
 from .textures import Road, Speckle, Tiles
 
@@ -45,7 +45,7 @@ def street(rng: np.random.Generator) -> tuple[Scene, Layout]:
     Returns:
         The scene and its measures.
     """
-    end = float(rng.uniform(14, 60))
+    end = float(rng.uniform(14, 50))
     layout = Layout(float(rng.uniform(4.5, 8.5)), float(rng.uniform(1.6, 3.6)), -14.0, end)
     site = Site()
     asphalt = Material(Road(vary(rng, (0.36, 0.36, 0.37), 0.025)))
@@ -60,7 +60,7 @@ def street(rng: np.random.Generator) -> tuple[Scene, Layout]:
         lane = pick(rng, (-1, 1))
         spot = site.at(lane * layout.road / 4, float(rng.uniform(4, end)), 0, 0 if lane > 0 else np.pi)
         streetware.car(spot, rng)
-    return Scene(tuple(site.solids), (_sun(rng),), **_weather(rng)), layout
+    return _day(rng, site.solids), layout
 
 
 def _side(site: Site, rng: np.random.Generator, layout: Layout, side: int) -> None:
@@ -109,7 +109,7 @@ def _park(site: Site, rng: np.random.Generator) -> None:
     site.box((0, 60, 0), (160, 110, _KERB), grass, casts_shadow=False)
     for x in np.arange(-20, 21, 4.0):
         for y in (9.0, 14.0):
-            streetware.tree(site.at(float(x + rng.normal()), float(y + rng.normal())), rng)
+            streetware.tree(site.at(float(x + rng.normal()), float(y + rng.normal())), rng, 2)
 
 
 def _pavement(site: Site, rng: np.random.Generator, layout: Layout, side: int) -> None:
@@ -146,13 +146,15 @@ def _sun(rng: np.random.Generator) -> Lamp:
     return Lamp(position, (power, power * 0.94, power * 0.82))
 
 
-def _weather(rng: np.random.Generator) -> dict[str, tuple[float, float, float] | float]:
-    """Sky light and haze as `Scene` takes them."""
+def _day(rng: np.random.Generator, solids: list[Solid]) -> Scene:
+    """The street's solids under a sun, a sky and some haze."""
     blue = float(rng.uniform(0.8, 1.2))
-    return {
-        "above": (0.5 * blue, 0.57 * blue, 0.68 * blue),
-        "below": (0.24, 0.22, 0.2),
-        "sky": (0.24 * blue, 0.46 * blue, 0.95 * blue),
-        "horizon": (0.8 * blue, 0.9 * blue, 1.02 * blue),
-        "haze": float(rng.uniform(0.003, 0.012)),
-    }
+    return Scene(
+        tuple(solids),
+        (_sun(rng),),
+        above=(0.5 * blue, 0.57 * blue, 0.68 * blue),
+        below=(0.24, 0.22, 0.2),
+        sky=(0.24 * blue, 0.46 * blue, 0.95 * blue),
+        horizon=(0.8 * blue, 0.9 * blue, 1.02 * blue),
+        haze=float(rng.uniform(0.003, 0.012)),
+    )

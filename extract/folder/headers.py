@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
 from .images import DepthHeader, check_scale, depth_header, image_size
-from .problems import counted, first_few
 
 _THREADS = 8
 _Item = TypeVar("_Item")

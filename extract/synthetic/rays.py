@@ -29,14 +29,15 @@ class Bundle:
         self._blocks = padded.reshape(3, -1, _BLOCK)
         axes = self._blocks.mean(axis=2)
         self._axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-9)
-        chord = np.linalg.norm(self._blocks - self._axes[:, :, None], axis=0).max(axis=1)
+        gap = self._blocks - self._axes[:, :, None]
+        chord = np.sqrt(np.einsum("ijk,ijk->jk", gap, gap).max(axis=1))
         self._spread = 2 * np.arcsin(np.minimum(chord / 2, 1)) + _SLACK
 
     def nearest(self, solids: Sequence[Solid]) -> tuple[Array, NDArray[np.int16]]:
         """The nearest solid along each ray.
 
         Returns:
-            Distances in metres [N], infinite where nothing is met, and the solids' indices [N], -1 where nothing is met.
+            Distances in metres [N] and the solids' indices [N]; infinite and -1 where nothing is met.
         """
         distance = np.full(self._blocks.shape[1:], np.inf, np.float32)
         index = np.full(self._blocks.shape[1:], -1, np.int16)

@@ -1,7 +1,7 @@
 """The solids that scenes are built of: boxes, wedges, cylinders and ellipsoids, met by rays in closed form.
 
-Each solid is a unit shape (half-width 1 around the origin) stretched by half-sizes, turned and moved. World axes: z is up;
-lengths in metres. Arrays hold one ray or point a column: [3, N].
+Each solid is a unit shape (half-width 1 around the origin) stretched by half-sizes, turned and moved. In the world z
+is up; lengths are metres. Arrays hold one ray or point a column: [3, N].
 """
 
 from abc import ABC, abstractmethod
@@ -104,8 +104,8 @@ class Solid(ABC):
         local = self.place(points)
         normal, face = self._outward(local)
         normal = self.to_local.T @ normal
-        normal /= np.linalg.norm(normal, axis=0)
-        normal *= -np.sign(np.sum(normal * directions, axis=0))
+        normal /= np.sqrt(dot(normal, normal))
+        normal *= -np.sign(dot(normal, directions))
         return self._unfold(local * np.array(self.half, np.float32)[:, None], normal, face)
 
     @abstractmethod
@@ -132,7 +132,8 @@ class Box(Solid):
     def _crossings(self, start: Array, heading: Array) -> tuple[Array, Array]:
         slowness = 1 / np.where(np.abs(heading) < 1e-12, np.float32(1e-12), heading)
         middle, reach = -start * slowness, np.abs(slowness)
-        return (middle - reach).max(axis=0), (middle + reach).min(axis=0)
+        near, far = middle - reach, middle + reach
+        return np.maximum(np.maximum(*near[:2]), near[2]), np.minimum(np.minimum(*far[:2]), far[2])
 
     def _outward(self, local: Array) -> tuple[Array, NDArray[np.int64]]:
         axis = np.argmax(np.abs(local), axis=0)
@@ -213,11 +214,16 @@ class Cylinder(Solid):
         )
 
 
+def dot(first: Array, second: Array) -> Array:
+    """Inner products of columns, [3, N] and [3, N] or [3, 1] to [N]."""
+    return np.einsum("ij,ij->j", first, second)
+
+
 def _round_crossings(start: Array, heading: Array) -> tuple[Array, Array]:
     """Crossings of the unit circle or sphere, from the point of each ray closest to the middle (no cancellation)."""
-    squared = np.maximum(np.sum(heading * heading, axis=0), np.float32(1e-20))
-    closest = -np.sum(start * heading, axis=0) / squared
+    squared = np.maximum(dot(heading, heading), np.float32(1e-20))
+    closest = -(start[:, 0] @ heading) / squared
     point = start + closest * heading
-    room = 1 - np.sum(point * point, axis=0)
+    room = 1 - dot(point, point)
     reach = np.sqrt(np.maximum(room, 0) / squared)
     return np.where(room > 0, closest - reach, np.float32(np.inf)), closest + reach

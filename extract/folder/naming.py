@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
 from .manifest import Row
-from .problems import counted, first_few
 
 
 def sample_ids(rows: Sequence[Row]) -> list[str]:

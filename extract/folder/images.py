@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")

@@ -4,24 +4,27 @@ A texture maps surface coordinates `u`, `v` (metres, [N]) and the pixel's extent
 linear reflectance [3, N] in 0 to 1. Averaging over the extent is what keeps far bricks from turning into moire.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]  # float32 throughout; the stubs cannot follow that
 Colour = tuple[float, float, float]
 
 _LATTICE: Array = np.random.default_rng(20260926).random((256, 256), dtype=np.float32)
 
 
-class Texture(Protocol):
+class Texture(ABC):
     """A surface pattern."""
 
     def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         """Linear reflectance [3, N] at `u`, `v` averaged over `du`, `dv` (metres, [N])."""
-        ...
+        return self._reflect(u, v, du, dv)
+
+    @abstractmethod
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array: ...
 
 
 def linear(colour: Colour) -> Array:
@@ -30,7 +33,7 @@ def linear(colour: Colour) -> Array:
 
 
 def pulse(x: Array, width: Array, duty: float) -> Array:
-    """The wave that is 1 over the first `duty` of each unit period and 0 over the rest, averaged over `width` around x."""
+    """The wave that is 1 over the first `duty` of each unit period and else 0, averaged over `width` around x."""
     width = np.maximum(width, np.float32(0.01))
 
     def integral(y: Array) -> Array:
@@ -70,7 +73,7 @@ def _resolved(width: Array, size: float) -> Array:
 
 
 @dataclass(frozen=True)
-class Speckle:
+class Speckle(Texture):
     """One colour, mottled by noise: plaster, cloth, asphalt, grass, leaves."""
 
     colour: Colour
@@ -78,19 +81,19 @@ class Speckle:
     size: float = 0.2
     octaves: int = 2
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         return linear(self.colour) * (1 + self.amount * noise(u, v, du, dv, self.size, self.octaves))
 
 
 @dataclass(frozen=True)
-class Checks:
+class Checks(Texture):
     """A chessboard of two colours with squares of `size` metres."""
 
     first: Colour
     second: Colour
     size: float
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         period = np.float32(2 * self.size)
         sign = (2 * pulse(u / period, du / period, 0.5) - 1) * (2 * pulse(v / period, dv / period, 0.5) - 1)
         share = (sign + 1) / 2
@@ -98,7 +101,7 @@ class Checks:
 
 
 @dataclass(frozen=True)
-class Stripes:
+class Stripes(Texture):
     """Bands of two colours along v, `period` metres apart along u; the first takes the share `duty`."""
 
     first: Colour
@@ -106,14 +109,14 @@ class Stripes:
     period: float
     duty: float = 0.5
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         share = pulse(u / np.float32(self.period), du / np.float32(self.period), self.duty)
         return linear(self.first) * share + linear(self.second) * (1 - share)
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """Rows of tiles with joints: bricks, planks, floor tiles, paving. Each row is moved by `shift` of a tile's length."""
+class Tiles(Texture):
+    """Rows of tiles with joints: bricks, planks, floor tiles, paving. Each row is moved on by `shift` of a tile."""
 
     colour: Colour
     joint_colour: Colour
@@ -123,7 +126,7 @@ class Tiles:
     shift: float = 0.5
     variation: float = 0.15
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         y = v / np.float32(self.height)
         row = np.floor(y)
         x = u / np.float32(self.length) + row * np.float32(self.shift)
@@ -136,7 +139,7 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Facade:
+class Facade(Texture):
     """A building's front: a wall texture with one window in each bay and storey (metres); v is 0 at half the height."""
 
     wall: Texture
@@ -148,7 +151,7 @@ class Facade:
     width_share: float = 0.45
     height_share: float = 0.5
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         x, y = u / np.float32(self.bay), (v - np.float32(self.base)) / np.float32(self.storey) - np.float32(0.3)
         dx, dy = du / np.float32(self.bay), dv / np.float32(self.storey)
         rim_x, rim_y = 0.07 / self.bay, 0.07 / self.storey
@@ -160,13 +163,13 @@ class Facade:
 
 
 @dataclass(frozen=True)
-class Road:
+class Road(Texture):
     """Asphalt along v with a dashed middle line at u = 0."""
 
     colour: Colour
     line: Colour = (0.86, 0.86, 0.82)
 
-    def __call__(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
+    def _reflect(self, u: Array, v: Array, du: Array, dv: Array) -> Array:
         asphalt = linear(self.colour) * (
             1 + 0.22 * noise(u, v, du, dv, 0.12) + 0.14 * noise(u, v / 6, du, dv / 6, 0.9, 1)
         )

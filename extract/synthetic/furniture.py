@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .site import Site, paint, pick, vary
 from .shapes import Material
+from .site import Site, paint, pick, vary
 from .textures import Checks, Colour, Speckle, Stripes, Tiles
 
 WOODS: tuple[Colour, ...] = (

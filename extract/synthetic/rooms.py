@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import furniture
-from .raycast import Lamp, Scene
+from .shading import Lamp, Scene
 from .shapes import Material
 from .site import Site, paint, pick, vary
 from .textures import Checks, Colour, Speckle, Stripes, Texture, Tiles
@@ -146,7 +146,7 @@ def _furnish(wall: Wall, rng: np.random.Generator, ceiling: float, lamps: list[L
             "sideboard": (1.0, 1.6),
         }.get(kind, (0.6, 0.7))
         width = float(rng.uniform(low, high))
-        if (x := wall.find(rng, width)) is None:
+        if (kind == "lamp" and len(lamps) > 2) or (x := wall.find(rng, width)) is None:
             continue
         spot, height = wall.site.at(x, 0.03), float(rng.uniform(0.5, 0.85)) * ceiling
         match kind:
@@ -179,7 +179,8 @@ def _middle(site: Site, rng: np.random.Generator, size: tuple[float, float, floa
     """Perhaps a rug and a table with chairs in the middle of the room."""
     if min(size[:2]) < 3.3 or rng.random() < 0.25:
         return
-    spot = site.at(*(float(rng.uniform(-0.12, 0.12)) * s for s in size[:2]), 0, float(rng.normal(0, 0.15)))
+    x, y = float(rng.uniform(-0.12, 0.12)) * size[0], float(rng.uniform(-0.12, 0.12)) * size[1]
+    spot = site.at(x, y, 0, float(rng.normal(0, 0.15)))
     if rng.random() < 0.6:
         spot.box((0, 0, 0), (2.0, 1.5, 0.012), furniture.cloth(rng))
     table_size = float(rng.uniform(0.8, 1.3)), float(rng.uniform(0.6, 0.9))

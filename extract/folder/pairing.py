@@ -5,9 +5,9 @@ import string
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
 from .images import DEPTH_SUFFIXES
-from .problems import counted, first_few
 
 PLACEHOLDERS = ("parent", "stem", "name", "number")
 

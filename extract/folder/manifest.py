@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
-from ..cache import SpaceClipError
-from .problems import counted, first_few
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
 
 COLUMNS = ("image", "depth", "scene", "id", "split", "focal")
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..cache import SpaceClipError
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
 from .images import IMAGE_SUFFIXES
-from .problems import counted, first_few
 
 
 def find_images(folder: Path, pattern: str, depth: Path | None) -> list[str]:

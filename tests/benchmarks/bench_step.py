@@ -1,0 +1,199 @@
+"""Our training step against the same arithmetic in plain float32, contiguous tensors and an 11 x 11 window SSIM."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from spaceclip.train import DecoderSettings, DepthDecoder, DepthPrediction, TrainSettings, silog_loss, ssim_loss
+from spaceclip.train.precision import autocast, resolve_precision
+from spaceclip.train.step import TrainingStep
+from torch import Tensor
+
+SETTINGS = TrainSettings()
+WEIGHTS = SETTINGS.loss
+RATE = 1e-4
+
+
+@dataclass
+class MadeUp:
+    """One batch of the paper's shapes: random tokens, smooth depth in metres, a third of it measured."""
+
+    states: dict[int, Tensor]
+    pooled: Tensor
+    target: Tensor
+    valid: Tensor
+
+
+def make_batch(batch: int, size: tuple[int, int], device: torch.device, seed: int = 0) -> MadeUp:
+    draw = torch.Generator().manual_seed(seed)
+    states = {n: torch.randn(batch, 196, 768, generator=draw).half().to(device) for n in DecoderSettings().layers}
+    coarse = 2 + 60 * torch.rand(batch, 1, 8, 8, generator=draw)
+    target = F.interpolate(coarse, size=size, mode="bilinear").to(device)
+    valid = (torch.rand(batch, 1, *size, generator=draw) < 1 / 3).to(device)
+    return MadeUp(states, torch.randn(batch, 768, generator=draw).to(device), target, valid)
+
+
+def plain_ssim_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """The SSIM loss as one would first write it down; every image has valid pixels."""
+    low = torch.where(valid, target, torch.inf).amin((2, 3), keepdim=True)
+    high = torch.where(valid, target, -torch.inf).amax((2, 3), keepdim=True)
+    x, y = (((maps - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) for maps in (depth, target))
+    line = torch.exp(-((torch.arange(11, device=depth.device) - 5.0) ** 2) / (2 * 1.5**2))
+    window = (line[:, None] * line / line.sum() ** 2)[None, None]
+
+    def mean(maps: Tensor) -> Tensor:
+        return F.conv2d(maps, window, padding=5)
+
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    above = (2 * mean_x * mean_y + 0.01**2) * (2 * covariance + 0.03**2)
+    below = (mean_x**2 + mean_y**2 + 0.01**2) * (variance_x + variance_y + 0.03**2)
+    return (1 - above / below)[valid].mean()
+
+
+class Plain:
+    """A step with nothing done for speed."""
+
+    ssim = staticmethod(plain_ssim_loss)
+
+    def __init__(self, decoder: DepthDecoder) -> None:
+        self.decoder = decoder.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        for module in decoder.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                module.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(),))
+        self.optimizer = torch.optim.AdamW(decoder.parameters(), lr=RATE, weight_decay=SETTINGS.weight_decay)
+
+    def forward(self, batch: MadeUp) -> DepthPrediction:
+        return self.decoder(batch.states, batch.pooled, tuple(batch.target.shape[-2:]))
+
+    def optimise(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), SETTINGS.clip_norm)
+        self.optimizer.step()
+
+    def __call__(self, batch: MadeUp) -> float:
+        prediction = self.forward(batch)
+        total = WEIGHTS.ssim * self.ssim(prediction.depth, batch.target, batch.valid)
+        total = total + silog_terms(prediction, batch)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimise()
+        return total.item()
+
+
+class Ours(Plain):
+    """The step that the training run takes."""
+
+    ssim = staticmethod(ssim_loss)
+
+    def __init__(self, decoder: DepthDecoder) -> None:
+        self.decoder, self.step = decoder, TrainingStep(decoder, SETTINGS)
+        self.optimizer = self.step.optimizer
+
+    def forward(self, batch: MadeUp) -> DepthPrediction:
+        with autocast(SETTINGS.precision, batch.pooled.device):
+            return super().forward(batch)
+
+    def __call__(self, batch: MadeUp) -> float:
+        return self.step(batch.states, batch.pooled, batch.target, batch.valid, RATE).total.item()
+
+
+def silog_terms(prediction: DepthPrediction, batch: MadeUp) -> Tensor:
+    pairs = zip((WEIGHTS.silog, *WEIGHTS.auxiliary), (prediction.depth, *prediction.auxiliary), strict=True)
+    return torch.stack([w * silog_loss(depth, batch.target, batch.valid) for w, depth in pairs if w]).sum()
+
+
+def clock(work: Callable[[], object], device: torch.device) -> tuple[float, object]:
+    """Milliseconds that `work` took, and what it returned."""
+    start = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1000 * (time.perf_counter() - start), result
+
+
+def time_parts(step: Plain, batch: MadeUp) -> dict[str, float]:
+    """Milliseconds of each part of a step, one after the other."""
+    device = batch.pooled.device
+    times = {}
+    times["decoder forward"], prediction = clock(lambda: step.forward(batch), device)
+    assert isinstance(prediction, DepthPrediction)
+    depths = [depth.detach().requires_grad_() for depth in (prediction.depth, *prediction.auxiliary)]
+    leaves = replace(prediction, depth=depths[0], auxiliary=tuple(depths[1:]))
+
+    def ssim() -> None:
+        (WEIGHTS.ssim * step.ssim(leaves.depth, batch.target, batch.valid)).backward()
+
+    times["SSIM, both ways"], _ = clock(ssim, device)
+    times["SILog, both ways"], _ = clock(lambda: silog_terms(leaves, batch).backward(), device)
+    pairs = [(d, leaf) for d, leaf in zip((prediction.depth, *prediction.auxiliary), depths, strict=True)]
+    outputs, gradients = zip(*((d, leaf.grad) for d, leaf in pairs if leaf.grad is not None), strict=True)
+    step.optimizer.zero_grad()
+    times["decoder backward"], _ = clock(lambda: torch.autograd.backward(outputs, gradients), device)
+    times["clip and optimiser"], _ = clock(step.optimise, device)
+    return times
+
+
+def build(device: torch.device, dropout: float) -> tuple[Plain, Ours]:
+    """Both steps, from the same initial weights."""
+    settings = DecoderSettings(dropout=dropout)
+    torch.manual_seed(0)
+    first, second = DepthDecoder(settings), DepthDecoder(settings)
+    second.load_state_dict(first.state_dict())
+    return Plain(first.to(device).train()), Ours(second.to(device).train())
+
+
+def compare_speed(device: torch.device, batch: MadeUp, repeats: int) -> None:
+    plain, ours = build(device, dropout=0.1)
+    for step in (plain, ours, plain, ours):
+        step(batch)
+    whole = [(clock(lambda: plain(batch), device)[0], clock(lambda: ours(batch), device)[0]) for _ in range(repeats)]
+    parts = [(time_parts(plain, batch), time_parts(ours, batch)) for _ in range(repeats)]
+    count = len(batch.pooled)
+    print(f"{'ms an image':20} {'plain':>8} {'ours':>8} {'ratio':>6}")
+    for name in parts[0][0]:
+        slow, fast = (statistics.median(pair[side][name] for pair in parts) / count for side in (0, 1))
+        print(f"{name:20} {slow:8.2f} {fast:8.2f} {slow / fast:6.2f}")
+    slow, fast = (statistics.median(pair[side] for pair in whole) / count for side in (0, 1))
+    ratio = statistics.median(slow / fast for slow, fast in whole)
+    print(f"{'whole step':20} {slow:8.2f} {fast:8.2f} {ratio:6.2f}")
+    shape = f"batch {count}, {batch.target.shape[-2]} x {batch.target.shape[-1]}"
+    precision = str(resolve_precision(SETTINGS.precision, device)).removeprefix("torch.")
+    print(f"training step, ours against plain: {ratio:.2f} times as fast ({device}, {precision}, {shape})")
+
+
+def compare_curves(device: torch.device, batch: int, size: tuple[int, int], steps: int) -> None:
+    """Train both on four fixed batches in turn; without dropout, so that only the arithmetic differs."""
+    plain, ours = build(device, dropout=0.0)
+    batches = [make_batch(batch, size, device, seed) for seed in range(4)]
+    print(f"{'step':>4} {'plain':>9} {'ours':>9} {'difference':>10}")
+    worst = 0.0
+    for number in range(steps):
+        wanted, found = (step(batches[number % len(batches)]) for step in (plain, ours))
+        worst = max(worst, abs(found / wanted - 1))
+        print(f"{number:4} {wanted:9.4f} {found:9.4f} {found / wanted - 1:10.2%}")
+    print(f"loss curves of {steps} steps, ours against plain: largest relative difference {worst:.2%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, nargs=2, default=(352, 704))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--curves", action="store_true", help="compare 40 steps' losses instead of the speed")
+    # `run.py` starts this beside benchmarks that have options of their own.
+    given, _ = parser.parse_known_args()
+    device, size = torch.device(given.device), tuple(given.size)
+    if given.curves:
+        compare_curves(device, given.batch, size, steps=40)
+    else:
+        compare_speed(device, make_batch(given.batch, size, device), given.repeats)
+
+
+if __name__ == "__main__":
+    main()

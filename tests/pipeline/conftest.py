@@ -1,0 +1,92 @@
+"""A tiny encoder, a folder of tiny pictures with depth, and the command to run on them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from spaceclip.pipeline.cli import main
+
+VISION = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+@pytest.fixture
+def spaceclip():
+    """Runs the command; `fails` for runs that must end in one line of error."""
+
+    def run(*arguments: object, fails: bool = False) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        if fails:
+            assert result.exit_code in (1, 2), result.output
+            assert "Traceback" not in result.output
+            return result
+        assert result.exit_code == 0, result.output
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    """Name of a tiny encoder of random weights."""
+    file = tmp_path_factory.mktemp("tiny") / "config.json"
+    file.write_text(json.dumps(VISION))
+    return f"random:{file}"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """Twelve scenes of two pictures each, with depth in millimetres beside them."""
+    root, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for scene in range(12):
+        for number in range(2):
+            far = draw.uniform(1, 8)
+            image = np.full((24, 32, 3), far * 25) + draw.normal(0, 5, (24, 32, 3))
+            depth = far * np.linspace(1.2, 0.8, 24)[:, None] * np.ones((1, 32))
+            for kind, array in (
+                ("rgb", image.clip(0, 255).astype(np.uint8)),
+                ("depth", (depth * 1000).astype(np.uint16)),
+            ):
+                file = root / kind / f"scene{scene:02d}" / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(file)
+    return root
+
+
+CONFIG = """
+data:
+  kind: folder
+  images: {pictures}/rgb
+  depth: {pictures}/depth
+  depth_scale: 1000
+  split: {{ by: scene, val: 0.2, test: 0.25 }}
+backbone: {{ name: "{tiny}", precision: float32 }}
+extract: {{ layers: [0, 1, 2, 3], batch_size: 4, shard: 8 }}
+decoder:
+  hidden_size: 16
+  channels: [16, 12, 8, 8]
+  film_hidden: 16
+  semantic_layers: [3, 2, 1, 0]
+  structural_layers: [2, 1, 0]
+train: {{ epochs: 3, batch_size: 4, learning_rate: 0.003, max_depth: 10 }}
+evaluate: {{ crop: none, figures: 2 }}
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, pictures, tiny) -> Path:
+    """A working folder with one experiment, configs/tiny.yaml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny.yaml").write_text(CONFIG.format(pictures=pictures, tiny=tiny))
+    return tmp_path

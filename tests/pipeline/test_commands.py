@@ -1,0 +1,149 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from spaceclip.cache import FeatureCache
+from spaceclip.train import load_checkpoint
+
+CONFIG = ("--config", "configs/tiny.yaml")
+
+
+def test_the_whole_road_by_an_experiment_file(project, spaceclip):
+    extracted = spaceclip("extract", *CONFIG)
+    assert "train.json: 14 images (14 computed now)" in extracted.output
+    assert "test.json: 6 images" in extracted.output
+    trained = spaceclip("train", *CONFIG)
+    assert "results/tiny: " in trained.output
+    assert "controlled protocol: no crop, 0.001 to 10 m" in trained.output
+    evaluated = spaceclip("evaluate", *CONFIG)
+    told = " ".join(evaluated.output.split())
+    for word in (
+        "AbsRel",
+        "Mean depth",
+        "controlled protocol",
+        "random weights, seed 0",
+        "predictions.png",
+        "mean over 6",
+    ):
+        assert word in told, word
+    assert spaceclip("show", "results/tiny").output == evaluated.output
+    numbers = json.loads((project / "results/tiny/metrics.json").read_bytes())
+    assert 0 < numbers["abs_rel"] < 2
+    assert numbers["images"] == 6
+    for figure in ("predictions.png", "errors.png"):
+        assert Image.open(project / "results/tiny" / figure).size[0] > 500
+
+
+def test_no_scene_is_in_two_splits(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    scenes = [set(FeatureCache.open(f"features/tiny/{name}.json").scenes) for name in ("train", "val", "test")]
+    assert sum(map(len, scenes)) == len(set.union(*scenes)) == 12
+
+
+def test_the_whole_road_without_any_file_of_settings(tmp_path, pictures, tiny, spaceclip):
+    spaceclip(
+        *("extract", "--images", pictures / "rgb", "--depth", pictures / "depth", "--depth-scale", 1000),
+        *("--backbone", f"{tiny}", "--out", tmp_path / "features", "--val", 0.2, "--test", 0.2, "--layers", "0,1,2,3"),
+    )
+    wrong = spaceclip("train", "--features", tmp_path / "features", "--out", tmp_path / "run", fails=True)
+    assert "do not fill one batch of 64; lower batch_size" in wrong.output
+
+
+def test_pictures_without_depth_need_nothing_but_their_folder(tmp_path, pictures, tiny, spaceclip):
+    out = tmp_path / "features"
+    done = spaceclip("extract", "--images", pictures / "rgb", "--out", out, "--backbone", tiny, "--layers", "1,3")
+    assert f"{out}/all.json: 24 images (24 computed now)" in done.output
+    cache = FeatureCache.open(out)
+    assert (cache.layers, cache.has_depth, cache.sample_ids[3]) == ((1, 3), False, "scene01/1")
+    again = spaceclip("extract", "--images", pictures / "rgb", "--out", out, "--backbone", tiny, "--layers", "1,3")
+    assert "24 images (0 computed now)" in again.output
+
+
+def test_evaluating_features_of_another_encoder_is_refused_by_field(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("precision: float32", "precision: float32, seed: 5"))
+    stale = spaceclip("train", *CONFIG, fails=True)
+    assert "made with other settings: backbone.revision is 'random weights, seed 0' there" in stale.output
+    spaceclip("extract", *CONFIG)
+    refused = spaceclip("evaluate", *CONFIG, fails=True)
+    assert "backbone.revision is 'random weights, seed 5' there, 'random weights, seed 0' is wanted" in refused.output
+
+
+def test_training_before_extraction_says_what_to_run(project, spaceclip):
+    assert "run `spaceclip extract` to make it" in spaceclip("train", *CONFIG, fails=True).output
+    spaceclip("extract", *CONFIG)
+    assert "run `spaceclip train` to make one" in spaceclip("evaluate", *CONFIG, fails=True).output
+
+
+def test_cache_info_and_verify(project, spaceclip):
+    spaceclip("extract", *CONFIG, "--split", "train")
+    told = spaceclip("cache", "info", "features/tiny").output
+    for words in (
+        "random weights, seed 0",
+        "2 of 2 committed",
+        "plain, flipped",
+        "16 patches x 16 channels",
+        "24 x 32",
+    ):
+        assert words in told, words
+    assert "all 2 shards are as the ledger says" in spaceclip("cache", "verify", "features/tiny").output
+    store = FeatureCache.open("features/tiny").path
+    file = store / "layers/2/c/1/0/0/0"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    found = spaceclip("cache", "verify", "features/tiny", fails=True)
+    assert "shard 1, layers/2: altered" in found.output
+    (store / "ledger/000001.json").unlink()
+    assert "14 images (6 computed now)" in spaceclip("extract", *CONFIG, "--split", "train").output
+    assert "all 2 shards" in spaceclip("cache", "verify", "features/tiny").output
+
+
+def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    shutil.move("features/tiny", "elsewhere")
+    spaceclip("train", *CONFIG, "--features", "elsewhere", "--out", "run")
+    assert load_checkpoint("run").info.protocol["name"] == "controlled"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("extract",), "give --config, or --images and --out"),
+        (("extract", "--images", "x"), "give --config, or --images and --out"),
+        (("extract", *CONFIG, "--val", "0.5"), "--val and --config: an experiment's settings stand in its file"),
+        (
+            ("extract", *CONFIG, "--split", "tset"),
+            "--split tset: the data set has no such split, it has train, val, test",
+        ),
+        (("extract", *CONFIG, "--device", "tpu"), "device 'tpu': not on this machine"),
+        (("extract", "--images", "absent", "--out", "x"), "the images folder absent does not exist"),
+        (("extract", "--config", "absent.yaml"), "absent.yaml: cannot be read (No such file or directory)"),
+        (("train",), "give --config, or --features and --out"),
+        (("train", *CONFIG, "--epochs", "3"), "--epochs and --config: edit the experiment's file"),
+        (("train", "--features", "absent", "--out", "x"), "no feature store is there"),
+        (("evaluate",), "give --config, or --checkpoint and --features"),
+        (("show", "absent"), "expected the result of an evaluation"),
+        (("cache", "info", "absent"), "no feature store is there"),
+        (("cache", "verify", "absent"), "no feature store is there"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line(project, spaceclip, arguments, message):
+    told = spaceclip(*arguments, fails=True).output
+    assert message in told
+    assert len([line for line in told.splitlines() if line.startswith("Error")]) == 1
+
+
+def test_bad_input_stops_before_anything_is_computed(project, spaceclip, pictures):
+    bad = project / "bad"
+    shutil.copytree(pictures, bad)
+    depth = np.asarray(Image.open(bad / "depth/scene03/1.png"))
+    Image.fromarray(depth[:20]).save(bad / "depth/scene03/1.png")
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace(str(pictures), str(bad)))
+    told = spaceclip("extract", *CONFIG, fails=True).output
+    assert "scene03/1.png" in told
+    assert "20 x 32" in told
+    assert not (project / "features").exists()

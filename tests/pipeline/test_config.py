@@ -1,0 +1,62 @@
+import pytest
+from spaceclip.cache import SpaceClipError
+from spaceclip.pipeline.config import load_experiment
+
+GOOD = "data: { kind: synthetic, scenes: 4 }\n"
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    def of(text: str) -> str:
+        file = tmp_path / "mine.yaml"
+        file.write_text(text)
+        with pytest.raises(SpaceClipError) as raised:
+            load_experiment(file)
+        message = str(raised.value)
+        assert "\n" not in message
+        assert str(file) in message
+        return message.replace(str(file), "mine.yaml")
+
+    return of
+
+
+def test_what_is_left_out_has_the_paper_s_value(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD)
+    experiment = load_experiment(file)
+    assert experiment.backbone.name == "openai/clip-vit-base-patch16"
+    assert experiment.decoder.channels == (256, 128, 64, 32)
+    assert (experiment.train.epochs, experiment.train.learning_rate, experiment.train.seed) == (20, 1e-4, 42)
+    assert experiment.extract.layers == (0, 1, 2, 3, 6, 9, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "decodr: {}", "decodr: unknown setting; did you mean decoder?"),
+        (GOOD + "decoder: { flim: true }", "decoder.flim: unknown setting; did you mean film?"),
+        (GOOD + "train: { loss: { slog: 1 } }", "train.loss.slog: unknown setting; did you mean silog?"),
+        ("data: { kind: synthetic, scnes: 4 }", "data.scnes: unknown setting; did you mean scenes?"),
+        ("data: { kind: folder, image: x }", "data.images: missing, it has no default; add it (and 1 more)"),
+        (GOOD + "train: { zzz: 1 }", "train.zzz: unknown setting; known here: batch_size, clip_norm"),
+        (GOOD + "train: { epochs: many }", "train.epochs: found 'many'; input should be a valid integer"),
+        (GOOD + "train: { epochs: 0 }", "train.epochs: found 0; input should be greater than 0"),
+        (GOOD + "evaluate: { crop: grag }", "garg"),
+        ("data: { kind: kity }", "data: found {'kind': 'kity'}"),
+        ("train: { epochs: 3 }", "data: missing, it has no default; add it"),
+        ("- a\n- b", "found list, expected settings by name"),
+        ("", "found NoneType, expected settings by name"),
+        ("data: {", "not YAML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_place(refusal, text, message):
+    assert message in refusal(text)
+
+
+def test_every_experiment_that_is_shipped_is_valid():
+    from pathlib import Path
+
+    files = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    assert files
+    for file in files:
+        load_experiment(file)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from spaceclip.train import DepthDecoder
+from spaceclip.train.ema import EMA
+
+
+def wander(decoder, seed):
+    """Give every floating weight and buffer new values, and count one batch."""
+    draw = torch.Generator().manual_seed(seed)
+    for tensor in decoder.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=draw))
+        else:
+            tensor.add_(1)
+
+
+def test_average_of_several_updates_is_the_closed_form(small):
+    decoder, decay = DepthDecoder(small), 0.9
+    average = EMA(decoder, decay)
+    history = [{name: tensor.clone() for name, tensor in decoder.state_dict().items()}]
+    for seed in range(3):
+        wander(decoder, seed)
+        average.update(decoder)
+        history.append({name: tensor.clone() for name, tensor in decoder.state_dict().items()})
+    shares = (decay**3, (1 - decay) * decay**2, (1 - decay) * decay, 1 - decay)
+    for name, found in average.model.state_dict().items():
+        if found.is_floating_point():
+            wanted = sum(share * past[name].double() for share, past in zip(shares, history, strict=True))
+            torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-7)
+        else:
+            assert torch.equal(found, history[-1][name])
+
+
+def test_every_weight_and_buffer_moves(small):
+    decoder = DepthDecoder(small)
+    average = EMA(decoder, 0.5)
+    before = {name: tensor.clone() for name, tensor in average.model.state_dict().items()}
+    wander(decoder, 0)
+    average.update(decoder)
+    assert [name for name, tensor in average.model.state_dict().items() if torch.equal(tensor, before[name])] == []
+
+
+def test_average_leaves_the_decoder_alone_and_is_ready_to_predict(small):
+    decoder = DepthDecoder(small).train()
+    average = EMA(decoder, 0.996)
+    wander(decoder, 1)
+    before = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
+    average.update(decoder)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in decoder.state_dict().items())
+    assert decoder.training
+    assert not average.model.training
+    assert not any(weight.requires_grad for weight in average.model.parameters())
+
+
+def test_a_restored_average_goes_on_as_if_it_had_not_stopped(small):
+    decoder = DepthDecoder(small)
+    average = EMA(decoder, 0.8)
+    wander(decoder, 2)
+    average.update(decoder)
+    again = EMA(DepthDecoder(small), 0.8)
+    again.model.load_state_dict(average.model.state_dict())
+    wander(decoder, 3)
+    for one in (average, again):
+        one.update(decoder)
+    for found, wanted in zip(again.model.state_dict().values(), average.model.state_dict().values(), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("decay", [0.0])
+def test_without_memory_the_average_is_the_decoder(small, decay):
+    decoder = DepthDecoder(small)
+    average = EMA(decoder, decay)
+    wander(decoder, 4)
+    average.update(decoder)
+    for found, wanted in zip(average.model.state_dict().values(), decoder.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, wanted)

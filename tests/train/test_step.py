@@ -1,0 +1,104 @@
+import math
+
+import pytest
+import torch
+from spaceclip.cache import SpaceClipError
+from spaceclip.train import DepthDecoder
+from spaceclip.train.precision import autocast, resolve_precision
+from spaceclip.train.step import TrainingStep
+
+RATE = 1e-2
+
+
+@pytest.fixture
+def decoder(small):
+    torch.manual_seed(0)
+    decoder = DepthDecoder(small.model_copy(update={"dropout": 0.0})).train()
+    with torch.no_grad():
+        decoder.head.predict.bias.fill_(2.0)  # pyright: ignore[reportOptionalMemberAccess]
+    return decoder
+
+
+@pytest.fixture
+def batch(small):
+    draw = torch.Generator().manual_seed(0)
+    states = {layer: torch.randn(2, 4, small.hidden_size, generator=draw).half() for layer in small.layers}
+    target = 1 + 5 * torch.rand(2, 1, 24, 32, generator=draw)
+    return states, torch.randn(2, small.hidden_size, generator=draw), target, target > 2
+
+
+def snapshot(decoder):
+    return {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
+
+
+def test_repeated_steps_lower_the_loss(decoder, recipe, batch):
+    step = TrainingStep(decoder, recipe)
+    totals = [step(*batch, rate=RATE).total.item() for _ in range(30)]
+    assert totals[-1] < 0.7 * totals[0]
+
+
+def test_step_is_that_of_adamw_on_the_clipped_gradient(decoder, recipe, batch):
+    settings = recipe.model_copy(update={"clip_norm": 1e-3, "weight_decay": 0.1})
+    before = {name: weight.detach().clone() for name, weight in decoder.named_parameters()}
+    TrainingStep(decoder, settings)(*batch, rate=RATE)
+    gradients = {name: weight.grad for name, weight in decoder.named_parameters() if weight.grad is not None}
+    norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients.values()))
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+    for name, weight in decoder.named_parameters():
+        wanted = before[name]
+        if name in gradients:
+            # After one step Adam's moments are the gradient and its square.
+            wanted = wanted * (1 - RATE * 0.1) - RATE * gradients[name] / (gradients[name].abs() + 1e-8)
+        torch.testing.assert_close(weight.detach(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_step_that_is_not_finite_leaves_no_trace(decoder, recipe, batch, fault):
+    step = TrainingStep(decoder, recipe)
+    step(*batch, rate=RATE)
+    before = snapshot(decoder)
+    moments = {key: value.clone() for key, value in step.optimizer.state[step.parameters[0]].items()}
+    states, pooled, target, valid = batch
+    if fault == "loss":
+        states = {layer: torch.full_like(state, torch.nan) for layer, state in states.items()}
+        handle = None
+    else:
+        handle = decoder.head.predict.weight.register_hook(lambda gradient: gradient * torch.inf)
+    assert step(states, pooled, target, valid, RATE).total.isnan()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in decoder.state_dict().items())
+    assert all(torch.equal(value, moments[key]) for key, value in step.optimizer.state[step.parameters[0]].items())
+    if handle is not None:
+        handle.remove()
+    assert step(*batch, rate=RATE).total.isfinite()
+
+
+def test_batch_without_valid_pixels_is_a_finite_step(decoder, recipe, batch):
+    states, pooled, target, valid = batch
+    losses = TrainingStep(decoder, recipe)(states, pooled, target, torch.zeros_like(valid), RATE)
+    assert losses.total.item() == 0.0
+    assert all(weight.isfinite().all() for weight in decoder.parameters())
+
+
+def test_bfloat16_step_keeps_float32_weights_and_losses(decoder, recipe, batch):
+    plain = TrainingStep(decoder, recipe)(*batch, rate=0.0)
+    rounded = TrainingStep(decoder, recipe.model_copy(update={"precision": "bfloat16"}))(*batch, rate=0.0)
+    assert rounded.total.dtype == torch.float32
+    assert {weight.dtype for weight in decoder.parameters()} == {torch.float32}
+    assert rounded.total.item() == pytest.approx(plain.total.item(), rel=0.05)
+    assert rounded.total.item() != plain.total.item()
+
+
+def test_precision_is_resolved_by_name_and_device():
+    cpu = torch.device("cpu")
+    assert resolve_precision("float32", cpu) is torch.float32
+    assert resolve_precision("bfloat16", cpu) is torch.bfloat16
+    assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert resolve_precision("auto", torch.device("meta")) is torch.float32
+    with pytest.raises(SpaceClipError, match=r"^precision: 'half' is unknown here; choose auto, float32"):
+        resolve_precision("half", cpu)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_autocast_computes_in_the_named_precision(name, dtype):
+    with autocast(name, torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is dtype
