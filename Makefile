@@ -7,7 +7,7 @@ test: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 demo: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro

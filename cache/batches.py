@@ -66,11 +66,7 @@ class Batches:
             raise StoreError(
                 f"{cache.path}: {len(cache)} samples do not fill one batch of {batch_size}; lower batch_size"
             )
-        if absent := [layer for layer in layers if layer not in cache.layers]:
-            raise StoreError(
-                f"{cache.path}: lacks the hidden states {absent}, it holds {list(cache.layers)}; "
-                "choose among those or extract again"
-            )
+        cache.require(layers, depth=True)
         if flip_probability and "flipped" not in cache.views:
             raise StoreError(f"{cache.path}: holds no flipped view; set flip_probability to 0 or extract with it")
         self._cache, self._size, self._seed, self._flips = cache, batch_size, seed, flip_probability

@@ -15,7 +15,7 @@ from .errors import StoreError
 from .layout import DEPTH, GROUND_TRUTH, GROUND_TRUTH_SIZE, IMAGE, POOLED, layer_array
 from .ledger import Record, ledger_digest, read_ledger
 from .pointer import resolve
-from .shardfile import ShardedArray, object_path
+from .shardfile import ShardedArray
 from .spec import Entry, entries_digest, fingerprint, require_same
 from .writer import SAMPLES, read_attributes
 
@@ -96,7 +96,10 @@ class FeatureCache:
         Raises:
             StoreError: The list was altered.
         """
-        entries = [Entry(**json.loads(line)) for line in (self.path / SAMPLES).read_text().splitlines()]
+        try:
+            entries = [Entry(**json.loads(line)) for line in (self.path / SAMPLES).read_text().splitlines()]
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"{self.path / SAMPLES}: unreadable ({error}); extract the store again") from error
         if entries_digest(entries) != self.identity["samples"]["sha256"]:
             raise StoreError(f"{self.path / SAMPLES}: the sample list was altered; extract the store again")
         return entries
@@ -121,6 +124,20 @@ class FeatureCache:
         """(height, width) of the training targets."""
         height, width = self._depth_field("size")
         return height, width
+
+    def require(self, layers: Sequence[int], *, depth: bool) -> None:
+        """Refuse a store that lacks what is about to be read.
+
+        Raises:
+            StoreError: Names what is lacking, and what is there.
+        """
+        if absent := [layer for layer in layers if layer not in self.layers]:
+            raise StoreError(
+                f"{self.path}: lacks the hidden states {absent}, it holds {list(self.layers)}; "
+                "choose among those or extract again"
+            )
+        if depth:
+            self._depth_field("size")
 
     def states(
         self, indices: Sequence[int], view: str = "plain", layers: Sequence[int] | None = None
@@ -188,13 +205,20 @@ class FeatureCache:
             raise StoreError(f"{self.path}: row {index} is not extracted yet; run the same `spaceclip extract` again")
         return self._open_array(name)
 
-    def object_path(self, name: str, shard: int) -> Path:
-        """The file that holds one shard of an array."""
-        return object_path(self.path / name, shard, len(self._open_array(name).shape))
+    @staticmethod
+    def dimensions(name: str) -> int:
+        """Number of dimensions of an array of this layout, so that a damaged one can be checked all the same."""
+        plain = {POOLED: 3, IMAGE: 4, DEPTH: 3, GROUND_TRUTH: 3, GROUND_TRUTH_SIZE: 2}
+        return plain.get(name, 4)
 
     def _open_array(self, name: str) -> ShardedArray:
         if name not in self._arrays:
-            array = self._group.get(name)
+            try:
+                array = self._group.get(name)
+            except (ValueError, TypeError, KeyError) as error:
+                raise StoreError(
+                    f"{self.path / name}/zarr.json: damaged ({error}); delete the store and extract it again"
+                ) from error
             if not isinstance(array, zarr.Array):
                 held = ", ".join(str(layer) for layer in self.layers)
                 raise StoreError(

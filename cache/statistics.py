@@ -22,9 +22,9 @@ def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[s
     for row in rows:
         values = row.ravel().astype(np.float32)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-        total += float(values.sum(dtype=np.float64))
-        squares += float(np.dot(values, values))
         zeros += values.size - int(np.count_nonzero(values))
+        total += float(values.sum(dtype=np.float64))
+        squares += float(np.square(values, out=values).sum(dtype=np.float64))
     if not np.isfinite([low, high, total]).all():
         bad = ~np.isfinite(rows)
         row = first + int(np.argmax(bad.reshape(len(rows), -1).any(axis=1)))

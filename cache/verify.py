@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .ledger import Record, hash_file
 from .reader import FeatureCache
+from .shardfile import object_path
 
 THREADS = 2
 
@@ -86,7 +87,7 @@ def _check(cache: FeatureCache, record: Record, name: str) -> tuple[str | None, 
     """Kind of the problem (None when all is well), shard, array, bytes read."""
     expected = record.arrays[name]
     try:
-        found = hash_file(cache.object_path(name, record.shard))
+        found = hash_file(object_path(cache.path / name, record.shard, cache.dimensions(name)))
     except OSError:
         return "missing", record.shard, name, 0
     kind = None if found == expected else "torn" if found.bytes != expected.bytes else "altered"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 
@@ -72,6 +73,11 @@ class StoreWriter:
         """
         start, stop = self.spec.rows(shard)
         self._check_block(block, stop - start)
+        if not np.isfinite(block["pooled"]).all():
+            raise StoreError(
+                f"pooled: shard {shard} holds values that are not finite; nothing of it was stored: "
+                "compute in float32 or bfloat16"
+            )
         statistics = {name: layer_statistics(block[name], name, start) for name in block if name.startswith("layers/")}
         try:
             stored = {name: self._write_array(name, shard, block[name]) for name in self._layout}
@@ -91,6 +97,9 @@ class StoreWriter:
         # Without a record the object is rubbish; left there, zarr would read it to merge the new rows into it.
         file.unlink(missing_ok=True)
         self._arrays[name][start:stop] = rows
+        # The record that follows must not outlive the data when the machine goes down.
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
         return hash_file(file)
 
     def _check_block(self, block: Mapping[str, NDArray[Any]], rows: int) -> None:
@@ -128,9 +137,12 @@ def read_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = root[name]
+    try:
+        array = root.get(name)
+    except (ValueError, TypeError, KeyError):
+        array = None
     if not isinstance(array, zarr.Array):
-        raise StoreError(f"{root.store_path}: {name} is no array; the store is damaged, delete it and extract again")
+        raise StoreError(f"{root.store_path}: the metadata of {name} is damaged; delete the store and extract it again")
     return array
 
 

@@ -17,12 +17,12 @@ class EvaluateSettings(BaseModel):
 
     crop: CropName = "none"
     min_depth: float | None = Field(default=None, gt=0)
-    max_depth: float | None = Field(default=None, gt=0)
+    max_depth: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     flip_average: bool = True
     median_scaling: bool = False
     batch_size: int = Field(default=8, ge=1)
-    precision: str = "auto"
-    figures: int = Field(default=6, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    figures: int = Field(default=6, ge=1)
 
     def protocol(self, name: str, min_depth: float, max_depth: float) -> "Protocol":
         """Resolve against the checkpoint's depth range in metres.

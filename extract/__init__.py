@@ -3,7 +3,7 @@
 from .backbone import Backbone, BackboneSettings, Features, load_backbone
 from .data import DataSettings, FolderData, SyntheticData, open_splits
 from .folder import FolderSettings, FolderSource
-from .run import Extraction, ExtractSettings, extract
+from .run import Extraction, ExtractSettings, extract, store_spec
 from .sources import Entry, Sample, Source
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "extract",
     "load_backbone",
     "open_splits",
+    "store_spec",
 ]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -40,7 +40,7 @@ class BackboneSettings(BaseModel):
     name: str = "openai/clip-vit-base-patch16"
     revision: str | None = None
     seed: int = 0
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def expected_identity(self) -> dict[str, Any]:
         """What these settings alone say of the identity of the features that they make."""

@@ -1,6 +1,7 @@
 """A data set and its splits, as an experiment names them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -88,5 +89,11 @@ def open_splits(settings: FolderData | SyntheticData) -> dict[str, Source]:
     splits = {name: elsewhere.get(name) or Subset(whole, parts[name]) for name in SPLITS}
     splits = {name: source for name, source in splits.items() if source.entries}
     if settings.split.by != "ratio":
-        check_disjoint({name: source.entries for name, source in splits.items()})
+        # Files that lie apart may be named alike and still be others; scenes may not.
+        check_disjoint(
+            {
+                name: [replace(entry, id=f"{name}/{entry.id}") for entry in source.entries]
+                for name, source in splits.items()
+            }
+        )
     return splits

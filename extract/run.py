@@ -76,7 +76,7 @@ def extract(
     The store lies at `<folder>/<split>-<fingerprint>.zarr`, the pointer at `<folder>/<split>.json`.
 
     Args:
-        source: The samples.
+        source: The samples; `source.check()` finds most bad input before long work, and is the caller's to make.
         backbone: The frozen encoder.
         settings: What to keep.
         folder: Where stores and pointers go.
@@ -89,7 +89,6 @@ def extract(
             Shards committed until then are kept.
     """
     backbone.check_layers(settings.layers)
-    source.check()
     spec = store_spec(source, backbone, settings)
     writer = StoreWriter(folder / f"{split}-{spec.fingerprint}.zarr", spec, about)
     pending = writer.pending
@@ -138,6 +137,10 @@ def _depth_spec(source: Source, target: tuple[int, int] | None) -> DepthSpec | N
         return None
     sizes = [size for size in source.depth_sizes() if size is not None]
     found = sorted(set(sizes))
+    if not found:
+        raise SpaceClipError(
+            "none of these images has depth, while others of the data set do; give depth for some of them"
+        )
     if target is None and len(found) > 1:
         listed = ", ".join(f"{height} x {width} ({sizes.count((height, width))})" for height, width in found[:4])
         raise SpaceClipError(

@@ -17,9 +17,16 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
         except KeyboardInterrupt:
             click.echo("spaceclip: interrupted; run the same command again to go on from what is saved", err=True)
             ctx.exit(130)
+        except OSError as error:
+            raise click.ClickException(
+                f"{error.filename or 'a file'}: {error.strerror or error}; mend the path or make room, then run the "
+                "same command again to go on from what is saved"
+            ) from error
         except Exception as error:
             # Not at the top: it would import zarr, and `spaceclip --help` answers at once.
             from ..cache import SpaceClipError

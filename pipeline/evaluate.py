@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment file.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Checkpoint. [default: results/<experiment>]")
 @click.option("--features", type=click.Path(path_type=Path), help="Store to score on. [default: the test split's]")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Store of the mean depth map. [default: train's]")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Store it was trained on. [default: the train split's]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
 @click.option("--device", default="auto", show_default=True)
 def evaluate(
@@ -56,7 +60,7 @@ def show(folder: Path) -> None:
 
 def run(checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSettings", out: Path, device: str) -> None:
     """Score a checkpoint and the mean depth map on one store, and write numbers and figures into a folder."""
-    from ..cache import FeatureCache
+    from ..cache import FeatureCache, SpaceClipError
     from ..evaluate import evaluate_checkpoint
     from ..train import load_checkpoint
     from .device import choose_device
@@ -64,9 +68,15 @@ def run(checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSet
 
     loaded = load_checkpoint(checkpoint, choose_device(device))
     wanted = {"backbone": loaded.info.backbone, "preprocessing": loaded.info.preprocessing}
-    cache = FeatureCache.open(features, expect=wanted)
+    cache, training = FeatureCache.open(features, expect=wanted), FeatureCache.open(baseline)
+    if training.digest != loaded.info.store["ledger"]:
+        raise SpaceClipError(
+            f"{baseline}: not the features that {loaded.path} was trained on, so what it has seen is unknown; "
+            "train again on these, or give the store it was trained on as --baseline"
+        )
+    cache.require(loaded.info.decoder.layers, depth=True)
     with progress("evaluate", "images") as report:
-        evaluate_checkpoint(loaded, cache, FeatureCache.open(baseline), settings, out, report)
+        evaluate_checkpoint(loaded, cache, training, settings, out, report)
 
 
 def print_results(folder: Path) -> None:

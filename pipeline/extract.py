@@ -105,7 +105,7 @@ def run(
     """Extract the splits of a data set, or one of them."""
     from ..cache import SpaceClipError
     from ..extract import extract as extract_split
-    from ..extract import load_backbone, open_splits
+    from ..extract import load_backbone, open_splits, store_spec
     from .device import choose_device
     from .progress import progress
 
@@ -122,8 +122,19 @@ def run(
         precision=backbone.precision,
         device=choose_device(device),
     )
+    encoder.check_layers(settings.layers)
+    # Whatever can be known to be wrong with a later split is known before the first one's long work.
+    targets = {}
     for name, source in wanted.items():
-        about = {"data": data.kind, "split": name, "split_by": data.split.by if len(splits) > 1 else None}
+        source.check()
+        targets[name] = store_spec(source, encoder, settings).preprocessing["target_size"]
+    if len(set(targets.values())) > 1:
+        raise SpaceClipError(
+            f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
+        )
+    for name, source in wanted.items():
+        apart = getattr(data, name, None) is not None
+        about = {"data": data.kind, "split": name, "split_by": None if apart or len(splits) == 1 else data.split.by}
         with progress(f"extract {name}", "images") as report:
             found = extract_split(source, encoder, settings, out, name, about, report)
         click.echo(f"{found.pointer}: {found.images} images ({found.computed} computed now) in {found.store}")

@@ -59,14 +59,19 @@ def run(
     expect: dict[str, Any] | None,
 ) -> None:
     """Train on the `train` split of a folder of features and choose weights on its `val` split, inside the crop."""
-    from ..cache import FeatureCache
+    from ..cache import FeatureCache, SpaceClipError
     from ..evaluate import EvaluateSettings, protocol_name, validate
     from ..train import Epoch, fit
     from .device import choose_device
     from .progress import progress
 
+    missing = [name for name in ("train", "val") if not (features / f"{name}.json").is_file()]
+    if missing and (features / "all.json").is_file():
+        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
     train_cache = FeatureCache.open(features / "train.json", expect=expect)
     val_cache = FeatureCache.open(features / "val.json", expect=train_cache.features_identity)
+    for cache in (train_cache, val_cache):
+        cache.require(decoder.layers, depth=True)
     scoring = EvaluateSettings(crop=crop, flip_average=False)
     protocol = scoring.protocol(protocol_name(val_cache), settings.min_depth, settings.max_depth)
 
@@ -81,7 +86,7 @@ def run(
             settings,
             out,
             score=lambda model: validate(model, val_cache, protocol=protocol, precision=settings.precision),
-            protocol=protocol.model_dump(),
+            protocol={**protocol.model_dump(), "store": val_cache.digest},
             device=choose_device(device),
             progress=report,
             each_epoch=told,

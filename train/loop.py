@@ -144,15 +144,15 @@ class _Run:
             rate = learning_rate(done, total, settings.learning_rate, settings.min_learning_rate, settings.warmup)
             valid = (inputs.depth > settings.min_depth) & (inputs.depth < settings.max_depth)
             losses = self.step(inputs.states, inputs.pooled, inputs.depth, valid, rate)
-            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim]).double().cpu()
+            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim]).cpu().double()
             if values[0].isfinite():
                 sums, self.skipped_in_a_row = sums + values, 0
             else:
                 skipped, self.skipped_in_a_row = skipped + 1, self.skipped_in_a_row + 1
             if self.skipped_in_a_row == settings.max_skipped:
                 raise SpaceClipError(
-                    f"the loss was not finite for {settings.max_skipped} steps in a row (epoch {number + 1}, step {at + 1}): "
-                    "lower learning_rate, or set precision to float32"
+                    f"the loss was not finite for {settings.max_skipped} steps in a row "
+                    f"(epoch {number + 1}, step {at + 1}): lower learning_rate, or set precision to float32"
                 )
             self.average.update(self.decoder)
             progress(done + 1, total)

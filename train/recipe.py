@@ -1,5 +1,7 @@
 """The recipe: every setting of a training run but the network's own."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from .losses import LossSettings
@@ -20,7 +22,7 @@ class TrainSettings(BaseModel):
         flip_probability: How often the flipped view is trained on.
         min_depth: Depths that count lie strictly above.
         max_depth: Depths that count lie strictly below.
-        precision: Of the decoder's arithmetic: `auto`, `float32`, `bfloat16` or `float16`; losses are float32.
+        precision: Of the decoder's arithmetic: `auto`, `float32` or `bfloat16`; losses are float32.
         seed: Of the initial weights, the order, the flips and the dropout.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         loss: Weights of the loss terms.
@@ -38,8 +40,8 @@ class TrainSettings(BaseModel):
     ema_decay: float = Field(default=0.996, ge=0, lt=1)
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     min_depth: PositiveFloat = 0.001
-    max_depth: PositiveFloat = 80.0
-    precision: str = "auto"
-    seed: int = 42
+    max_depth: float = Field(default=80.0, gt=0, allow_inf_nan=False)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = Field(default=42, ge=0)
     max_skipped: PositiveInt = 20
     loss: LossSettings = LossSettings()

@@ -176,7 +176,15 @@ def _rows_and_depths(settings: FolderSettings) -> tuple[Sequence[Row], Sequence[
             return rows, [None if row.depth is None else _depth_root(settings) / row.depth for row in rows]
     if settings.depth is None and settings.depth_pattern is None:
         return rows, [None] * len(rows)
-    return rows, pair_depths([row.image for row in rows], _depth_root(settings), settings.depth_pattern)
+    depths = pair_depths([row.image for row in rows], _depth_root(settings), settings.depth_pattern)
+    # Where images and depth share a folder, a depth map must not be taken for a picture with itself as its depth.
+    taken = set(depths)
+    kept = [pair for pair in zip(rows, depths, strict=True) if settings.images / pair[0].image not in taken]
+    if not kept:
+        raise SpaceClipError(
+            f"every image in {settings.images} is its own depth file by the pattern {settings.depth_pattern}; mend it"
+        )
+    return [row for row, _ in kept], [depth for _, depth in kept]
 
 
 def _depth_root(settings: FolderSettings) -> Path:

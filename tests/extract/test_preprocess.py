@@ -4,8 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydantic import ValidationError
-from spaceclip.extract.preprocess import PreprocessSettings, flip, prepare_depth, prepare_image
+from spaceclip.extract.preprocess import prepare_depth, prepare_image
 
 RNG = np.random.default_rng(11)
 
@@ -74,18 +73,3 @@ def test_depth_keeps_its_size_without_a_target():
     depth = RNG.uniform(0, 80, (7, 9)).astype(np.float32)
     np.testing.assert_array_equal(prepare_depth(depth, None), depth)
     np.testing.assert_array_equal(prepare_depth(depth, (7, 9)), depth)
-
-
-@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
-def test_flip_mirrors_columns(shape):
-    array = RNG.integers(0, 256, shape, dtype=np.uint8)
-    flipped = flip(array)
-    assert flipped.flags.c_contiguous
-    for column in range(5):
-        np.testing.assert_array_equal(flipped[..., column], array[..., 4 - column])
-
-
-@pytest.mark.parametrize("bad", [{"target_size": (0, 4)}, {"target_size": (4,)}, {"input_size": 0}, {"size": 224}])
-def test_settings_refuse_impossible_sizes(bad):
-    with pytest.raises(ValidationError):
-        PreprocessSettings(**bad)

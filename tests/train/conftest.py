@@ -53,4 +53,4 @@ def small():
 
 @pytest.fixture
 def recipe():
-    return TrainSettings(epochs=4, batch_size=4, learning_rate=3e-3, max_depth=10.0, precision="float32", seed=40)
+    return TrainSettings(epochs=4, batch_size=4, learning_rate=3e-3, max_depth=10.0, precision="float32")

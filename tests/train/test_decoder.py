@@ -201,3 +201,14 @@ def test_unfit_inputs_are_refused_in_one_line(tiny, kind, message):
 def test_wrong_settings_are_refused_by_name(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         DecoderSettings(**wrong)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_fresh_decoder_says_something_at_nearly_every_pixel(seed):
+    torch.manual_seed(seed)
+    decoder = DepthDecoder(DecoderSettings(channels=(32, 16, 16, 8), hidden_size=16))
+    states = {layer: torch.randn(2, 16, 16) for layer in decoder.settings.layers}
+    prediction = decoder(states, torch.randn(2, 16))
+    for depth in (prediction.depth, *prediction.auxiliary):
+        assert (depth > 0).float().mean() > 0.9
+        assert 1 < depth.median() < 3

@@ -179,4 +179,4 @@ def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
     assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
     assert content["weights"] in ("raw", "ema")
     assert set(content["store"]) == {"fingerprint", "ledger"}
-    assert content["training"]["seed"] == 40
+    assert content["training"]["seed"] == 42
