@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from spaceclip.cache import Problem, StoreError, verify
+from spaceclip.cache import FeatureCache, Problem, StoreError, verify
 
 
 def test_a_whole_store_has_no_problem(make_store):
@@ -40,3 +40,24 @@ def test_shards_without_a_record_are_missing(make_store):
 def test_no_store_is_an_error(tmp_path):
     with pytest.raises(StoreError, match="no feature store is there"):
         verify(tmp_path / "nothing")
+
+
+def test_an_array_that_is_gone_or_has_torn_metadata_is_missing_in_every_shard(make_store):
+    path, _ = make_store()
+    shutil.rmtree(path / "layers/3")
+    assert verify(path).problems == [Problem("missing", shard, "layers/3") for shard in range(3)]
+    other, _ = make_store("other.zarr")
+    (other / "layers/3/zarr.json").write_text("{")
+    assert verify(other).problems == []
+    with pytest.raises(StoreError, match=r"layers/3/zarr\.json: damaged"):
+        FeatureCache.open(other).states([0])
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'{"id": 1}\n'])
+def test_a_torn_sample_list_is_one_clear_line(make_store, content):
+    path, _ = make_store()
+    (path / "samples.jsonl").unlink()
+    if content:
+        (path / "samples.jsonl").write_bytes(content)
+    with pytest.raises(StoreError, match=r"samples\.jsonl: unreadable"):
+        verify(path)

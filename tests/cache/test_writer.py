@@ -82,6 +82,16 @@ def test_features_beyond_float16_are_counted_and_never_stored(make_store, make_b
     assert contents(path) == before
 
 
+def test_a_pooled_vector_that_is_not_finite_is_never_stored(make_store, make_block):
+    path, spec = make_store(shards=[])
+    block = make_block(spec, 0)
+    block["pooled"][1, 0, 2] = np.nan
+    writer = StoreWriter(path, spec, {})
+    with pytest.raises(StoreError, match="pooled: shard 0 holds values that are not finite"):
+        writer.write(0, block)
+    assert writer.pending == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

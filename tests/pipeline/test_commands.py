@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
     assert 0 < numbers["abs_rel"] < 2
     assert numbers["images"] == 6
     for figure in ("predictions.png", "errors.png"):
-        assert Image.open(project / "results/tiny" / figure).size[0] > 500
+        with Image.open(project / "results/tiny" / figure) as picture:
+            assert picture.size[0] > 500
 
 
 def test_no_scene_is_in_two_splits(project, spaceclip):
@@ -42,13 +44,20 @@ def test_no_scene_is_in_two_splits(project, spaceclip):
     assert sum(map(len, scenes)) == len(set.union(*scenes)) == 12
 
 
-def test_the_whole_road_without_any_file_of_settings(tmp_path, pictures, tiny, spaceclip):
+def test_depth_in_a_folder_of_one_s_own_needs_no_file_of_settings(tmp_path, pictures, tiny, spaceclip):
+    config = tmp_path / "config.json"
+    shape = json.loads(Path(tiny.removeprefix("random:")).read_bytes())
+    config.write_text(json.dumps({**shape, "num_hidden_layers": 12}))
+    features, out = tmp_path / "features", tmp_path / "run"
     spaceclip(
         *("extract", "--images", pictures / "rgb", "--depth", pictures / "depth", "--depth-scale", 1000),
-        *("--backbone", f"{tiny}", "--out", tmp_path / "features", "--val", 0.2, "--test", 0.2, "--layers", "0,1,2,3"),
+        *("--backbone", f"random:{config}", "--out", features, "--val", 0.2, "--test", 0.2),
     )
-    wrong = spaceclip("train", "--features", tmp_path / "features", "--out", tmp_path / "run", fails=True)
-    assert "do not fill one batch of 64; lower batch_size" in wrong.output
+    train = ("train", "--features", features, "--out", out, "--max-depth", 10, "--epochs", 1)
+    assert "do not fill one batch of 64; lower batch_size" in spaceclip(*train, fails=True).output
+    spaceclip(*train, "--batch-size", 8)
+    told = spaceclip("evaluate", "--checkpoint", out, "--features", features).output
+    assert "controlled protocol: no crop, 0.001 to 10 m" in told
 
 
 def test_pictures_without_depth_need_nothing_but_their_folder(tmp_path, pictures, tiny, spaceclip):
@@ -71,6 +80,22 @@ def test_evaluating_features_of_another_encoder_is_refused_by_field(project, spa
     spaceclip("extract", *CONFIG)
     refused = spaceclip("evaluate", *CONFIG, fails=True)
     assert "backbone.revision is 'random weights, seed 5' there, 'random weights, seed 0' is wanted" in refused.output
+
+
+def test_depth_beside_its_images_is_never_taken_for_an_image(tmp_path, pictures, tiny, spaceclip):
+    root = tmp_path / "together"
+    for scene in sorted((pictures / "rgb").iterdir()):
+        (root / scene.name).mkdir(parents=True)
+        for file in scene.iterdir():
+            shutil.copy(file, root / scene.name / f"rgb_{file.stem}.png")
+            shutil.copy(pictures / "depth" / scene.name / file.name, root / scene.name / f"sync_depth_{file.stem}.png")
+    spaceclip(
+        *("extract", "--images", root, "--depth-pattern", "{parent}/sync_depth_{number}.png", "--depth-scale", 1000),
+        *("--backbone", tiny, "--out", tmp_path / "features", "--layers", "1,3"),
+    )
+    cache = FeatureCache.open(tmp_path / "features")
+    assert len(cache) == 24
+    assert all("/rgb_" in name for name in cache.sample_ids)
 
 
 def test_training_before_extraction_says_what_to_run(project, spaceclip):
@@ -147,3 +172,31 @@ def test_bad_input_stops_before_anything_is_computed(project, spaceclip, picture
     assert "scene03/1.png" in told
     assert "20 x 32" in told
     assert not (project / "features").exists()
+
+
+def test_scoring_beside_another_training_set_is_refused(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("test: 0.25", "test: 0.25, seed: 7"))
+    spaceclip("extract", *CONFIG)
+    told = spaceclip("evaluate", *CONFIG, fails=True).output
+    assert "was trained on, so what it has seen is unknown; train again on these" in " ".join(told.split())
+
+
+def test_features_extracted_whole_say_how_to_hold_scenes_out(tmp_path, pictures, tiny, spaceclip):
+    out = tmp_path / "features"
+    spaceclip("extract", "--images", pictures / "rgb", "--out", out, "--backbone", tiny, "--layers", "1,3")
+    told = spaceclip("train", "--features", out, "--out", tmp_path / "run", fails=True).output
+    assert "was extracted whole; extract again with --val and --test" in told
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(project, spaceclip):
+    (project / "occupied").write_text("a file, no folder")
+    told = spaceclip("extract", *CONFIG, "--out", "occupied", fails=True).output
+    assert "occupied" in told
+    assert len(told.strip().splitlines()) == 1
+    spaceclip("extract", *CONFIG)
+    told = spaceclip("train", *CONFIG, "--out", "occupied/run", fails=True).output
+    assert "Not a directory" in told
+    assert "Error: occupied" in told
