@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ..cache import FeatureCache
     from ..train import DecoderSettings, TrainSettings
 
 
@@ -28,7 +29,6 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
 
     An interrupted run goes on from its last whole epoch when the same command is given again, with the same result.
     """
-    from ..cache import FeatureCache
     from ..train import DecoderSettings, TrainSettings
     from .config import check_settings, load_experiment
 
@@ -44,7 +44,7 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
-        channels = FeatureCache.open(features / "train.json").identity["tokens"]["channels"]
+        channels = open_training(features, None).identity["tokens"]["channels"]
         settings = check_settings(TrainSettings, given, "options")
         run(features, out, DecoderSettings(hidden_size=channels), settings, "none", device, None)
 
@@ -59,16 +59,13 @@ def run(
     expect: dict[str, Any] | None,
 ) -> None:
     """Train on the `train` split of a folder of features and choose weights on its `val` split, inside the crop."""
-    from ..cache import FeatureCache, SpaceClipError
+    from ..cache import FeatureCache
     from ..evaluate import EvaluateSettings, protocol_name, validate
     from ..train import Epoch, fit
     from .device import choose_device
     from .progress import progress
 
-    missing = [name for name in ("train", "val") if not (features / f"{name}.json").is_file()]
-    if missing and (features / "all.json").is_file():
-        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
-    train_cache = FeatureCache.open(features / "train.json", expect=expect)
+    train_cache = open_training(features, expect)
     val_cache = FeatureCache.open(features / "val.json", expect=train_cache.features_identity)
     for cache in (train_cache, val_cache):
         cache.require(decoder.layers, depth=True)
@@ -95,3 +92,12 @@ def run(
         f"{out}: {info.weights} weights of epoch {info.epoch}, validation AbsRel {info.metrics['abs_rel']:.4f} "
         f"({protocol.label})"
     )
+
+
+def open_training(features: Path, expect: dict[str, Any] | None) -> "FeatureCache":
+    """The training split of a folder of features."""
+    from ..cache import FeatureCache, SpaceClipError
+
+    if not (features / "train.json").is_file() and (features / "all.json").is_file():
+        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
+    return FeatureCache.open(features / "train.json", expect=expect)
