@@ -108,7 +108,7 @@ def test_metrics_and_plots_are_there_to_show(dvc_project):
     assert "abs_rel" in dvc_project.run("dvc", "metrics", "show")
     page = dvc_project.folder / "dvc_plots" / "index.html"
     dvc_project.run("dvc", "plots", "show")
-    assert "history.csv" in page.read_text()
+    assert "Training loss" in page.read_text()
 
 
 def test_an_ablation_trains_and_scores_and_never_extracts(dvc_project):
