@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from .errors import StoreError
 from .ledger import write_atomically
@@ -13,7 +14,7 @@ class Pointer:
     """Where a complete store lies and what it held when the extraction ended.
 
     Attributes:
-        store: The store's folder, relative to the pointer.
+        store: The store's folder, relative to the pointer; empty for a split that the data set does not have.
         fingerprint: The store's.
         samples: Number of rows.
         ledger: Digest of its ledger.
@@ -23,6 +24,25 @@ class Pointer:
     fingerprint: str
     samples: int
     ledger: str
+
+    @classmethod
+    def absent(cls) -> Self:
+        """For a split that the data set does not have, so that a pipeline finds the same files whatever the data."""
+        return cls("", "", 0, "")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a pointer.
+
+        Raises:
+            StoreError: There is none, or the file is something else.
+        """
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except OSError:
+            raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
     def write(self, path: Path) -> None:
         """Write the pointer atomically."""
@@ -43,10 +63,7 @@ def resolve(path: Path) -> tuple[Path, Pointer | None]:
         path = pointers[0]
     if path.is_dir():
         return path, None
-    try:
-        pointer = Pointer(**json.loads(path.read_bytes()))
-    except OSError:
-        raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
+    pointer = Pointer.read(path)
+    if not pointer.store:
+        raise StoreError(f"{path}: the data set has no {path.stem} split; give it one (`data`) and extract again")
     return path.parent / pointer.store, pointer

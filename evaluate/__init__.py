@@ -1,43 +1,59 @@
-"""Scoring of checkpoints: metrics, crops, protocols, the mean-depth baseline, figures and result files."""
+"""Scoring of checkpoints and saved maps: metrics, crops, protocols, the mean-depth baseline, figures, result files."""
 
-from .baseline import mean_depth_map, predict_mean_depth
+from .baseline import mean_depth_map
+from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
 from .figures import PredictionRow, error_figure, prediction_figure
+from .files import NUMBERS, PER_IMAGE, PER_SCENE, RESULTS, read_results, write_results
 from .inference import predict, validate
-from .metrics import METRICS, depth_metrics
+from .metrics import METRICS, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol
-from .results import RESULTS, BackboneFacts, CheckpointFacts, Results, read_results, results_table, write_results
-from .run import ERRORS, FIGURE, evaluate_checkpoint, protocol_name
-from .scoring import ImageScore, Prediction, Scores, score, score_image
+from .report import ERRORS, FIGURE, REPORT, write_report
+from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
+from .run import evaluate_checkpoint, evaluate_saved, scored_split
+from .scoring import DepthMaps, GroundTruth, ImageScore, Scorer, Scores, read_truths, score
+from .tables import results_tables
 
 __all__ = [
     "CROPS",
     "ERRORS",
     "FIGURE",
     "METRICS",
+    "NUMBERS",
+    "PER_IMAGE",
+    "PER_SCENE",
+    "REGIONS",
+    "REPORT",
     "RESULTS",
     "BackboneFacts",
     "CheckpointFacts",
+    "DepthMaps",
     "EvaluateSettings",
+    "GroundTruth",
     "ImageScore",
-    "Prediction",
     "PredictionRow",
     "Protocol",
     "Results",
+    "Row",
+    "SavedMapsFacts",
+    "Scorer",
     "Scores",
+    "boundary_regions",
     "crop_mask",
     "depth_metrics",
     "error_figure",
     "evaluate_checkpoint",
+    "evaluate_saved",
     "mean_depth_map",
     "predict",
-    "predict_mean_depth",
     "prediction_figure",
-    "protocol_name",
     "read_results",
-    "results_table",
+    "read_truths",
+    "region_metrics",
+    "results_tables",
     "score",
-    "score_image",
+    "scored_split",
     "validate",
+    "write_report",
     "write_results",
 ]

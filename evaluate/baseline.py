@@ -1,14 +1,11 @@
 """The mean-depth baseline: what one map of average depths, the same for every image, would score."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..cache import FeatureCache, SpaceClipError
-from .inference import to_size
-from .scoring import Prediction
 
 
 def mean_depth_map(cache: FeatureCache, indices: Sequence[int] | None = None) -> NDArray[np.float32]:
@@ -17,14 +14,14 @@ def mean_depth_map(cache: FeatureCache, indices: Sequence[int] | None = None) ->
     A pixel that no image knows gets the mean of all known ones.
 
     Args:
-        cache: the training split.
-        indices: its rows to average; all if not given.
+        cache: The training split.
+        indices: Its rows to average; all if not given.
 
     Returns:
         [H, W] float32 in metres, at the size of the training targets.
 
     Raises:
-        SpaceClipError: the split holds no depth, or not one known pixel.
+        SpaceClipError: The split holds no depth, or not one known pixel.
     """
     rows = range(len(cache)) if indices is None else indices
     total, known = np.float64(0), np.int64(0)
@@ -38,17 +35,3 @@ def mean_depth_map(cache: FeatureCache, indices: Sequence[int] | None = None) ->
             "extract the training split with depth"
         )
     return np.where(known, total / np.maximum(known, 1), np.sum(total) / np.sum(known)).astype(np.float32)
-
-
-def predict_mean_depth(
-    mean_depth: NDArray[np.float32], cache: FeatureCache, indices: Sequence[int] | None = None
-) -> Iterator[Prediction]:
-    """Yield the mean depth map [H, W] as the prediction of every image, resized to its ground truth."""
-    sample_ids, scenes = cache.sample_ids, cache.scenes
-    resized: dict[tuple[int, int], NDArray[np.float32]] = {}
-    for index in range(len(cache)) if indices is None else indices:
-        ground_truth = cache.ground_truth(index)
-        size = ground_truth.shape
-        if size not in resized:
-            resized[size] = to_size(torch.from_numpy(mean_depth), size)
-        yield Prediction(sample_ids[index], scenes[index], resized[size], ground_truth)

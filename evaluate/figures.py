@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..cache import write_atomically
 from .metrics import depth_metrics
 from .protocol import Protocol
-from .results import Results
 from .scoring import Scores, prepare
 
 if TYPE_CHECKING:
@@ -46,11 +45,11 @@ class _Panels:
     label: str
 
 
-def prediction_figure(rows: Sequence[PredictionRow], path: Path, results: Results) -> None:
+def prediction_figure(rows: Sequence[PredictionRow], path: Path, protocol: Protocol, caption: str) -> None:
     """Draw image, ground truth, prediction and relative error of some samples, a row each, to a PNG file.
 
     Truth and prediction of a row share one scale in metres, which spans the truth; the prediction is drawn as the
-    protocol scores it, and the error where it scores. The title says what was measured.
+    protocol scores it, and the error where it scores. The caption says what was measured.
     """
     from matplotlib.figure import Figure
 
@@ -58,15 +57,15 @@ def prediction_figure(rows: Sequence[PredictionRow], path: Path, results: Result
     heights = [3.0 * share + 0.45 for share in shares]
     heights[0] += 0.2  # the column titles
     figure = Figure(figsize=(13.5, sum(heights) + 1.0), layout="constrained")
-    figure.suptitle(results.caption, x=0.01, ha="left", fontsize=9)
+    figure.suptitle(caption, x=0.01, ha="left", fontsize=9)
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, part in zip(rows, parts, strict=True):
-        _draw_row(part, row.image, _panels(row, results.protocol), titled=part is parts[0])
+        _draw_row(part, row.image, _panels(row, protocol), titled=part is parts[0])
     _save(figure, path)
 
 
-def error_figure(scores: Scores, baseline: Scores, path: Path, results: Results) -> None:
-    """Draw AbsRel by true depth and, where scenes are named, by scene, beside the mean-depth baseline, to a PNG file.
+def error_figure(scores: Scores, baseline: Scores | None, path: Path, caption: str) -> None:
+    """Draw AbsRel by true depth and, where scenes are named, by scene, beside the baseline if any, to a PNG file.
 
     The bars by depth pool the pixels of all images; those by scene are means over images, worst scene first.
     """
@@ -75,7 +74,7 @@ def error_figure(scores: Scores, baseline: Scores, path: Path, results: Results)
     scenes = len(_by_scene(scores))
     height = max(4.2, 1.6 + 0.22 * min(scenes, _SHOWN_SCENES))
     figure = Figure(figsize=(11 if scenes else 6, height), layout="constrained")
-    figure.suptitle(results.caption, x=0.01, ha="left", fontsize=9)
+    figure.suptitle(caption, x=0.01, ha="left", fontsize=9)
     axes = figure.subplots(1, 2 if scenes else 1, squeeze=False)[0]
     _draw_by_depth(axes[0], scores, baseline)
     if scenes:
@@ -85,23 +84,26 @@ def error_figure(scores: Scores, baseline: Scores, path: Path, results: Results)
     _save(figure, path)
 
 
-def _draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores) -> None:
+def _draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:
     edges = scores.depth_edges
     bars = ax.bar(edges[:-1], scores.depth_abs_rel, np.diff(edges), align="edge", color="C0", edgecolor="white")
-    line = ax.stairs(baseline.depth_abs_rel, edges, color="C1", linewidth=1.8)
     ax.set(xlabel="true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
-    ax.legend((bars, line), ("decoder", "mean depth"), frameon=False)
+    if baseline:
+        line = ax.stairs(baseline.depth_abs_rel, edges, color="C1", linewidth=1.8)
+        ax.legend((bars, line), ("prediction", "mean depth"), frameon=False)
 
 
-def _draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores) -> None:
-    scenes, base = _by_scene(scores), _by_scene(baseline)
+def _draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:
+    scenes = _by_scene(scores)
     shown = sorted(scenes, key=lambda scene: -scenes[scene])[:_SHOWN_SCENES]
     left_out = f", worst {len(shown)} of {len(scenes)}" if len(shown) < len(scenes) else ""
     ax.barh(shown, [scenes[scene] for scene in shown], color="C0")
-    ax.plot([base[scene] for scene in shown], shown, "|", color="C1", markersize=11, markeredgewidth=2)
+    if baseline:
+        base = _by_scene(baseline)
+        ax.plot([base[scene] for scene in shown], shown, "|", color="C1", markersize=11, markeredgewidth=2)
     ax.set(xlabel="AbsRel, mean over images", title=f"Error by scene{left_out}")
     ax.tick_params(axis="y", labelsize=8)
-    ax.invert_yaxis()
+    ax.set_ylim(max(len(shown), 6) - 0.5, -0.5)  # bars of few scenes stay slim
 
 
 def _draw_row(part: "SubFigure", image: NDArray[np.uint8], panels: _Panels, *, titled: bool) -> None:
@@ -157,11 +159,10 @@ def _thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.fl
 
 def _by_scene(scores: Scores) -> dict[str, float]:
     """Mean AbsRel of each named scene."""
-    scenes: dict[str, list[float]] = {}
-    for image in scores.images:
-        if image.scene is not None:
-            scenes.setdefault(image.scene, []).append(image.metrics["abs_rel"])
-    return {scene: float(np.mean(values)) for scene, values in scenes.items()}
+    return {
+        scene: float(np.mean([image.metrics["abs_rel"] for image in images]))
+        for scene, images in scores.scenes().items()
+    }
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a number was measured under: the settings a user gives and the protocol that stands beside every result."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -8,13 +10,45 @@ from ..cache import SpaceClipError
 from .crops import check_crop
 
 CropName = Annotated[str, AfterValidator(check_crop)]
+ProtocolName = Literal["controlled", "standard", "paper"]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What a published protocol says of a data set: crop, farthest depth in metres, size of the truth (None native)."""
+
+    crop: str
+    max_depth: float
+    size: Size | None = None
+
+
+_MIN_DEPTH = 0.001
+_FIXED = {
+    "standard": {"kitti": _Fixed("garg", 80.0), "nyu": _Fixed("nyu_eigen", 10.0)},
+    "paper": {"kitti": _Fixed("kitti_eigen", 80.0, (352, 704)), "nyu": _Fixed("none", 10.0)},
+}
 
 
 class EvaluateSettings(BaseModel):
-    """How to score a checkpoint; depths in metres, and a bound left out is the checkpoint's own."""
+    """How to score.
+
+    Attributes:
+        protocols: Of method.md: `controlled` scores rows held out by scene, with the crop and depth range set here;
+            `standard` (what the field compares by) and `paper` score the test set of KITTI or NYU, with their own.
+        crop: Of `controlled`.
+        min_depth: Of `controlled`, in metres; the checkpoint's own if left out.
+        max_depth: Likewise.
+        flip_average: Score the average of both views, and the plain view beside it; without it, the plain view alone.
+        median_scaling: Score everything a second time, scaled by the ratio of medians of truth and prediction.
+        batch_size: Images decoded together.
+        precision: Of the decoder's arithmetic.
+        figures: Images drawn.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    protocols: tuple[ProtocolName, ...] = Field(default=("controlled",), min_length=1)
     crop: CropName = "none"
     min_depth: float | None = Field(default=None, gt=0)
     max_depth: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -24,26 +58,60 @@ class EvaluateSettings(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     figures: int = Field(default=6, ge=1)
 
-    def protocol(self, name: str, min_depth: float, max_depth: float) -> "Protocol":
-        """Resolve against the checkpoint's depth range in metres.
+    def protocol(self, name: ProtocolName, about: Mapping[str, Any], min_depth: float, max_depth: float) -> "Protocol":
+        """The named protocol for a split, in the variant that counts most: averaged where asked for, never scaled.
 
-        `name` is "controlled" where the validation split was made by scene, "custom" otherwise.
+        Args:
+            name: One of `protocols`.
+            about: What the store of the split says of its data set; `controlled` is named `custom` where the rows
+                were not held out by scene.
+            min_depth: Of the checkpoint, in metres.
+            max_depth: Likewise.
 
         Raises:
-            SpaceClipError: the resulting range is empty.
+            SpaceClipError: The protocol is not defined for the data set, or the depth range is empty.
         """
-        return Protocol(
-            name=name,
-            crop=self.crop,
-            min_depth=min_depth if self.min_depth is None else self.min_depth,
-            max_depth=max_depth if self.max_depth is None else self.max_depth,
-            flip_average=self.flip_average,
-            median_scaling=self.median_scaling,
-        )
+        found: dict[str, Any]
+        if name == "controlled":
+            found = {
+                "name": "controlled" if about.get("split_by") == "scene" else "custom",
+                "crop": self.crop,
+                "min_depth": min_depth if self.min_depth is None else self.min_depth,
+                "max_depth": max_depth if self.max_depth is None else self.max_depth,
+            }
+        else:
+            fixed = _FIXED[name].get(str(about.get("data")))
+            if fixed is None:
+                raise SpaceClipError(
+                    f"the {name} protocol is defined for {' and '.join(_FIXED[name])}, these features are of "
+                    f"{about.get('data')!r}: set evaluate.protocols to [controlled]"
+                )
+            found = {"name": name, "min_depth": _MIN_DEPTH, **vars(fixed)}
+        return Protocol(flip_average=self.flip_average, median_scaling=False, **found)
+
+    def variants(self, protocol: "Protocol") -> list["Protocol"]:
+        """The protocol, then what is scored beside it: without flip averaging, and both with median scaling."""
+        flips = (protocol.flip_average, False) if protocol.flip_average else (protocol.flip_average,)
+        scalings = (False, True) if self.median_scaling else (False,)
+        return [
+            protocol.model_copy(update={"flip_average": flip, "median_scaling": scaling})
+            for scaling in scalings
+            for flip in flips
+        ]
 
 
 class Protocol(BaseModel):
-    """Everything that a reader must know to compare a number with another; nothing in it is left to a default."""
+    """Everything that a reader must know to compare a number with another; nothing in it is left to a default.
+
+    Attributes:
+        name: `controlled`, `standard`, `paper`, or `custom` for rows chosen in another way.
+        crop: Pixels scored, see `CROPS`.
+        min_depth: True depths that count lie strictly above, metres; predictions are clipped to it.
+        max_depth: Likewise below.
+        size: (height, width) that the truth was brought to by nearest neighbour; None for its native size.
+        flip_average: Whether the prediction is the average of both views; None for saved maps, which do not say.
+        median_scaling: Whether the prediction was scaled by the ratio of medians.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,9 +119,9 @@ class Protocol(BaseModel):
     crop: CropName
     min_depth: float = Field(gt=0)
     max_depth: float
-    flip_average: bool
+    size: Size | None = None
+    flip_average: bool | None
     median_scaling: bool
-    resolution: Literal["native"] = "native"
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:
@@ -65,11 +133,25 @@ class Protocol(BaseModel):
         return self
 
     @property
+    def key(self) -> str:
+        """Name of the variant, for files: `standard`, `standard_plain` (no flip averaging), `standard_median`."""
+        plain = "_plain" if self.flip_average is False else ""
+        return f"{self.name}{plain}{'_median' if self.median_scaling else ''}"
+
+    @property
+    def setting(self) -> str:
+        """What all variants share, in one line."""
+        crop = f"{self.crop} crop" if self.crop != "none" else "no crop"
+        size = "native size" if self.size is None else f"truth at {self.size[0]} x {self.size[1]}"
+        return f"{self.name} protocol: {crop}, {self.min_depth:g} to {self.max_depth:g} m, {size}"
+
+    @property
+    def variant(self) -> str:
+        """What tells variants apart, in one line."""
+        flip = {True: "with flip averaging", False: "no flip averaging", None: "flip averaging not known"}
+        return f"{flip[self.flip_average]}, {'WITH' if self.median_scaling else 'no'} median scaling"
+
+    @property
     def label(self) -> str:
         """One line for tables, figures and reports."""
-        return (
-            f"{self.name} protocol: {f'{self.crop} crop' if self.crop != 'none' else 'no crop'}, "
-            f"{self.min_depth:g} to {self.max_depth:g} m, {self.resolution} size, "
-            f"{'with' if self.flip_average else 'no'} flip averaging, "
-            f"{'WITH' if self.median_scaling else 'no'} median scaling"
-        )
+        return f"{self.setting}, {self.variant}"

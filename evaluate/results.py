@@ -1,37 +1,13 @@
-"""A result with everything that a reader must know beside it: as files and as a table."""
+"""A result with everything that a reader must know beside it."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ..cache import SpaceClipError, write_atomically
-from .metrics import METRICS
+from .boundary import REGIONS
 from .protocol import Protocol
-from .scoring import Scores
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-RESULTS = "results.json"
-NUMBERS = "metrics.json"
-PER_IMAGE = "per_image.csv"
-
-METRIC_LABELS = {
-    "abs_rel": "AbsRel ↓",
-    "sq_rel": "SqRel (m) ↓",
-    "rmse": "RMSE (m) ↓",
-    "rmse_log": "RMSE log ↓",
-    "log10": "log10 ↓",
-    "silog": "SILog ↓",
-    "delta1": "δ < 1.25 ↑",
-    "delta2": "δ < 1.25² ↑",
-    "delta3": "δ < 1.25³ ↑",
-}
+from .scoring import Scores, mean_metrics
 
 
 class CheckpointFacts(BaseModel):
@@ -39,16 +15,34 @@ class CheckpointFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["checkpoint"] = "checkpoint"
     path: str
     sha256: str
     epoch: int
     weights: Literal["raw", "ema"]
+    chosen: Literal["best", "last"]
 
     @property
     def label(self) -> str:
         """One short line."""
         weights = {"raw": "raw", "ema": "EMA"}[self.weights]
-        return f"{self.path}, {weights} weights of epoch {self.epoch}"
+        chosen = {"best": "best on validation", "last": "the last"}[self.chosen]
+        return f"{self.path}, {weights} weights of epoch {self.epoch} ({chosen}), sha256 {self.sha256[:12]}"
+
+
+class SavedMapsFacts(BaseModel):
+    """Depth maps of any model, read from files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["saved maps"] = "saved maps"
+    path: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """One short line."""
+        return f"{self.name} ({self.path})"
 
 
 class BackboneFacts(BaseModel):
@@ -72,105 +66,97 @@ class BackboneFacts(BaseModel):
         return f"{self.name} ({self.revision if self.random else self.revision[:12]})"
 
 
-class Results(BaseModel):
-    """The mean metrics of a checkpoint and of the mean-depth baseline, over the same images and protocol."""
+class RegionMean(BaseModel):
+    """The mean metrics of a boundary or interior, over the images that have one; no metrics where none has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int
+    metrics: dict[str, float] | None
+
+
+class SceneMean(BaseModel):
+    """The mean metrics of the images of one scene."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int
+    metrics: dict[str, float]
+
+
+class Row(BaseModel):
+    """The mean metrics over the images of one split, under one protocol.
+
+    Attributes:
+        protocol: What they were measured under.
+        split: `val` or `test`.
+        images: How many were scored.
+        skipped: Ids of those that were not, for want of a valid pixel or of any ground truth.
+        metrics: Mean over images, each with equal weight.
+        regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
+        scenes: Likewise for each scene.
+        baseline: `metrics` of the mean depth map of the training set, on the same images; None without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocol: Protocol
+    split: str
     images: int
     skipped: tuple[str, ...]
     metrics: dict[str, float]
-    baseline: dict[str, float]
-    checkpoint: CheckpointFacts
-    backbone: BackboneFacts
+    regions: dict[str, RegionMean]
+    scenes: dict[str, SceneMean]
+    baseline: dict[str, float] | None
 
     @classmethod
-    def of(cls, scores: Scores, baseline: Scores, checkpoint: CheckpointFacts, backbone: BackboneFacts) -> Self:
-        """Put the scores of a checkpoint beside those of the baseline."""
+    def of(cls, split: str, scores: Scores, baseline: Scores | None) -> Self:
+        """From the scores of a prediction and of the mean depth map."""
+        regions = {name: scores.region(name) for name in REGIONS}
         return cls(
             protocol=scores.protocol,
+            split=split,
             images=len(scores.images),
             skipped=scores.skipped,
             metrics=scores.mean,
-            baseline=baseline.mean,
-            checkpoint=checkpoint,
-            backbone=backbone,
+            regions={name: RegionMean(images=count, metrics=mean) for name, (count, mean) in regions.items()},
+            scenes={
+                scene: SceneMean(images=len(images), metrics=mean_metrics([image.metrics for image in images]))
+                for scene, images in scores.scenes().items()
+            },
+            baseline=baseline.mean if baseline else None,
         )
 
     @property
-    def caption(self) -> str:
-        """What the numbers are: protocol, images, weights and backbone, a line each."""
+    def count(self) -> str:
+        """How many images, of which split."""
         skipped = f", {len(self.skipped)} skipped without a valid pixel" if self.skipped else ""
-        return "\n".join(
-            (
-                self.protocol.label,
-                f"mean over {self.images} images{skipped}",
-                f"checkpoint: {self.checkpoint.label}",
-                f"backbone: {self.backbone.label}",
-            )
-        )
+        return f"mean over {self.images} images of the {self.split} split{skipped}"
 
 
-def write_results(folder: Path, results: Results, scores: Scores) -> None:
-    """Write `results.json` (all), `metrics.json` (flat numbers, for `dvc metrics show`) and `per_image.csv`.
+class Results(BaseModel):
+    """What one evaluation found.
 
-    Each file appears whole or not at all; `results.json` comes last.
+    Attributes:
+        data: Kind of the data set: `kitti`, `nyu`, `folder` or `synthetic`.
+        model: What was scored.
+        backbone: The encoder it reads; None for saved maps.
+        rows: One for each protocol and variant, what counts most first.
     """
-    numbers = {
-        **results.metrics,
-        **{f"baseline_{name}": value for name, value in results.baseline.items()},
-        "images": results.images,
-        "skipped": len(results.skipped),
-    }
-    write_atomically(folder / PER_IMAGE, _per_image(scores).encode())
-    write_atomically(folder / NUMBERS, (json.dumps(numbers, indent=2) + "\n").encode())
-    write_atomically(folder / RESULTS, (results.model_dump_json(indent=2) + "\n").encode())
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-def read_results(folder: Path) -> Results:
-    """Read what `write_results` wrote.
+    data: str
+    model: CheckpointFacts | SavedMapsFacts
+    backbone: BackboneFacts | None
+    rows: tuple[Row, ...]
 
-    Raises:
-        SpaceClipError: there is no result, or it is not one of this version's.
-    """
-    path = folder / RESULTS
-    if not path.is_file():
-        raise SpaceClipError(f"{path} is not there, expected the result of an evaluation: run `spaceclip evaluate`")
-    try:
-        return Results.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "its JSON"
-        raise SpaceClipError(f"{path} is no valid result, {where}: {fault['msg']}; evaluate again") from error
+    @property
+    def origin(self) -> str:
+        """What made the predictions, a line each."""
+        backbone = f"\nbackbone: {self.backbone.label}" if self.backbone else ""
+        return f"{self.model.kind}: {self.model.label}{backbone}"
 
-
-def results_table(results: Results) -> "Table":
-    """Lay the metrics beside the mean-depth baseline, with what is gained; the caption says what they are."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(caption=Text(results.caption), caption_justify="left", min_width=72)
-    table.add_column("Metric")
-    for column in ("Decoder", "Mean depth", "Improvement"):
-        table.add_column(column, justify="right")
-    for name in METRICS:
-        value, baseline = results.metrics[name], results.baseline[name]
-        table.add_row(METRIC_LABELS[name], f"{value:.4f}", f"{baseline:.4f}", _improvement(name, value, baseline))
-    return table
-
-
-def _improvement(name: str, value: float, baseline: float) -> str:
-    if baseline == 0:
-        return "-"
-    gain = value - baseline if name.startswith("delta") else baseline - value
-    return f"{100 * gain / baseline:+.1f} %"
-
-
-def _per_image(scores: Scores) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("sample_id", "scene", *METRICS))
-    for image in scores.images:
-        table.writerow((image.sample_id, image.scene or "", *(image.metrics[name] for name in METRICS)))
-    return text.getvalue()
+    def caption(self, row: Row) -> str:
+        """What the numbers of a row are: data set, protocol, images, weights and backbone."""
+        return f"{self.data}, {row.protocol.label}\n{row.count}\n{self.origin}"

@@ -1,36 +1,98 @@
-"""Scoring of depth maps under a protocol: one image, then the mean over many (method.md, "Scoring")."""
+"""Scoring of depth maps under protocols: one image, then the mean over many (method.md, "Scoring")."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..cache import SpaceClipError
+from ..train.blocks import resize
+from .boundary import boundary_regions
 from .crops import crop_mask
-from .metrics import METRICS, abs_rel_by_depth, depth_metrics
-from .protocol import Protocol
+from .metrics import METRICS, abs_rel_by_depth, region_metrics
+from .protocol import Protocol, Size
+
+PLAIN, AVERAGED, SAVED, MEAN_DEPTH = "plain", "averaged", "saved", "mean depth"
+WHOLE = "valid"
 
 _DEPTH_BINS = 10
 
+Truths = Callable[[int], dict[Size | None, NDArray[np.float32]]]
 
-class Prediction(NamedTuple):
-    """A predicted depth map beside its ground truth, both float32 [H, W] in metres; a truth of 0 is unknown."""
 
+class GroundTruth(typing.Protocol):
+    """What scoring asks of a split; a `FeatureCache` with depth is one."""
+
+    about: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of the samples."""
+        ...
+
+    @property
+    def scenes(self) -> list[str | None]:
+        """Scenes of the samples."""
+        ...
+
+    @property
+    def depth_size(self) -> Size:
+        """(height, width) of the training targets."""
+        ...
+
+    def ground_truth(self, index: int) -> NDArray[np.float32]:
+        """[H, W] metres at its native size, 0 where nothing was measured."""
+        ...
+
+    def depth(self, index: int) -> NDArray[np.float32]:
+        """Likewise, brought to the size of the training targets."""
+        ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A picture to show beside the maps: [h, w, 3] RGB."""
+        ...
+
+
+class DepthMaps(NamedTuple):
+    """Everything that is scored of one image.
+
+    Attributes:
+        row: Of the split.
+        sample_id: Its name.
+        scene: Where it was taken.
+        depths: Predictions [h, w] in metres, of any size, by who made them: `PLAIN`, `AVERAGED`, `SAVED`.
+        truths: Ground truth [H, W] in metres, 0 where unknown, by the size it was brought to; None for native.
+    """
+
+    row: int
     sample_id: str
     scene: str | None
-    depth: NDArray[np.float32]
-    ground_truth: NDArray[np.float32]
+    depths: Mapping[str, Tensor]
+    truths: Mapping[Size | None, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """The metrics of one image."""
+    """The metrics of one image, by region (`valid` is all that is scored); None for a region without a pixel."""
 
     sample_id: str
     scene: str | None
-    metrics: dict[str, float]
+    pixels: int
+    regions: dict[str, dict[str, float] | None]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Over all pixels that are scored."""
+        found = self.regions[WHOLE]
+        assert found is not None
+        return found
 
 
 @dataclass(frozen=True)
@@ -38,10 +100,9 @@ class Scores:
     """The metrics of a set of images under one protocol.
 
     Attributes:
-        protocol: what they were measured under.
-        images: one row an image.
-        skipped: ids of the images without a valid pixel; they are in no row and no mean.
-        mean: over images, each with equal weight.
+        protocol: What they were measured under.
+        images: One entry an image.
+        skipped: Ids of the images without a valid pixel; they are in no entry and no mean.
         depth_edges: [K + 1] bins of the true depth, in metres.
         depth_abs_rel: [K] AbsRel over all pixels of a bin together; NaN where the bin is empty.
     """
@@ -49,9 +110,79 @@ class Scores:
     protocol: Protocol
     images: tuple[ImageScore, ...]
     skipped: tuple[str, ...]
-    mean: dict[str, float]
     depth_edges: NDArray[np.float64]
     depth_abs_rel: NDArray[np.float64]
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Over images, each with equal weight."""
+        return mean_metrics([image.metrics for image in self.images])
+
+    def region(self, name: str) -> tuple[int, dict[str, float] | None]:
+        """Number of images that have the region, and the mean over them; None without one."""
+        found = [metrics for image in self.images if (metrics := image.regions.get(name)) is not None]
+        return len(found), mean_metrics(found) if found else None
+
+    def scenes(self) -> dict[str, list[ImageScore]]:
+        """The images of each named scene."""
+        found: dict[str, list[ImageScore]] = {}
+        for image in self.images:
+            if image.scene is not None:
+                found.setdefault(image.scene, []).append(image)
+        return found
+
+
+@dataclass
+class Scorer:
+    """Scores images one by one under a protocol.
+
+    Attributes:
+        protocol: The protocol.
+        regions: Whether boundaries and interiors are scored too.
+    """
+
+    protocol: Protocol
+    regions: bool = True
+    _images: list[ImageScore] = field(default_factory=list, init=False)
+    _skipped: list[str] = field(default_factory=list, init=False)
+    _by_depth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _DEPTH_BINS)), init=False)
+
+    def add(self, sample_id: str, scene: str | None, prediction: NDArray, ground_truth: NDArray) -> None:
+        """Score one prediction against a ground truth of its size, both [H, W] in metres.
+
+        Raises:
+            SpaceClipError: As `prepare`, or the prediction is not a number; the message names the image.
+        """
+        try:
+            depth, valid = prepare(prediction, ground_truth, self.protocol)
+            if not valid.any():
+                self._skipped.append(sample_id)
+                return
+            masks = {WHOLE: valid} | (boundary_regions(ground_truth, valid) if self.regions else {})
+            found = region_metrics(depth, ground_truth, masks)
+            self._by_depth += abs_rel_by_depth(depth, ground_truth, valid, self._edges)
+        except SpaceClipError as error:
+            raise SpaceClipError(f"{sample_id}: {error}") from error
+        self._images.append(ImageScore(sample_id, scene, int(valid.sum()), found))
+
+    def scores(self) -> Scores:
+        """What was scored so far.
+
+        Raises:
+            SpaceClipError: No image has a valid pixel.
+        """
+        if not self._images:
+            raise SpaceClipError(
+                f"no image has a valid pixel under the {self.protocol.label}, expected at least one: "
+                "look at the crop, the depth range and the ground truth's unit"
+            )
+        sums, pixels = self._by_depth
+        by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
+        return Scores(self.protocol, tuple(self._images), tuple(self._skipped), self._edges, by_depth)
+
+    @property
+    def _edges(self) -> NDArray[np.float64]:
+        return np.linspace(self.protocol.min_depth, self.protocol.max_depth, _DEPTH_BINS + 1)
 
 
 def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> tuple[NDArray, NDArray[np.bool_]]:
@@ -61,7 +192,7 @@ def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> t
     is what lies strictly inside the range and inside the crop; the medians are over those pixels.
 
     Raises:
-        SpaceClipError: the sizes differ, the crop does not fit, or the median prediction is 0 and cannot be scaled.
+        SpaceClipError: The sizes differ, the crop does not fit, or the median prediction is 0 and cannot be scaled.
     """
     if prediction.shape != ground_truth.shape or ground_truth.ndim != 2:
         raise SpaceClipError(
@@ -81,55 +212,52 @@ def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> t
     return np.clip(prediction, protocol.min_depth, protocol.max_depth), valid
 
 
-def score_image(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> dict[str, float] | None:
-    """Score one prediction against a ground truth of its size, both [H, W] in metres; None if no pixel is valid.
+def score(maps: Iterable[DepthMaps], scorers: Sequence[tuple[str, Scorer]]) -> None:
+    """Score every image, in one pass, with each of the scorers; each is given the prediction of its name.
 
     Raises:
-        SpaceClipError: as `prepare`, or a prediction is not a number.
+        SpaceClipError: An image cannot be scored; the message names it.
     """
-    depth, valid = prepare(prediction, ground_truth, protocol)
-    return depth_metrics(depth, ground_truth, valid) if valid.any() else None
+    for image in maps:
+        resized: dict[tuple[str, Size], NDArray[np.float32]] = {}
+        for name, scorer in scorers:
+            truth = image.truths[scorer.protocol.size]
+            size = (truth.shape[0], truth.shape[1])
+            if (name, size) not in resized:
+                resized[name, size] = to_size(image.depths[name], size)
+            scorer.add(image.sample_id, image.scene, resized[name, size], truth)
 
 
-def score(predictions: Iterable[Prediction], protocol: Protocol) -> Scores:
-    """Score every prediction, then average over the images.
+def read_truths(split: GroundTruth, sizes: Iterable[Size | None]) -> Truths:
+    """A function from a row to its ground truth, at its native size (None) and at that of the training targets.
 
     Raises:
-        SpaceClipError: no image has a valid pixel, or one cannot be scored; the message names it.
+        SpaceClipError: A size asked for is not that of the training targets.
     """
-    images: list[ImageScore] = []
-    skipped: list[str] = []
-    edges = np.linspace(protocol.min_depth, protocol.max_depth, _DEPTH_BINS + 1)
-    by_depth = np.zeros((2, _DEPTH_BINS))
-    for sample_id, scene, prediction, ground_truth in predictions:
-        try:
-            depth, valid = prepare(prediction, ground_truth, protocol)
-            if not valid.any():
-                skipped.append(sample_id)
-                continue
-            images.append(ImageScore(sample_id, scene, depth_metrics(depth, ground_truth, valid)))
-        except SpaceClipError as error:
-            raise SpaceClipError(f"{sample_id}: {error}") from error
-        by_depth += abs_rel_by_depth(depth, ground_truth, valid, edges)
-    return Scores(
-        protocol=protocol,
-        images=tuple(images),
-        skipped=tuple(skipped),
-        mean=mean_metrics([image.metrics for image in images], protocol),
-        depth_edges=edges,
-        depth_abs_rel=np.divide(by_depth[0], by_depth[1], out=np.full(_DEPTH_BINS, np.nan), where=by_depth[1] > 0),
-    )
+    sizes = set(sizes)
+    for size in sizes:
+        if size not in (None, split.depth_size):
+            raise SpaceClipError(
+                f"the protocol scores a truth of {size[0]} x {size[1]}, this one is kept at its native size and at "
+                f"{split.depth_size[0]} x {split.depth_size[1]}: extract with target_size {list(size)}"
+            )
+
+    def read(row: int) -> dict[Size | None, NDArray[np.float32]]:
+        return {size: split.ground_truth(row) if size is None else split.depth(row) for size in sizes}
+
+    return read
 
 
-def mean_metrics(images: Sequence[dict[str, float]], protocol: Protocol) -> dict[str, float]:
-    """Average the metrics of images, each with equal weight.
+def to_size(depth: Tensor, size: Size) -> NDArray[np.float32]:
+    """Resize a map [h, w] in metres bilinearly (corners not aligned) to float32 [H, W] in main memory."""
+    return resize(depth[None, None].float(), size)[0, 0].cpu().numpy()
 
-    Raises:
-        SpaceClipError: there is none.
-    """
-    if not images:
-        raise SpaceClipError(
-            f"no image has a valid pixel under the {protocol.label}, expected at least one: "
-            "look at the crop, the depth range and the ground truth's unit"
-        )
+
+def as_map(depth: NDArray[np.float32]) -> Tensor:
+    """A map [h, w] in metres as `DepthMaps` holds it."""
+    return torch.from_numpy(np.ascontiguousarray(depth))
+
+
+def mean_metrics(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average the metrics of images, each with equal weight."""
     return {name: float(np.mean([metrics[name] for metrics in images])) for name in METRICS}

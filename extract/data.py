@@ -1,15 +1,19 @@
 """A data set and its splits, as an experiment names them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from ..cache import Entry, SpaceClipError
+from .datasets import KittiData, NyuData
+from .datasets.listed import ListedSource
+from .datasets.lists import check_controlled
+from .datasets.opening import describe_dataset, open_dataset
 from .folder import FolderSettings, FolderSource
-from .sources import Sample, Source
-from .splits import SPLITS, SplitSettings, assign, check_disjoint
+from .sources import Source
+from .splits import SPLITS, SplitSettings, Subset, assign, check_disjoint
 from .synthetic import SyntheticSettings, SyntheticSource
 
 
@@ -37,63 +41,64 @@ class SyntheticData(SyntheticSettings):
     split: SplitSettings = SplitSettings(by="scene", val=0.125, test=0.25)
 
 
-DataSettings = Annotated[FolderData | SyntheticData, Field(discriminator="kind")]
+AnyData = FolderData | SyntheticData | KittiData | NyuData
+DataSettings = Annotated[AnyData, Field(discriminator="kind")]
 
 
-class Subset:
-    """Some samples of a source, in the order given."""
-
-    def __init__(self, source: Source, indices: Sequence[int]) -> None:
-        self._source, self._indices = source, indices
-        self.entries: Sequence[Entry] = [source.entries[index] for index in indices]
-
-    @property
-    def depth_unit(self) -> float | None:
-        """The whole source's, so that all splits keep depth alike."""
-        return self._source.depth_unit
-
-    def load(self, index: int) -> Sample:
-        """Decode one sample."""
-        return self._source.load(self._indices[index])
-
-    def depth_sizes(self) -> list[tuple[int, int] | None]:
-        """Native (height, width) of every sample's depth map."""
-        sizes = self._source.depth_sizes()
-        return [sizes[index] for index in self._indices]
-
-    def check(self) -> None:
-        """Check the whole source."""
-        self._source.check()
-
-
-def open_splits(settings: FolderData | SyntheticData) -> dict[str, Source]:
+def open_splits(settings: AnyData) -> dict[str, Source]:
     """The splits that a data set has, by name; those without samples are left out.
 
     Raises:
         SpaceClipError: Missing or contradictory files, too few scenes, or a scene or sample in two splits.
     """
-    elsewhere: dict[str, Source] = {}
-    column = None
-    if isinstance(settings, SyntheticData):
-        whole: Source = SyntheticSource(settings)
-    else:
-        whole = FolderSource(settings)
-        column = whole.splits
-        apart = {"val": settings.val, "test": settings.test}
-        elsewhere = {name: FolderSource(found) for name, found in apart.items() if found is not None}
+    whole, apart, column = _sources(settings)
     parts = assign(whole.entries, settings.split, column)
-    if twice := [name for name in elsewhere if parts[name]]:
+    if twice := [name for name in apart if parts[name]]:
         raise SpaceClipError(
             f"data: {twice[0]} is given as files of its own and held out by data.split too; set split.{twice[0]} to 0"
         )
-    splits = {name: elsewhere.get(name) or Subset(whole, parts[name]) for name in SPLITS}
+    splits = {name: apart.get(name) or Subset(whole, parts[name]) for name in SPLITS}
     splits = {name: source for name, source in splits.items() if source.entries}
-    if settings.split.by != "ratio":
-        # Files that lie apart may be named alike and still be others; scenes may not.
-        check_disjoint(
-            {
-                name: [replace(entry, id=f"{name}/{entry.id}") for entry in source.entries]
-                for name, source in splits.items()
-            }
+    entries = {name: source.entries for name, source in splits.items()}
+    if isinstance(whole, ListedSource):
+        check_controlled(
+            whole.listed.released, settings.split, {name: entries.get(name, ()) for name in ("train", "val")}
         )
+    if settings.split.by != "ratio":
+        check_disjoint(entries if isinstance(settings, KittiData | NyuData) else _named_apart(entries))
     return splits
+
+
+def describe(settings: AnyData, name: str, splits: Mapping[str, Source]) -> dict[str, Any]:
+    """What the features of one split should say of their data: the data set, and how the split came to be.
+
+    Args:
+        settings: The data set.
+        name: The split.
+        splits: All its splits; one alone may go by any name.
+    """
+    if isinstance(settings, KittiData | NyuData):
+        return describe_dataset(settings, name, splits[name])
+    apart = isinstance(settings, FolderData) and {"val": settings.val, "test": settings.test}.get(name) is not None
+    return {
+        "data": settings.kind,
+        "split": name,
+        "split_by": None if apart or len(splits) == 1 else settings.split.by,
+    }
+
+
+def _sources(settings: AnyData) -> tuple[Source, dict[str, Source], Sequence[str | None] | None]:
+    """What is to be divided, splits that lie apart, and the list's split column."""
+    if isinstance(settings, SyntheticData):
+        return SyntheticSource(settings), {}, None
+    if isinstance(settings, FolderData):
+        folder = FolderSource(settings)
+        apart = {"val": settings.val, "test": settings.test}
+        return folder, {name: FolderSource(found) for name, found in apart.items() if found is not None}, folder.splits
+    parts = open_dataset(settings)
+    return parts["train"], {name: source for name, source in parts.items() if name != "train"}, None
+
+
+def _named_apart(splits: Mapping[str, Sequence[Entry]]) -> dict[str, list[Entry]]:
+    """Files that lie apart may be named alike and still be others; scenes may not."""
+    return {name: [replace(entry, id=f"{name}/{entry.id}") for entry in entries] for name, entries in splits.items()}

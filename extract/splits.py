@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..cache import SpaceClipError
 from .problems import counted, first_few
-from .sources import Entry
+from .sources import Entry, Sample, Source
 
 SPLITS = ("train", "val", "test")
 
@@ -42,6 +42,32 @@ class SplitSettings(BaseModel):
                 "shares val and test are set, but by: column takes the list's split column: remove the shares"
             )
         return self
+
+
+class Subset:
+    """Some samples of a source, in the order given."""
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, indices
+        self.entries: Sequence[Entry] = [source.entries[index] for index in indices]
+
+    @property
+    def depth_unit(self) -> float | None:
+        """The whole source's, so that all splits keep depth alike."""
+        return self._source.depth_unit
+
+    def load(self, index: int) -> Sample:
+        """Decode one sample."""
+        return self._source.load(self._indices[index])
+
+    def depth_sizes(self) -> list[tuple[int, int] | None]:
+        """Native (height, width) of every sample's depth map."""
+        sizes = self._source.depth_sizes()
+        return [sizes[index] for index in self._indices]
+
+    def check(self) -> None:
+        """Check the whole source."""
+        self._source.check()
 
 
 def assign(

@@ -5,6 +5,8 @@ from typing import Any
 import click
 
 from .cache import cache
+from .compare import compare
+from .data import data
 from .evaluate import evaluate, show
 from .extract import extract
 from .train import train
@@ -17,7 +19,7 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             click.echo("spaceclip: interrupted; run the same command again to go on from what is saved", err=True)
@@ -42,5 +44,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, show, cache):
+for command in (extract, train, evaluate, show, compare, cache, data):
     main.add_command(command)

@@ -1,53 +1,77 @@
-"""`spaceclip evaluate` and `spaceclip show`: from a checkpoint and cached features to numbers and figures."""
+"""`spaceclip evaluate` and `spaceclip show`: from a checkpoint, or saved maps, to numbers and figures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ..cache import FeatureCache
     from ..evaluate import EvaluateSettings
+
+_PROTOCOLS = ("controlled", "standard", "paper")
 
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment file.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Checkpoint. [default: results/<experiment>]")
-@click.option("--features", type=click.Path(path_type=Path), help="Store to score on. [default: the test split's]")
 @click.option(
-    "--baseline",
+    "--features",
     type=click.Path(path_type=Path),
-    help="Store it was trained on. [default: the train split's]",
+    help="A store to score on, or the folder of all splits. [default: features/<experiment>]",
+)
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Store it was trained on. [default: the train split's]"
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    type=click.Choice(_PROTOCOLS),
+    multiple=True,
+    help="Instead of the experiment's; may be given several times.",
+)
+@click.option("--median-scaling", is_flag=True, help="Score a second time, scaled by the ratio of medians.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), help="Score these saved maps of any model, not a checkpoint."
+)
+@click.option("--name", help="With --predictions: the model's name. [default: the folder's]")
+@click.option(
+    "--depth-scale", type=float, help="With --predictions: stored values of one metre; .npy and float files are metres."
+)
+@click.option(
+    "--max-depth", type=float, help="With --predictions: of the controlled protocol, metres. [default: 80, NYU 10]"
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
 @click.option("--device", default="auto", show_default=True)
-def evaluate(
-    config: Path | None,
-    checkpoint: Path | None,
-    features: Path | None,
-    baseline: Path | None,
-    out: Path | None,
-    device: str,
-) -> None:
-    """Score a checkpoint on scenes it never saw, beside the mean depth map of its training set.
+def evaluate(config: Path | None, features: Path | None, out: Path | None, **options: Any) -> None:
+    """Score a checkpoint by named protocols, beside the mean depth map of its training set.
 
-    Either an experiment:  spaceclip evaluate --config configs/demo.yaml
+    An experiment:   spaceclip evaluate --config configs/nyu.yaml [--protocol standard]
 
-    or any store:          spaceclip evaluate --checkpoint results/mine --features features/mine
+    or any store:    spaceclip evaluate --checkpoint results/mine --features features/mine
+
+    or saved maps:   spaceclip evaluate --predictions DIR --config configs/nyu.yaml --out results/other
+
+    Saved maps are named by the samples' ids: DIR/<id>.npy (metres), or .png and .tiff with --depth-scale. They are
+    scored against a store (--features), or straight against the files of an experiment's data set (--config).
     """
     from ..evaluate import EvaluateSettings
-    from .config import load_experiment
+    from .config import check_settings, load_experiment
 
-    settings = load_experiment(config).evaluate if config else EvaluateSettings()
-    if config:
-        checkpoint = checkpoint or Path("results") / config.stem
-        features = features or Path("features") / config.stem
-    if checkpoint is None or features is None:
-        raise click.UsageError("give --config, or --checkpoint and --features")
-    if features.is_dir() and (features / "test.json").is_file():
-        baseline = baseline or features / "train.json"
-        features = features / "test.json"
-    out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    run(checkpoint, features, baseline or features.parent / "train.json", settings, out, device)
+    experiment = load_experiment(config) if config else None
+    settings = experiment.evaluate if experiment else EvaluateSettings()
+    given = {"protocols": options["protocols"] or None, "median_scaling": options["median_scaling"] or None}
+    changed = {name: value for name, value in given.items() if value is not None}
+    settings = check_settings(EvaluateSettings, {**settings.model_dump(), **changed}, "options")
+    if options["predictions"]:
+        from .predictions import run_saved
+
+        if out is None:
+            raise click.UsageError("--predictions needs --out, the folder of its results")
+        run_saved(options["predictions"], experiment, features, settings, out, options)
+    else:
+        _refuse(options, ("name", "depth_scale", "max_depth"), "goes with --predictions")
+        out = _run_checkpoint(config, features, settings, out, options)
     print_results(out)
 
 
@@ -58,9 +82,17 @@ def show(folder: Path) -> None:
     print_results(folder)
 
 
-def run(checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSettings", out: Path, device: str) -> None:
-    """Score a checkpoint and the mean depth map on one store, and write numbers and figures into a folder."""
+def run(
+    checkpoint: Path,
+    splits: dict[str, "FeatureCache"],
+    baseline: Path,
+    settings: "EvaluateSettings",
+    out: Path,
+    device: str,
+) -> None:
+    """Score a checkpoint and the mean depth map on the splits given, and write numbers and figures into a folder."""
     from ..cache import FeatureCache, SpaceClipError
+    from ..cache.spec import require_same
     from ..evaluate import evaluate_checkpoint
     from ..train import load_checkpoint
     from .device import choose_device
@@ -68,24 +100,63 @@ def run(checkpoint: Path, features: Path, baseline: Path, settings: "EvaluateSet
 
     loaded = load_checkpoint(checkpoint, choose_device(device))
     wanted = {"backbone": loaded.info.backbone, "preprocessing": loaded.info.preprocessing}
-    cache, training = FeatureCache.open(features, expect=wanted), FeatureCache.open(baseline)
+    for cache in splits.values():
+        require_same(cache.identity, wanted, str(cache.path))
+        cache.require(loaded.info.decoder.layers, depth=True)
+    training = FeatureCache.open(baseline)
     if training.digest != loaded.info.store["ledger"]:
         raise SpaceClipError(
             f"{baseline}: not the features that {loaded.path} was trained on, so what it has seen is unknown; "
             "train again on these, or give the store it was trained on as --baseline"
         )
-    cache.require(loaded.info.decoder.layers, depth=True)
     with progress("evaluate", "images") as report:
-        evaluate_checkpoint(loaded, cache, training, settings, out, report)
+        evaluate_checkpoint(loaded, splits, training, settings, out, report)
+
+
+def open_splits(features: Path) -> dict[str, "FeatureCache"]:
+    """The val and test splits of a folder of features, those that there are; or one store, by the split it holds."""
+    from ..cache import FeatureCache, Pointer
+
+    pointers = {name: features / f"{name}.json" for name in ("val", "test")}
+    found = [name for name, path in pointers.items() if path.is_file()]
+    if features.is_dir() and found:
+        return {name: FeatureCache.open(pointers[name]) for name in found if Pointer.read(pointers[name]).store}
+    cache = FeatureCache.open(features)
+    return {"test" if cache.about.get("split") != "val" else "val": cache}
 
 
 def print_results(folder: Path) -> None:
-    """The table of a result, and where its figures and numbers lie."""
+    """The tables of a result, and where its figures and numbers lie."""
     from rich.console import Console
 
-    from ..evaluate import ERRORS, FIGURE, RESULTS, read_results, results_table
+    from ..evaluate import ERRORS, FIGURE, PER_IMAGE, REPORT, RESULTS, read_results, results_tables
 
-    Console(width=None if Console().is_terminal else 100).print(results_table(read_results(folder)))
-    for name, file in (("predictions", FIGURE), ("errors", ERRORS), ("numbers", RESULTS)):
+    console = Console(width=None if Console().is_terminal else 100)
+    for table in results_tables(read_results(folder)):
+        console.print(table)
+    files = {"report": REPORT, "predictions": FIGURE, "errors": ERRORS, "per image": PER_IMAGE, "numbers": RESULTS}
+    for name, file in files.items():
         if (folder / file).is_file():
             click.echo(f"{name}: {folder / file}")
+
+
+def _run_checkpoint(
+    config: Path | None, features: Path | None, settings: "EvaluateSettings", out: Path | None, options: dict[str, Any]
+) -> Path:
+    checkpoint = options["checkpoint"]
+    if config:
+        checkpoint = checkpoint or Path("results") / config.stem
+        features = features or Path("features") / config.stem
+    if checkpoint is None or features is None:
+        raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
+    splits = open_splits(features)
+    folder = features if (features / "train.json").is_file() else features.parent
+    found = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
+    run(checkpoint, splits, options["baseline"] or folder / "train.json", settings, found, options["device"])
+    return found
+
+
+def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if options[name] is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")

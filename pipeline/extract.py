@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..extract import BackboneSettings, ExtractSettings
-    from ..extract.data import FolderData, SyntheticData
+    from ..extract import BackboneSettings, DataSettings, ExtractSettings, Source
+    from ..extract.data import FolderData
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -53,6 +53,9 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
+    from ..cache import Pointer
+    from ..extract import open_splits
+    from ..extract.splits import SPLITS
     from .config import load_experiment
 
     given = [f"--{name.replace('_', '-')}" for name in options if _is_given(name)]
@@ -66,7 +69,16 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
         raise click.UsageError("give --config, or --images and --out")
     else:
         data, backbone, settings = _from_options(options)
-    run(data, backbone, settings, out, split, device)
+    sources = open_splits(data)
+    if config is None and list(sources) == ["train"]:
+        sources = {"all": sources["train"]}
+    run(data, sources, backbone, settings, out, split, device)
+    if config is not None:
+        # DVC's stages are the same for every data set: it finds a pointer for each split, if only to none.
+        for name in SPLITS:
+            if name not in sources and split in (None, name):
+                Pointer.absent().write(out / f"{name}.json")
+                click.echo(f"{out / f'{name}.json'}: none, the data set has no {name} split")
 
 
 def _is_given(name: str) -> bool:
@@ -95,26 +107,27 @@ def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSetting
 
 
 def run(
-    data: "FolderData | SyntheticData",
+    data: "DataSettings",
+    sources: "dict[str, Source]",
     backbone: "BackboneSettings",
     settings: "ExtractSettings",
     out: Path,
     split: str | None,
     device: str,
 ) -> None:
-    """Extract the splits of a data set, or one of them."""
+    """Extract the splits of a data set, or one of them; a split known by name may be one that this data set lacks."""
     from ..cache import SpaceClipError
+    from ..extract import describe, load_backbone, store_spec
     from ..extract import extract as extract_split
-    from ..extract import load_backbone, open_splits, store_spec
+    from ..extract.splits import SPLITS
     from .device import choose_device
     from .progress import progress
 
-    splits = open_splits(data)
-    if len(splits) == 1 and "train" in splits:
-        splits = {"all" if split != "train" else "train": splits["train"]}
-    wanted = {name: source for name, source in splits.items() if split in (None, name)}
+    wanted = {name: source for name, source in sources.items() if split in (None, name)}
+    if not wanted and split not in SPLITS:
+        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
     if not wanted:
-        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(splits)}")
+        return
     encoder = load_backbone(
         backbone.name,
         revision=backbone.revision,
@@ -133,8 +146,8 @@ def run(
             f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
         )
     for name, source in wanted.items():
-        apart = getattr(data, name, None) is not None
-        about = {"data": data.kind, "split": name, "split_by": None if apart or len(splits) == 1 else data.split.by}
+        about = describe(data, name, sources)
         with progress(f"extract {name}", "images") as report:
             found = extract_split(source, encoder, settings, out, name, about, report)
-        click.echo(f"{found.pointer}: {found.images} images ({found.computed} computed now) in {found.store}")
+        without = f", {about['without_depth']} without ground truth" if about.get("without_depth") else ""
+        click.echo(f"{found.pointer}: {found.images} images{without} ({found.computed} computed now) in {found.store}")

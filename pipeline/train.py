@@ -1,5 +1,6 @@
 """`spaceclip train`: from cached features to a decoder."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from ..cache import FeatureCache
+    from ..evaluate import EvaluateSettings
     from ..train import DecoderSettings, TrainSettings
 
 
@@ -29,6 +31,7 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
 
     An interrupted run goes on from its last whole epoch when the same command is given again, with the same result.
     """
+    from ..evaluate import EvaluateSettings
     from ..train import DecoderSettings, TrainSettings
     from .config import check_settings, load_experiment
 
@@ -40,13 +43,13 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
         features = features or Path("features") / config.stem
         out = out or Path("results") / config.stem
         expect = {"backbone": experiment.backbone.expected_identity()}
-        run(features, out, experiment.decoder, experiment.train, experiment.evaluate.crop, device, expect)
+        run(features, out, experiment.decoder, experiment.train, experiment.evaluate, device, expect)
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
         channels = open_training(features, None).identity["tokens"]["channels"]
         settings = check_settings(TrainSettings, given, "options")
-        run(features, out, DecoderSettings(hidden_size=channels), settings, "none", device, None)
+        run(features, out, DecoderSettings(hidden_size=channels), settings, EvaluateSettings(), device, None)
 
 
 def run(
@@ -54,23 +57,25 @@ def run(
     out: Path,
     decoder: "DecoderSettings",
     settings: "TrainSettings",
-    crop: str,
+    scoring: "EvaluateSettings",
     device: str,
     expect: dict[str, Any] | None,
 ) -> None:
-    """Train on the `train` split of a folder of features and choose weights on its `val` split, inside the crop."""
-    from ..cache import FeatureCache
-    from ..evaluate import EvaluateSettings, protocol_name, validate
+    """Train on the `train` split of a folder of features and choose weights on its `val` split, if it has one."""
+    from ..evaluate import validate
     from ..train import Epoch, fit
     from .device import choose_device
     from .progress import progress
 
     train_cache = open_training(features, expect)
-    val_cache = FeatureCache.open(features / "val.json", expect=train_cache.features_identity)
-    for cache in (train_cache, val_cache):
+    val_cache = open_validation(features, train_cache)
+    for cache in filter(None, (train_cache, val_cache)):
         cache.require(decoder.layers, depth=True)
-    scoring = EvaluateSettings(crop=crop, flip_average=False)
-    protocol = scoring.protocol(protocol_name(val_cache), settings.min_depth, settings.max_depth)
+    protocol, score = None, None
+    if val_cache is not None:
+        scoring = scoring.model_copy(update={"flip_average": False})
+        protocol = scoring.protocol("controlled", val_cache.about, settings.min_depth, settings.max_depth)
+        score = partial(validate, cache=val_cache, protocol=protocol, precision=settings.precision)
 
     with progress("train", "steps") as report:
 
@@ -82,16 +87,25 @@ def run(
             decoder,
             settings,
             out,
-            score=lambda model: validate(model, val_cache, protocol=protocol, precision=settings.precision),
-            protocol={**protocol.model_dump(), "store": val_cache.digest},
+            score=score,
+            protocol={**protocol.model_dump(), "store": val_cache.digest} if val_cache and protocol else {},
             device=choose_device(device),
             progress=report,
             each_epoch=told,
         )
-    click.echo(
-        f"{out}: {info.weights} weights of epoch {info.epoch}, validation AbsRel {info.metrics['abs_rel']:.4f} "
-        f"({protocol.label})"
+    scored = (
+        f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"
     )
+    click.echo(f"{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
+
+
+def open_validation(features: Path, training: "FeatureCache") -> "FeatureCache | None":
+    """The validation split of a folder of features; None where the data set has none."""
+    from ..cache import FeatureCache, Pointer
+
+    if not Pointer.read(features / "val.json").store:
+        return None
+    return FeatureCache.open(features / "val.json", expect=training.features_identity)
 
 
 def open_training(features: Path, expect: dict[str, Any] | None) -> "FeatureCache":

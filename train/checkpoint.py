@@ -33,7 +33,8 @@ class CheckpointInfo(BaseModel):
         max_depth: Largest depth it was trained and chosen on, metres.
         weights: Whether raw or EMA weights were kept.
         epoch: The epoch, from 1, that they are of.
-        metrics: Validation metrics that they were chosen by.
+        chosen: Whether they are the best on validation or simply the last.
+        metrics: Their validation metrics; empty without a validation split.
         protocol: Protocol of those metrics.
         training: Settings of the run.
         sha256: Of the weights file.
@@ -50,6 +51,7 @@ class CheckpointInfo(BaseModel):
     max_depth: float
     weights: Literal["raw", "ema"]
     epoch: int
+    chosen: Literal["best", "last"] = "best"
     metrics: dict[str, float]
     protocol: dict[str, Any]
     training: dict[str, Any]

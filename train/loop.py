@@ -33,8 +33,8 @@ class Epoch:
         silog: Mean SILog loss.
         ssim: Mean SSIM loss.
         skipped: Steps skipped for a non-finite loss.
-        val_raw: Validation AbsRel of the raw weights.
-        val_ema: Validation AbsRel of their moving average.
+        val_raw: Validation AbsRel of the raw weights; None without a validation split.
+        val_ema: Likewise of their moving average.
     """
 
     epoch: int
@@ -42,8 +42,8 @@ class Epoch:
     silog: float
     ssim: float
     skipped: int
-    val_raw: float
-    val_ema: float
+    val_raw: float | None
+    val_ema: float | None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Epoch":
@@ -52,10 +52,11 @@ class Epoch:
 
     def __str__(self) -> str:
         skipped = f", {self.skipped} steps skipped" if self.skipped else ""
-        return (
-            f"epoch {self.epoch}: loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped}), "
-            f"validation AbsRel {self.val_raw:.4f} raw, {self.val_ema:.4f} EMA"
-        )
+        scored = ""
+        if self.val_raw is not None and self.val_ema is not None:
+            scored = f", validation AbsRel {self.val_raw:.4f} raw, {self.val_ema:.4f} EMA"
+        losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
+        return f"epoch {self.epoch}: {losses}{scored}"
 
 
 Score = Callable[[DepthDecoder], dict[str, float]]
@@ -67,7 +68,7 @@ def fit(
     settings: TrainSettings,
     out: Path,
     *,
-    score: Score,
+    score: Score | None,
     protocol: Mapping[str, Any],
     device: torch.device,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -80,15 +81,21 @@ def fit(
         decoder_settings: The network.
         settings: The recipe.
         out: Folder of `checkpoint.safetensors`, `checkpoint.json` and `history.csv`.
-        score: Validation metrics of a decoder; the lowest `abs_rel` of raw and EMA weights so far is kept.
+        score: Validation metrics of a decoder, by whose `abs_rel` the best weights are chosen; None without validation.
         protocol: What `score` measures, for the record.
         device: Where to train.
         progress: Called with (steps done, steps in all).
         each_epoch: Called after each epoch.
 
     Raises:
-        SpaceClipError: The features do not fit the settings, or the loss stays non-finite.
+        SpaceClipError: The features do not fit the settings, the best weights are wanted and there is nothing to choose
+            them by, or the loss stays non-finite.
     """
+    if score is None and settings.keep == "best":
+        raise SpaceClipError(
+            "there is no validation split to choose the best weights by: hold scenes out (data.split.val), "
+            "or set train.keep to last"
+        )
     batches = Batches(
         cache,
         settings.batch_size,
@@ -159,13 +166,17 @@ class _Run:
         loss, silog, ssim = (sums / max(self.steps - skipped, 1)).tolist()
         return {"loss": loss, "silog": silog, "ssim": ssim, "skipped": skipped}
 
-    def choose(self, score: Score, saved: Progress, epoch: int) -> dict[str, float]:
-        """Score raw and EMA weights; keep the better of them if it is the best so far."""
-        found = {}
+    def choose(self, score: Score | None, saved: Progress, epoch: int) -> dict[str, float | None]:
+        """Score raw and EMA weights; keep what the settings say."""
+        found: dict[str, float | None] = {}
         for kind, model in (("raw", self.decoder), ("ema", self.average.model)):
-            metrics = score(model)
-            found[f"val_{kind}"] = metrics["abs_rel"]
-            if saved.best is None or metrics["abs_rel"] < saved.best["metrics"]["abs_rel"]:
+            metrics = score(model) if score else {}
+            found[f"val_{kind}"] = metrics.get("abs_rel")
+            if self.settings.keep == "last":
+                better = kind == "ema"
+            else:
+                better = saved.best is None or metrics["abs_rel"] < saved.best["metrics"]["abs_rel"]
+            if better:
                 saved.best = {"weights": kind, "epoch": epoch, "metrics": metrics}
                 saved.kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         return found
@@ -233,11 +244,12 @@ def _info(
         max_depth=settings.max_depth,
         protocol=dict(protocol),
         training=settings.model_dump(mode="json"),
+        chosen=settings.keep,
         **saved.best,
     )
 
 
-def _csv(history: list[dict[str, float]]) -> bytes:
+def _csv(history: list[dict[str, float | None]]) -> bytes:
     text = io.StringIO()
     table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     table.writeheader()

@@ -24,6 +24,8 @@ class TrainSettings(BaseModel):
         max_depth: Depths that count lie strictly below.
         precision: Of the decoder's arithmetic: `auto`, `float32` or `bfloat16`; losses are float32.
         seed: Of the initial weights, the order, the flips and the dropout.
+        keep: Weights to keep: the `best` on validation so far, raw or EMA, or the `last` epoch's EMA weights, for which
+            no validation split is needed.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         loss: Weights of the loss terms.
     """
@@ -43,5 +45,6 @@ class TrainSettings(BaseModel):
     max_depth: float = Field(default=80.0, gt=0, allow_inf_nan=False)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=42, ge=0)
+    keep: Literal["best", "last"] = "best"
     max_skipped: PositiveInt = 20
     loss: LossSettings = LossSettings()

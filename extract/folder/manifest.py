@@ -133,8 +133,8 @@ def _row(where: str, record: Mapping[str, object]) -> Row:
     if image is None:
         raise SpaceClipError(f"{where} names no image: expected a path in `image`")
     return Row(
-        image=_path(image),
-        depth=None if depth in {None, _NO_DEPTH} else _path(str(depth)),
+        image=_path(where, image),
+        depth=None if depth is None or depth == _NO_DEPTH else _path(where, depth),
         scene=text.get("scene"),
         id=text.get("id"),
         split=text.get("split"),
@@ -150,7 +150,11 @@ def _text(where: str, name: str, value: object) -> str | None:
     raise SpaceClipError(f"{where}: {name} is {value!r}: expected text")
 
 
-def _path(text: str) -> str:
+def _path(where: str, text: str) -> str:
+    if "\\" in text:
+        raise SpaceClipError(
+            f"{where}: the path {text} holds a backslash: expected forward slashes, replace every \\ by / in the list"
+        )
     return PurePosixPath(text.lstrip("/")).as_posix()
 
 
@@ -160,5 +164,8 @@ def _focal(where: str, text: str) -> float:
     except ValueError:
         focal = math.nan
     if not 0 < focal < math.inf:
-        raise SpaceClipError(f"{where}: focal is {text!r}: expected a focal length in pixels, a number above 0")
+        raise SpaceClipError(
+            f"{where}: focal is {text!r}: expected a focal length in pixels, a number above 0 "
+            "(is the path before it one that holds a space? that needs a .csv or .jsonl list)"
+        )
     return focal

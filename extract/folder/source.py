@@ -2,23 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ...cache import SpaceClipError
-from ..sources import Entry, Sample
-from .finding import file_bytes, find_images
-from .headers import check_aligned, read_all, read_depth_headers, read_image_sizes
-from .images import DepthHeader, read_depth, read_image
+from .files import Files, FileSource, Reading
+from .finding import find_images
 from .manifest import Row, read_manifest
 from .naming import sample_ids, sample_scenes
 from .pairing import checked_pattern, pair_depths
-
-MILLIMETRE = 0.001
 
 
 class FolderSettings(BaseModel):
@@ -69,7 +63,7 @@ class FolderSettings(BaseModel):
         return scene
 
 
-class FolderSource:
+class FolderSource(FileSource):
     """The `Source` over a folder or list: files are found at once, and decoded only by `load`.
 
     Attributes:
@@ -82,77 +76,23 @@ class FolderSource:
             lacks its depth, two samples have one id, or ids do not match the scene expression.
     """
 
-    entries: Sequence[Entry]
     splits: Sequence[str | None]
 
     def __init__(self, settings: FolderSettings) -> None:
         _check_folders(settings)
-        rows, self._depths = _rows_and_depths(settings)
-        self._images = [settings.images / row.image for row in rows]
-        self._settings = settings
-        image_bytes = file_bytes(self._images, "image", f"check the list and `images` ({settings.images})")
-        depth_bytes = file_bytes(self._depths, "depth file", f"check the list and `depth` ({_depth_root(settings)})")
-        stamps = [_stamp(*sizes, settings.depth_scale) for sizes in zip(image_bytes, depth_bytes, strict=True)]
+        rows, depths = _rows_and_depths(settings)
         ids = sample_ids(rows)
         scenes = sample_scenes(rows, ids, settings.scene)
-        self.entries = [Entry(*entry) for entry in zip(ids, scenes, stamps, strict=True)]
-        self.splits = [row.split for row in rows]
-
-    @property
-    def depth_unit(self) -> float | None:
-        """Metres of one count where all depth is 16-bit integers, else a millimetre; None without depth.
-
-        Raises:
-            SpaceClipError: Depth files cannot be read, or are integers while there is no scale.
-        """
-        headers = [header for header in self._depth_headers if header is not None]
-        if not headers:
-            return None
-        counts = all(header.dtype.kind in "iu" and header.dtype.itemsize == 2 for header in headers)
-        return 1 / (self._settings.depth_scale or 1.0) if counts else MILLIMETRE
-
-    def depth_sizes(self) -> list[tuple[int, int] | None]:
-        """Native (height, width) of every sample's depth map; None where there is none.
-
-        Raises:
-            SpaceClipError: Depth files cannot be read.
-        """
-        return [None if header is None else header.size for header in self._depth_headers]
-
-    def load(self, index: int) -> Sample:
-        """Decode one sample.
-
-        Raises:
-            SpaceClipError: A file cannot be read, image and depth differ in size, or the depth cannot be right.
-        """
-        entry, settings = self.entries[index], self._settings
-        image, depth_file = read_image(self._images[index]), self._depths[index]
-        if depth_file is None:
-            return Sample(entry.id, image, None, entry.scene)
-        depth = read_depth(
-            depth_file, settings.depth_scale, nan_is_invalid=settings.nan_is_invalid, allow_far=settings.allow_far
+        images = [settings.images / row.image for row in rows]
+        super().__init__(
+            [Files(*sample) for sample in zip(ids, scenes, images, depths, strict=True)],
+            Reading(settings.depth_scale, settings.nan_is_invalid, settings.allow_far),
+            (
+                f"check the list and `images` ({settings.images})",
+                f"check the list and `depth` ({_depth_root(settings)})",
+            ),
         )
-        if depth.shape != image.shape[:2]:
-            found, expected = (f"{height} x {width}" for height, width in (depth.shape, image.shape[:2]))
-            raise SpaceClipError(
-                f"{depth_file} is {found} but its image {expected} (height x width): "
-                "expected depth aligned to its image, pixel by pixel"
-            )
-        return Sample(entry.id, image, depth, entry.scene)
-
-    def check(self, probe: int = 8) -> None:
-        """Read every header, compare sizes, then decode `probe` samples spread evenly.
-
-        Raises:
-            SpaceClipError: All problems of the first kind found are counted, and the first few named.
-        """
-        check_aligned(self._images, read_image_sizes(self._images), self.depth_sizes())
-        probed = sorted({round(index) for index in np.linspace(0, len(self._images) - 1, probe)})
-        read_all(probed, self.load, "probed sample", lambda index: self.entries[index].id)
-
-    @cached_property
-    def _depth_headers(self) -> list[DepthHeader | None]:
-        return read_depth_headers(self._depths, self._settings.depth_scale)
+        self.splits = [row.split for row in rows]
 
 
 def _check_folders(settings: FolderSettings) -> None:
@@ -189,7 +129,3 @@ def _rows_and_depths(settings: FolderSettings) -> tuple[Sequence[Row], Sequence[
 
 def _depth_root(settings: FolderSettings) -> Path:
     return settings.images if settings.depth is None else settings.depth
-
-
-def _stamp(image_bytes: int | None, depth_bytes: int | None, scale: float | None) -> str:
-    return f"{image_bytes}" if depth_bytes is None else f"{image_bytes}+{depth_bytes}/{scale or 1.0}"

@@ -2,8 +2,9 @@
 
 import bench_extract
 import bench_feed
+import bench_scoring
 import bench_step
 
 if __name__ == "__main__":
-    for benchmark in (bench_step, bench_feed, bench_extract):
+    for benchmark in (bench_step, bench_feed, bench_extract, bench_scoring):
         benchmark.main()

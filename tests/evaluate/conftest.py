@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from spaceclip.evaluate import BackboneFacts, CheckpointFacts, EvaluateSettings, Prediction
+from spaceclip.evaluate import BackboneFacts, CheckpointFacts, DepthMaps, EvaluateSettings, Scorer, score
 from spaceclip.train.decoder import DecoderSettings, DepthDecoder
 
 LAYERS = (0, 1, 2, 3)
@@ -22,6 +22,9 @@ class MemoryCache:
         self.depths = [generator.uniform(1, 9, (12, 16)).astype(np.float32) for _ in range(count)]
         self.truths = [generator.uniform(1, 9, (40 + index, 50)).astype(np.float32) for index in range(count)]
 
+        self.depth_size = (12, 16)
+        self.about = {"data": "nyu", "split": "val", "split_by": "scene"}
+
     def __len__(self):
         return len(self.sample_ids)
 
@@ -37,6 +40,9 @@ class MemoryCache:
 
     def ground_truth(self, index):
         return self.truths[index]
+
+    def image(self, index):
+        return np.full((24, 32, 3), index, np.uint8)
 
 
 @pytest.fixture
@@ -57,30 +63,44 @@ def decoder():
 
 @pytest.fixture
 def protocol():
-    return EvaluateSettings().protocol("controlled", min_depth=0.001, max_depth=10.0)
+    return EvaluateSettings().protocol("controlled", {"split_by": "scene"}, min_depth=0.001, max_depth=10.0)
 
 
 @pytest.fixture
-def make_predictions():
+def make_maps():
     """Predictions of made-up indoor depth, some 10 % wrong."""
 
-    def make(count: int = 4, size: tuple[int, int] = (60, 80), known: float = 1.0, seed: int = 0) -> list[Prediction]:
+    def make(count: int = 4, size: tuple[int, int] = (60, 80), known: float = 1.0, seed: int = 0) -> list[DepthMaps]:
         generator = np.random.default_rng(seed)
         made = []
         for index in range(count):
             truth = np.linspace(2, 8, size[0], dtype=np.float32)[:, None] + generator.uniform(0, 1, size)
-            predicted = truth * generator.normal(1, 0.1, size)
-            truth = np.where(generator.random(size) < known, truth, 0)
-            made.append(
-                Prediction(f"id_{index}", f"scene_{index // 2}", predicted.astype("f4"), truth.astype(np.float32))
-            )
+            predicted = torch.from_numpy((truth * generator.normal(1, 0.1, size)).astype(np.float32))
+            truth = np.where(generator.random(size) < known, truth, 0).astype(np.float32)
+            made.append(DepthMaps(index, f"id_{index}", f"scene_{index // 2}", {"plain": predicted}, {None: truth}))
         return made
 
     return make
 
 
 @pytest.fixture
+def scored(protocol):
+    """Scores of some maps, under the usual protocol or another, as they are or replaced by one depth everywhere."""
+
+    def run(maps, protocol=protocol, constant=None):
+        scorer = Scorer(protocol)
+        if constant is not None:
+            maps = [row._replace(depths={"plain": row.depths["plain"] * 0 + constant}) for row in maps]
+        score(maps, [("plain", scorer)])
+        return scorer.scores()
+
+    return run
+
+
+@pytest.fixture
 def facts():
-    checkpoint = CheckpointFacts(path="runs/demo/best.safetensors", sha256="0" * 64, epoch=7, weights="ema")
+    checkpoint = CheckpointFacts(
+        path="runs/demo/best.safetensors", sha256="0" * 64, epoch=7, weights="ema", chosen="best"
+    )
     backbone = BackboneFacts(name="tiny-clip", revision="random weights, seed 0", random=True)
-    return {"checkpoint": checkpoint, "backbone": backbone}
+    return {"data": "synthetic", "model": checkpoint, "backbone": backbone}

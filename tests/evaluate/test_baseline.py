@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from spaceclip.cache import SpaceClipError
-from spaceclip.evaluate import mean_depth_map, predict_mean_depth, score
+from spaceclip.evaluate import mean_depth_map
 
 
 def test_the_map_is_the_mean_over_known_pixels(make_cache):
@@ -24,21 +24,3 @@ def test_a_split_without_known_depth_is_refused(make_cache):
     cache.depths = [np.zeros((3, 3), "f4")] * 2
     with pytest.raises(SpaceClipError, match="the 2 training targets have no known pixel"):
         mean_depth_map(cache)
-
-
-def test_every_image_is_given_the_map_at_its_own_size(make_cache):
-    cache = make_cache(3, seed=0)
-    found = list(predict_mean_depth(np.full((12, 16), 4.5, "f4"), cache, [2, 0]))
-    assert [row.sample_id for row in found] == ["sample_2", "sample_0"]
-    assert [row.depth.shape for row in found] == [(42, 50), (40, 50)]
-    for row, index in zip(found, (2, 0), strict=True):
-        assert row.ground_truth is cache.truths[index]
-        np.testing.assert_allclose(row.depth, 4.5, rtol=1e-6)
-
-
-def test_on_a_scene_that_never_changes_the_baseline_is_perfect(make_cache, protocol):
-    cache = make_cache(3, seed=0)
-    cache.truths = cache.depths = [np.linspace(1, 9, 192, dtype="f4").reshape(12, 16)] * 3
-    scores = score(predict_mean_depth(mean_depth_map(cache), cache), protocol)
-    assert scores.mean["abs_rel"] == pytest.approx(0, abs=1e-6)
-    assert scores.mean["delta1"] == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.evaluate import predict, score, validate
+from spaceclip.evaluate import Scorer, predict, score, validate
 from torch.nn import functional
 
 
@@ -28,15 +28,19 @@ def test_batches_give_what_each_image_alone_gives(decoder, make_cache, flip, bat
     assert [row.sample_id for row in found] == cache.sample_ids
     assert [row.scene for row in found] == cache.scenes
     for index, row in enumerate(found):
-        assert row.depth.dtype == np.float32
-        assert row.ground_truth is cache.truths[index]
-        np.testing.assert_allclose(row.depth, reference(decoder, cache, index, flip=flip), rtol=1e-4, atol=1e-5)
+        assert row.row == index
+        assert row.truths[None] is cache.truths[index]
+        assert list(row.depths) == (["plain", "averaged"] if flip else ["plain"])
+        for name, depth in row.depths.items():
+            assert depth.dtype == torch.float32
+            expected = reference(decoder, cache, index, flip=name == "averaged")
+            resized = functional.interpolate(depth[None, None], expected.shape, mode="bilinear", align_corners=False)
+            np.testing.assert_allclose(resized[0, 0].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_flip_averaging_changes_the_prediction(decoder, make_cache):
-    cache = make_cache(1, seed=1)
-    plain, averaged = (next(predict(decoder, cache, flip_average=flip, precision="float32")) for flip in (False, True))
-    assert np.abs(plain.depth - averaged.depth).max() > 1e-3
+    found = next(predict(decoder, make_cache(1, seed=1), flip_average=True, precision="float32"))
+    assert (found.depths["plain"] - found.depths["averaged"]).abs().max() > 1e-3
 
 
 def test_rows_come_in_the_order_asked_for(decoder, make_cache):
@@ -77,9 +81,10 @@ def test_validation_is_the_mean_score_without_flip_averaging(decoder, make_cache
     cache = make_cache(5, seed=5)
     cache.truths[1][:] = 0
     found = validate(decoder, cache, protocol=protocol, precision="float32", batch_size=2)
-    plain = predict(decoder, cache, flip_average=False, precision="float32")
+    scorer = Scorer(protocol)
+    score(predict(decoder, cache, flip_average=False, precision="float32"), [("plain", scorer)])
     assert protocol.flip_average
-    assert found == pytest.approx(score(plain, protocol).mean, rel=1e-5)
+    assert found == pytest.approx(scorer.scores().mean, rel=1e-5)
 
 
 def test_validation_needs_no_flipped_view(decoder, make_cache, protocol):
@@ -96,11 +101,11 @@ def test_validation_without_truth_is_refused_under_the_protocol_it_used(decoder,
 def test_lower_precision_is_close_and_comes_back_as_float32(decoder, make_cache):
     cache = make_cache(2, seed=8)
     exact, coarse = (
-        np.stack([row.depth[:40] for row in predict(decoder, cache, flip_average=True, precision=precision)])
+        torch.stack([row.depths["averaged"] for row in predict(decoder, cache, flip_average=True, precision=precision)])
         for precision in ("float32", "bfloat16")
     )
-    assert coarse.dtype == np.float32
-    assert 0 < np.abs(coarse - exact).max() < 0.05 * exact.max()
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - exact).abs().max() < 0.05 * exact.max()
 
 
 def test_an_unknown_precision_is_refused(decoder, make_cache):

@@ -1,28 +1,89 @@
 import pytest
 from pydantic import ValidationError
 from spaceclip.cache import SpaceClipError
-from spaceclip.evaluate import EvaluateSettings, Protocol
+from spaceclip.evaluate import EvaluateSettings, Protocol, scored_split
+
+BY_SCENE = {"data": "folder", "split_by": "scene"}
 
 
 def test_bounds_left_out_are_the_checkpoints():
-    protocol = EvaluateSettings(max_depth=8.0).protocol("custom", min_depth=0.001, max_depth=10.0)
+    protocol = EvaluateSettings(max_depth=8.0).protocol("controlled", {}, min_depth=0.001, max_depth=10.0)
     assert (protocol.min_depth, protocol.max_depth) == (0.001, 8.0)
 
 
 def test_the_label_says_everything():
     settings = EvaluateSettings(crop="garg")
-    assert settings.protocol("controlled", 0.001, 80).label == (
+    assert settings.protocol("controlled", BY_SCENE, 0.001, 80).label == (
         "controlled protocol: garg crop, 0.001 to 80 m, native size, with flip averaging, no median scaling"
     )
-    other = EvaluateSettings(flip_average=False, median_scaling=True)
-    assert other.protocol("custom", 0.5, 10).label == (
+    other = EvaluateSettings(flip_average=False).protocol("controlled", {}, 0.5, 10)
+    assert other.model_copy(update={"median_scaling": True}).label == (
         "custom protocol: no crop, 0.5 to 10 m, native size, no flip averaging, WITH median scaling"
     )
+    assert other.model_copy(update={"flip_average": None}).label.endswith("flip averaging not known, no median scaling")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "setting"),
+    [
+        ("standard", "kitti", "standard protocol: garg crop, 0.001 to 80 m, native size"),
+        ("standard", "nyu", "standard protocol: nyu_eigen crop, 0.001 to 10 m, native size"),
+        ("paper", "kitti", "paper protocol: kitti_eigen crop, 0.001 to 80 m, truth at 352 x 704"),
+        ("paper", "nyu", "paper protocol: no crop, 0.001 to 10 m, native size"),
+    ],
+)
+def test_published_protocols_are_fixed_whatever_the_settings_say(name, data, setting):
+    settings = EvaluateSettings(crop="garg", min_depth=1, max_depth=5)
+    assert settings.protocol(name, {"data": data}, 0.1, 7).setting == setting
+
+
+def test_a_published_protocol_of_another_data_set_is_refused():
+    with pytest.raises(SpaceClipError, match=r"the paper protocol is defined for kitti and nyu, .* of 'synthetic'"):
+        EvaluateSettings().protocol("paper", {"data": "synthetic"}, 0.001, 80)
+
+
+def test_both_ways_of_flipping_are_scored_and_scaling_only_on_request():
+    protocol = EvaluateSettings().protocol("controlled", BY_SCENE, 0.001, 80)
+    assert [found.key for found in EvaluateSettings().variants(protocol)] == ["controlled", "controlled_plain"]
+    plain = EvaluateSettings(flip_average=False)
+    assert [found.key for found in plain.variants(plain.protocol("controlled", {}, 0.001, 80))] == ["custom_plain"]
+    assert [found.key for found in EvaluateSettings(median_scaling=True).variants(protocol)] == [
+        "controlled",
+        "controlled_plain",
+        "controlled_median",
+        "controlled_plain_median",
+    ]
+
+
+class Split:
+    def __init__(self, split_by):
+        self.about = {"split_by": split_by}
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "scored"),
+    [
+        ("controlled", {"val": "scene", "test": None}, "val"),  # a test list of its own is for the other protocols
+        ("controlled", {"val": "scene", "test": "scene"}, "test"),  # what chose the weights is not scored again
+        ("controlled", {"val": "ratio", "test": "ratio"}, "test"),
+        ("controlled", {"val": "scene"}, "val"),
+        ("standard", {"val": "scene", "test": None}, "test"),
+        ("paper", {"test": None}, "test"),
+    ],
+)
+def test_a_protocol_scores_its_own_split(name, splits, scored):
+    assert scored_split(name, {split: Split(by) for split, by in splits.items()}) == scored  # type: ignore
+
+
+@pytest.mark.parametrize(("name", "splits"), [("standard", {"val": "scene"}), ("controlled", {}), ("paper", {})])
+def test_a_protocol_without_its_split_is_refused(name, splits):
+    with pytest.raises(SpaceClipError, match=f"the {name} protocol scores the test split, these features have"):
+        scored_split(name, {split: Split(by) for split, by in splits.items()})  # type: ignore
 
 
 def test_an_empty_range_is_refused():
     with pytest.raises(SpaceClipError, match="the depth range is 12 to 10 m, expected min_depth < max_depth"):
-        EvaluateSettings(min_depth=12).protocol("custom", 0.001, 10)
+        EvaluateSettings(min_depth=12).protocol("controlled", {}, 0.001, 10)
 
 
 def test_an_unknown_crop_is_refused_when_the_settings_are_read():
@@ -31,7 +92,16 @@ def test_an_unknown_crop_is_refused_when_the_settings_are_read():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"crops": "none"}, {"min_depth": 0}, {"batch_size": 0}, {"figures": -1}, {"max_depth": "far"}]
+    "wrong",
+    [
+        {"crops": "none"},
+        {"min_depth": 0},
+        {"batch_size": 0},
+        {"figures": -1},
+        {"max_depth": "far"},
+        {"protocols": []},
+        {"protocols": ["field"]},
+    ],
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):

@@ -6,77 +6,122 @@ from rich.console import Console
 from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import (
     METRICS,
+    REGIONS,
     BackboneFacts,
-    Prediction,
     Results,
+    Row,
+    SavedMapsFacts,
     read_results,
-    results_table,
-    score,
+    results_tables,
     write_results,
 )
 
 
 @pytest.fixture
-def scores(make_predictions, protocol):
-    return score(make_predictions(4), protocol)
+def both(make_maps, scored, protocol):
+    """Scores with flip averaging and without."""
+    plain = protocol.model_copy(update={"flip_average": False})
+    return [scored(make_maps(4)), scored(make_maps(4, seed=1), plain)]
 
 
 @pytest.fixture
-def results(make_predictions, protocol, scores, facts):
-    baseline = score([row._replace(depth=row.depth * 0 + 5) for row in make_predictions(4)], protocol)
-    return Results.of(scores, baseline, **facts)
+def results(make_maps, scored, both, facts):
+    baseline = scored(make_maps(4), constant=5)
+    return Results(rows=tuple(Row.of("test", found, baseline) for found in both), **facts)
 
 
-def printed(results, width=100):
+def printed(results, width=110):
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(results_table(results))
+        for table in results_tables(results):
+            console.print(table)
     return capture.get()
 
 
-def test_results_survive_writing_and_reading(tmp_path, results, scores):
-    write_results(tmp_path / "new" / "folder", results, scores)
-    assert read_results(tmp_path / "new" / "folder") == results
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
-        "metrics.json", "per_image.csv", "results.json",
+def read_table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_survive_writing_and_reading(tmp_path, results, both):
+    folder = tmp_path / "new" / "folder"
+    write_results(folder, results, both)
+    assert read_results(folder) == results == read_results(folder / "results.json")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metrics.json", "per_image.csv", "per_scene.csv", "results.json",
     ]  # fmt: skip
 
 
-def test_the_numbers_file_is_flat(tmp_path, results, scores):
-    write_results(tmp_path, results, scores)
+def test_the_numbers_file_has_a_section_for_each_variant(tmp_path, results, both):
+    write_results(tmp_path, results, both)
     numbers = json.loads((tmp_path / "metrics.json").read_text())
-    assert all(isinstance(value, int | float) for value in numbers.values())
-    assert set(numbers) == {*METRICS, *(f"baseline_{name}" for name in METRICS), "images", "skipped"}
-    assert numbers["abs_rel"] == scores.mean["abs_rel"]
-    assert numbers["baseline_rmse"] == results.baseline["rmse"]
-    assert (numbers["images"], numbers["skipped"]) == (4, 0)
+    assert list(numbers) == ["controlled", "controlled_plain"]
+    for found, scores in zip(numbers.values(), both, strict=True):
+        regions = {f"{name}_abs_rel" for name in REGIONS if scores.region(name)[1]}
+        assert set(found) == {*METRICS, *(f"baseline_{name}" for name in METRICS), *regions, "images", "skipped"}
+        assert found["abs_rel"] == scores.mean["abs_rel"]
+        assert (found["images"], found["skipped"]) == (4, 0)
 
 
-def test_the_table_of_images_averages_to_the_result(tmp_path, results, scores):
-    write_results(tmp_path, results, scores)
-    with (tmp_path / "per_image.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["sample_id"] for row in rows] == ["id_0", "id_1", "id_2", "id_3"]
-    assert rows[3]["scene"] == "scene_1"
-    for name in METRICS:
-        assert sum(float(row[name]) for row in rows) / 4 == pytest.approx(results.metrics[name], rel=1e-12)
+def test_the_table_of_images_gives_every_mean_again(tmp_path, results, both):
+    write_results(tmp_path, results, both)
+    table = read_table(tmp_path / "per_image.csv")
+    for row, flip in zip(results.rows, ("True", "False"), strict=True):
+        lines = [line for line in table if line["flip_average"] == flip]
+        assert [line["sample_id"] for line in lines] == ["id_0", "id_1", "id_2", "id_3"]
+        assert {(line["protocol"], line["crop"], line["max_depth"], line["size"]) for line in lines} == {
+            ("controlled", "none", "10.0", "native")
+        }
+        assert [line["pixels"] for line in lines] == ["4800"] * 4
+        for name in METRICS:
+            mean = sum(float(line[name]) for line in lines) / 4
+            assert mean == pytest.approx(row.metrics[name], rel=1e-12)
+            for region, found in row.regions.items():
+                values = [float(line[f"{region}_{name}"]) for line in lines if line[f"{region}_{name}"]]
+                assert len(values) == found.images
+                if found.metrics:
+                    assert sum(values) / len(values) == pytest.approx(found.metrics[name], rel=1e-12)
+
+
+def test_the_table_of_scenes_is_the_mean_of_their_images(tmp_path, results, both):
+    write_results(tmp_path, results, both)
+    images, scenes = read_table(tmp_path / "per_image.csv"), read_table(tmp_path / "per_scene.csv")
+    assert [(line["scene"], line["flip_average"]) for line in scenes] == [
+        ("scene_0", "True"), ("scene_1", "True"), ("scene_0", "False"), ("scene_1", "False"),
+    ]  # fmt: skip
+    for line in scenes:
+        mine = [row for row in images if (row["scene"], row["flip_average"]) == (line["scene"], line["flip_average"])]
+        assert line["images"] == "2"
+        assert float(line["rmse"]) == pytest.approx(sum(float(row["rmse"]) for row in mine) / 2, rel=1e-12)
 
 
 def test_the_printed_table_names_what_was_measured(results):
     text = " ".join(printed(results).split())
     for part in (
-        "controlled protocol: no crop, 0.001 to 10 m, native size, with flip averaging, no median scaling",
-        "mean over 4 images",
-        "checkpoint: runs/demo/best.safetensors, EMA weights of epoch 7",
+        "synthetic, controlled protocol: no crop, 0.001 to 10 m, native size",
+        "flip averaged",
+        "plain view",
+        "mean over 4 images of the test split",
+        "checkpoint: runs/demo/best.safetensors, EMA weights of epoch 7 (best on validation), sha256 000000000000",
         "backbone: tiny-clip (random weights, seed 0)",
     ):
         assert part in text
 
 
+def test_every_protocol_has_a_table_of_its_own(results):
+    other = results.rows[0].model_copy(
+        update={"protocol": results.rows[0].protocol.model_copy(update={"name": "standard", "crop": "garg"})}
+    )
+    several = results.model_copy(update={"rows": (*results.rows, other)})
+    assert len(list(results_tables(results))) == 1
+    assert len(list(results_tables(several))) == 2
+
+
 def test_improvement_is_positive_where_the_decoder_is_better(results):
     metrics = dict.fromkeys(METRICS, 0.3)
     baseline = dict.fromkeys(METRICS, 0.4) | {"delta1": 0.2, "delta2": 0.6, "sq_rel": 0.0}
-    text = printed(results.model_copy(update={"metrics": metrics, "baseline": baseline}))
+    row = results.rows[0].model_copy(update={"metrics": metrics, "baseline": baseline})
+    text = printed(results.model_copy(update={"rows": (row,)}))
     lines = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
     assert "+25.0 %" in lines["AbsRel ↓"]
     assert "+50.0 %" in lines["δ < 1.25 ↑"]
@@ -84,11 +129,22 @@ def test_improvement_is_positive_where_the_decoder_is_better(results):
     assert lines["SqRel (m) ↓"].split("│")[4].strip() == "-"
 
 
-def test_skipped_images_are_counted_in_the_caption(make_predictions, protocol, facts):
-    rows = make_predictions(2)
-    blank = Prediction("blank", None, rows[0].depth, rows[0].ground_truth * 0)
-    scores = score([*rows, blank], protocol)
-    assert "mean over 2 images, 1 skipped without a valid pixel" in Results.of(scores, scores, **facts).caption
+def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scored, protocol):
+    scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
+    facts = SavedMapsFacts(path="maps/other", name="Other Model")
+    results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of("test", scores, None),))
+    write_results(tmp_path, results, [scores])
+    assert read_results(tmp_path) == results
+    text = printed(results)
+    assert "saved maps: Other Model (maps/other)" in text
+    assert "mean depth" not in text
+
+
+def test_skipped_images_are_counted(make_maps, scored):
+    rows = make_maps(2)
+    blank = rows[0]._replace(sample_id="blank", truths={None: rows[0].truths[None] * 0})
+    row = Row.of("val", scored([*rows, blank]), None)
+    assert row.count == "mean over 2 images of the val split, 1 skipped without a valid pixel"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +167,7 @@ def test_a_missing_result_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "its JSON"), ('{"images": "many"}', "no valid result, protocol: Field required")]
+    ("content", "message"), [("{", "its JSON"), ('{"rows": "many"}', "no valid result, data: Field required")]
 )
 def test_a_damaged_result_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "results.json").write_text(content)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract import FolderData, SyntheticData, open_splits
+from spaceclip.extract import DataSettings, FolderData, KittiData, NyuData, SyntheticData, describe, open_splits
+from spaceclip.extract.splits import SplitSettings
 
 
 @pytest.fixture
@@ -61,3 +63,29 @@ def test_the_embedded_scenes_are_divided_by_scene():
     assert {name: len(source.entries) for name, source in splits.items()} == {"train": 30, "val": 6, "test": 12}
     scenes = [{entry.scene for entry in source.entries} for source in splits.values()]
     assert sum(map(len, scenes)) == len(set.union(*scenes)) == 16
+
+
+def test_a_split_says_how_it_came_to_be(pictures):
+    data = FolderData.model_validate(
+        {"images": pictures("mine", "abcd"), "split": {"val": 0.25}, "test": {"images": pictures("theirs", "xy")}}
+    )
+    splits = open_splits(data)
+    assert {name: describe(data, name, splits)["split_by"] for name in splits} == {
+        "train": "scene",
+        "val": "scene",
+        "test": None,
+    }
+    alone = FolderData(images=data.images)
+    assert describe(alone, "all", {"all": open_splits(alone)["train"]}) == {
+        "data": "folder",
+        "split": "all",
+        "split_by": None,
+    }
+
+
+def test_settings_are_told_apart_by_their_kind():
+    settings = TypeAdapter(DataSettings)
+    assert isinstance(settings.validate_python({"kind": "kitti", "root": "k", "kb_crop": True}), KittiData)
+    nyu = settings.validate_python({"kind": "nyu", "root": "n", "split": {"val": 0.1}})
+    assert isinstance(nyu, NyuData)
+    assert nyu.split == SplitSettings(by="scene", val=0.1, seed=20260926)

@@ -124,6 +124,7 @@ def test_jsonl_with_missing_keys_nulls_and_numbers(tmp_path):
         ("a.txt", "\n \n", "names no sample"),
         ("a.txt", b"\xff\xfe\x00a", "not a text file in UTF-8"),
         ("a.txt", "a.png d.png wide\n", "a.txt:1: focal is 'wide'"),
+        ("a.txt", "a\\b.png d.png\n", "a.txt:1: the path a\\b.png holds a backslash: expected forward slashes"),
         ("a.jsonl", '{"image": "a"}\n{"image": \n', "a.jsonl:2 is not JSON"),
         ("a.jsonl", '["a"]\n', "a.jsonl:1 is not a JSON object"),
         ("a.jsonl", '{"image": ["a"]}\n', "image is ['a']: expected text"),

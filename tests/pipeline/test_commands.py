@@ -22,7 +22,7 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
     told = " ".join(evaluated.output.split())
     for word in (
         "AbsRel",
-        "Mean depth",
+        "mean depth",
         "controlled protocol",
         "random weights, seed 0",
         "predictions.png",
@@ -31,8 +31,9 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
         assert word in told, word
     assert spaceclip("show", "results/tiny").output == evaluated.output
     numbers = json.loads((project / "results/tiny/metrics.json").read_bytes())
-    assert 0 < numbers["abs_rel"] < 2
-    assert numbers["images"] == 6
+    assert list(numbers) == ["controlled", "controlled_plain"]
+    assert 0 < numbers["controlled"]["abs_rel"] < 2
+    assert numbers["controlled"]["images"] == 6
     for figure in ("predictions.png", "errors.png"):
         with Image.open(project / "results/tiny" / figure) as picture:
             assert picture.size[0] > 500
@@ -68,6 +69,79 @@ def test_pictures_without_depth_need_nothing_but_their_folder(tmp_path, pictures
     assert (cache.layers, cache.has_depth, cache.sample_ids[3]) == ((1, 3), False, "scene01/1")
     again = spaceclip("extract", "--images", pictures / "rgb", "--out", out, "--backbone", tiny, "--layers", "1,3")
     assert "24 images (0 computed now)" in again.output
+
+
+def test_a_data_set_without_validation_trains_to_the_last_epoch(project, spaceclip):
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("val: 0.2, ", ""))
+    told = spaceclip("extract", *CONFIG).output
+    assert "features/tiny/val.json: none, the data set has no val split" in told
+    told = spaceclip("train", *CONFIG, fails=True).output
+    assert "there is no validation split to choose the best weights by" in told
+    file.write_text(file.read_text().replace("max_depth: 10", "max_depth: 10, keep: last"))
+    assert "ema weights of epoch 3 (last), no validation split" in spaceclip("train", *CONFIG).output
+    told = " ".join(spaceclip("evaluate", *CONFIG).output.split())
+    assert "EMA weights of epoch 3 (the last)" in told
+    assert "controlled protocol" in told
+
+
+def test_an_absent_split_by_name_is_no_error_for_an_experiment(project, spaceclip):
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("val: 0.2, ", ""))
+    spaceclip("extract", *CONFIG, "--split", "val")
+    assert json.loads((project / "features/tiny/val.json").read_bytes())["store"] == ""
+    assert "the data set has no val split" in spaceclip("cache", "info", "features/tiny/val.json", fails=True).output
+
+
+def test_a_protocol_of_another_data_set_is_refused(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    told = spaceclip("evaluate", *CONFIG, "--protocol", "standard", fails=True).output
+    assert "the standard protocol is defined for kitti and nyu, these features are of 'folder'" in told
+
+
+def test_median_scaling_is_scored_beside_and_never_instead(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    told = spaceclip("evaluate", *CONFIG, "--median-scaling").output
+    assert "MEDIAN" in told
+    numbers = json.loads((project / "results/tiny/metrics.json").read_bytes())
+    assert list(numbers) == ["controlled", "controlled_plain", "controlled_median", "controlled_plain_median"]
+
+
+def test_saved_maps_are_scored_against_a_store_and_against_the_files_alike(project, spaceclip, pictures):
+    spaceclip("extract", *CONFIG)
+    test = FeatureCache.open("features/tiny/test.json")
+    for index, name in enumerate(test.sample_ids):
+        file = project / "maps" / f"{name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, test.ground_truth(index) * np.float32(1.25))
+    maps = ("evaluate", "--predictions", "maps", "--name", "Five Quarters")
+    store = spaceclip(*maps, "--features", "features/tiny/test.json", "--out", "by_store", "--max-depth", 20).output
+    shutil.rmtree(project / "features")
+    files = spaceclip(*maps, *CONFIG, "--out", "by_files", "--max-depth", 20).output
+    assert "saved maps: Five Quarters (maps)" in " ".join(files.split())
+    assert store.replace("by_store", "") == files.replace("by_files", "")
+    numbers = json.loads((project / "by_files/metrics.json").read_bytes())["controlled"]
+    assert numbers["abs_rel"] == pytest.approx(0.25, rel=1e-5)
+    assert numbers["silog"] == pytest.approx(0, abs=1e-4)
+    (project / "maps" / f"{test.sample_ids[2]}.npy").unlink()
+    told = spaceclip(*maps, *CONFIG, "--out", "again", fails=True).output
+    assert f"no map of {test.sample_ids[2]}, expected {test.sample_ids[2]}.npy (metres)" in told
+    assert not (project / "again").exists()
+
+
+def test_saved_maps_in_integers_need_their_scale(project, spaceclip):
+    spaceclip("extract", *CONFIG, "--split", "test")
+    test = FeatureCache.open("features/tiny/test.json")
+    for index, name in enumerate(test.sample_ids):
+        file = project / "maps" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.rint(test.ground_truth(index) * 256).astype(np.uint16)).save(file)
+    maps = ("evaluate", "--predictions", "maps", "--features", "features/tiny/test.json", "--out", "other")
+    assert "holds integer depth" in spaceclip(*maps, fails=True).output
+    spaceclip(*maps, "--depth-scale", 256)
+    assert json.loads((project / "other/metrics.json").read_bytes())["controlled"]["abs_rel"] < 1 / 256
 
 
 def test_evaluating_features_of_another_encoder_is_refused_by_field(project, spaceclip):
@@ -150,6 +224,10 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
         (("train", *CONFIG, "--epochs", "3"), "--epochs and --config: edit the experiment's file"),
         (("train", "--features", "absent", "--out", "x"), "no feature store is there"),
         (("evaluate",), "give --config, or --checkpoint and --features"),
+        (("evaluate", *CONFIG, "--depth-scale", "256"), "--depth-scale goes with --predictions"),
+        (("evaluate", "--predictions", "x"), "--predictions needs --out, the folder of its results"),
+        (("evaluate", "--predictions", "x", "--out", "y"), "give --features (a store) or --config (an experiment)"),
+        (("evaluate", "--predictions", "x", *CONFIG, "--out", "y"), "x: no folder is there"),
         (("show", "absent"), "expected the result of an evaluation"),
         (("cache", "info", "absent"), "no feature store is there"),
         (("cache", "verify", "absent"), "no feature store is there"),

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
+import yaml
 from spaceclip.cache import SpaceClipError
 from spaceclip.pipeline.config import load_experiment
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = "data: { kind: synthetic, scenes: 4 }\n"
 
 
@@ -28,6 +32,35 @@ def test_what_is_left_out_has_the_paper_s_value(tmp_path):
     assert experiment.decoder.channels == (256, 128, 64, 32)
     assert (experiment.train.epochs, experiment.train.learning_rate, experiment.train.seed) == (20, 1e-4, 42)
     assert experiment.extract.layers == (0, 1, 2, 3, 6, 9, 12)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_experiment_is_valid_and_has_the_sections_that_dvc_watches(file):
+    load_experiment(file)
+    content = yaml.safe_load(file.read_text())
+    stages = yaml.safe_load((CONFIGS.parent / "dvc.yaml").read_text())["stages"].values()
+    for stage in stages:
+        for path in next(iter(stage.get("do", stage)["params"][0].values())):
+            section = content
+            for name in path.split("."):
+                section = section[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "batch_size", "keep", "protocols"),
+    [
+        ("kitti", (352, 704), 64, "last", ("paper", "standard")),
+        ("nyu", (480, 640), 32, "last", ("paper", "standard")),
+        ("nyu_controlled", (480, 640), 32, "best", ("controlled",)),
+    ],
+)
+def test_the_paper_s_experiments_have_the_paper_s_settings(name, frames, batch_size, keep, protocols):
+    found = load_experiment(CONFIGS / f"{name}.yaml")
+    assert found.backbone.name == "openai/clip-vit-base-patch16"
+    assert (found.extract.target_size, found.train.batch_size, found.train.epochs) == (frames, batch_size, 20)
+    assert (found.train.learning_rate, found.train.weight_decay, found.train.ema_decay) == (1e-4, 0.01, 0.996)
+    assert (found.train.keep, found.evaluate.protocols, found.evaluate.median_scaling) == (keep, protocols, False)
+    assert found.decoder.channels == (256, 128, 64, 32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Results as files: everything, plain numbers, and a table with a line for each image."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..cache import SpaceClipError, write_atomically
+from .boundary import REGIONS
+from .metrics import METRICS
+from .results import Results, Row
+from .scoring import Scores
+
+RESULTS = "results.json"
+NUMBERS = "metrics.json"
+PER_IMAGE = "per_image.csv"
+PER_SCENE = "per_scene.csv"
+
+
+def write_results(folder: Path, results: Results, scores: Sequence[Scores]) -> None:
+    """Write `results.json` (all), `metrics.json` (for `dvc metrics show`), `per_image.csv` and `per_scene.csv`.
+
+    Each file appears whole or not at all; `results.json` comes last.
+
+    Args:
+        folder: Where to.
+        results: What was found.
+        scores: Of each row of the results, in their order.
+    """
+    write_atomically(folder / PER_IMAGE, _per_image(results, scores).encode())
+    write_atomically(folder / PER_SCENE, _per_scene(results).encode())
+    write_atomically(folder / NUMBERS, (json.dumps(_numbers(results), indent=2) + "\n").encode())
+    write_atomically(folder / RESULTS, (results.model_dump_json(indent=2) + "\n").encode())
+
+
+def read_results(folder: Path) -> Results:
+    """Read what `write_results` wrote; `folder` may also be its `results.json`.
+
+    Raises:
+        SpaceClipError: There is no result, or it is not one of this version's.
+    """
+    path = folder / RESULTS if folder.suffix != ".json" else folder
+    if not path.is_file():
+        raise SpaceClipError(f"{path} is not there, expected the result of an evaluation: run `spaceclip evaluate`")
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "its JSON"
+        raise SpaceClipError(f"{path} is no valid result, {where}: {fault['msg']}; evaluate again") from error
+
+
+def _numbers(results: Results) -> dict[str, dict[str, float]]:
+    """The numbers of each row by the name of its protocol and variant."""
+    found: dict[str, dict[str, float]] = {}
+    for row in results.rows:
+        baseline = {f"baseline_{name}": value for name, value in (row.baseline or {}).items()}
+        regions = {name: region.metrics["abs_rel"] for name, region in row.regions.items() if region.metrics}
+        found[row.protocol.key] = {
+            **row.metrics,
+            **baseline,
+            **{f"{name}_abs_rel": value for name, value in regions.items()},
+            "images": row.images,
+            "skipped": len(row.skipped),
+        }
+    return found
+
+
+def _per_image(results: Results, scores: Sequence[Scores]) -> str:
+    columns = [f"{region}_{name}" for region in REGIONS for name in METRICS]
+    lines: list[list[Any]] = []
+    for row, found in zip(results.rows, scores, strict=True):
+        for image in found.images:
+            regions = [image.regions.get(region) or {} for region in REGIONS]
+            lines.append(
+                [*_named(row), image.sample_id, image.scene or "", image.pixels]
+                + [image.metrics[name] for name in METRICS]
+                + [region.get(name, "") for region in regions for name in METRICS]
+            )
+    return _csv([*_NAMED, "sample_id", "scene", "pixels", *METRICS, *columns], lines)
+
+
+def _per_scene(results: Results) -> str:
+    lines = [
+        [*_named(row), scene, mean.images, *(mean.metrics[name] for name in METRICS)]
+        for row in results.rows
+        for scene, mean in row.scenes.items()
+    ]
+    return _csv([*_NAMED, "scene", "images", *METRICS], lines)
+
+
+_NAMED = ("protocol", "split", "crop", "min_depth", "max_depth", "size", "flip_average", "median_scaling")
+
+
+def _named(row: Row) -> list[Any]:
+    """What a line was measured under, for each line: a table is cut up and pasted together elsewhere."""
+    protocol = row.protocol
+    size = "native" if protocol.size is None else "{}x{}".format(*protocol.size)
+    flip = "" if protocol.flip_average is None else protocol.flip_average
+    bounds = (protocol.min_depth, protocol.max_depth)
+    return [protocol.name, row.split, protocol.crop, *bounds, size, flip, protocol.median_scaling]
+
+
+def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,224 @@
+"""One page that sums up an evaluation: what was measured, tables, figures, and the training run behind them."""
+
+import csv
+import io
+import math
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ..cache import SpaceClipError, write_atomically
+from ..train import CheckpointInfo
+from ..train.checkpoint import INFO
+from ..train.loop import HISTORY
+from .files import PER_IMAGE, PER_SCENE, read_results
+from .metrics import METRICS
+from .results import CheckpointFacts, Results, Row
+from .tables import METRIC_LABELS, results_tables
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+REPORT = "report.html"
+FIGURE = "predictions.png"
+ERRORS = "errors.png"
+
+_SHOWN_SCENES = 20
+_SHOWN_IMAGES = 5
+_LABELS = [METRIC_LABELS[name] for name in METRICS]
+_PICTURES = {
+    FIGURE: ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
+    ERRORS: ("Errors", "Absolute relative error by true depth and by scene"),
+}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Cells as they are shown; the first of a row names it."""
+
+    header: list[str]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What was found under one protocol: its setting, how many images, all metrics, and those of the regions."""
+
+    setting: str
+    count: str
+    metrics: _Table
+    regions: _Table
+
+
+def write_report(folder: Path) -> None:
+    """Write `report.html` out of the other files of a result's folder; the same files give the same bytes.
+
+    The page needs nothing beside it. What has no file is left out: the figures, the single images (`per_image.csv`)
+    and the training run, which is shown where the checkpoint that was scored lies in the folder too.
+
+    Args:
+        folder: Where `write_results` wrote to.
+
+    Raises:
+        SpaceClipError: There is no valid result, or another file is not what its name says.
+    """
+    results = read_results(folder)
+    first = results.rows[0]
+    scenes = sorted(first.scenes.items(), key=lambda item: -item[1].metrics["abs_rel"])
+    shown = [(scene, str(mean.images), *_cells(mean.metrics)) for scene, mean in scenes[:_SHOWN_SCENES]]
+    worst, best = _extremes(_images(folder / PER_IMAGE, first))
+    page = _template().render(
+        results=results,
+        facts=_facts(results),
+        sections=list(_sections(results)),
+        label=f"{first.protocol.label}, {first.split} split",
+        scenes=_Table(["Scene", "Images", *_LABELS], shown),
+        scenes_left=len(scenes) - len(shown),
+        per_scene=PER_SCENE,
+        images={"Worst images": worst, "Best images": best},
+        figures=[
+            (title, text, _embedded((folder / name).read_bytes()))
+            for name, (title, text) in _PICTURES.items()
+            if (folder / name).is_file()
+        ],
+        training=_training(folder, results),
+    )
+    write_atomically(folder / REPORT, page.encode())
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined
+
+    text = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.from_string(text)
+
+
+def _facts(results: Results) -> dict[str, str]:
+    """What was measured, by name."""
+    model, backbone = results.model, results.backbone
+    found = {"Data set": results.data, model.kind.capitalize(): model.label}
+    if isinstance(model, CheckpointFacts):
+        found["SHA-256"] = model.sha256
+    if backbone:
+        found |= {"Backbone": backbone.name, "Revision": backbone.revision}
+    return found
+
+
+def _sections(results: Results) -> Iterator[_Section]:
+    """One for each protocol; its metrics are those of the terminal's table."""
+    grouped = groupby(results.rows, key=lambda row: row.protocol.setting)
+    for (setting, found), table in zip(grouped, results_tables(results), strict=True):
+        rows = list(found)
+        header = [str(column.header) for column in table.columns]
+        lines = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+        metrics = _Table(header, list(islice(lines, len(METRICS))))
+        regions = [
+            (f"{region.replace('_', ' ')}, {heading}", str(row.regions[region].images), *_cells(measured))
+            for region in rows[0].regions
+            for row, heading in zip(rows, header[1:], strict=False)
+            if (measured := row.regions[region].metrics)
+        ]
+        yield _Section(setting, rows[0].count, metrics, _Table(["Region", "Images", *_LABELS], regions))
+
+
+def _images(path: Path, row: Row) -> list[tuple[str, ...]]:
+    """The images of the first row of a result, highest AbsRel first; none without their file."""
+    if not path.is_file():
+        return []
+    # The file goes through the rows of the result in their order.
+    found = sorted(_read(path, METRICS, ("sample_id", "pixels"))[: row.images], key=lambda line: -line["abs_rel"])
+    return [(line["sample_id"], line["pixels"], *_cells(line)) for line in found]
+
+
+def _extremes(images: list[tuple[str, ...]]) -> tuple[_Table, _Table]:
+    """The worst of images that are in order, then the best of the others, best first."""
+    header = ["Image", "Pixels", *_LABELS]
+    others = images[_SHOWN_IMAGES:]
+    return _Table(header, images[:_SHOWN_IMAGES]), _Table(header, others[: -_SHOWN_IMAGES - 1 : -1])
+
+
+def _training(folder: Path, results: Results) -> dict[str, Any] | None:
+    """Settings and curves of the run that made the weights; None where the folder does not hold their checkpoint."""
+    model = results.model
+    if not isinstance(model, CheckpointFacts) or not (folder / INFO).is_file():
+        return None
+    try:
+        info = CheckpointInfo.model_validate_json((folder / INFO).read_bytes())
+    except ValidationError:
+        return None
+    if info.sha256 != model.sha256:
+        return None
+    settings = {"Training": info.training, "Decoder": info.decoder.model_dump(mode="json")}
+    return {
+        "curves": _curves(folder / HISTORY, model.epoch),
+        "settings": {title: dict(_flat(values)) for title, values in settings.items()},
+    }
+
+
+def _curves(path: Path, kept: int) -> str | None:
+    """Loss and, where a validation split was scored, its AbsRel over the epochs."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if not path.is_file():
+        return None
+    names = ("epoch", "loss", "val_raw", "val_ema")
+    lines = _read(path, names)
+    values = {name: [line[name] for line in lines] for name in names}
+    scored = any(map(math.isfinite, values["val_raw"]))
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
+    axes[0].plot(values["epoch"], values["loss"], ".-")
+    axes[0].set(title="Training loss")
+    if scored:
+        axes[1].plot(values["epoch"], values["val_raw"], ".-", label="raw weights")
+        axes[1].plot(values["epoch"], values["val_ema"], ".-", label="EMA weights")
+        axes[1].set(title="Validation AbsRel")
+    for ax in axes:
+        ax.axvline(kept, color="0.5", linestyle=":", label=f"kept: epoch {kept}")
+        ax.legend(frameon=False)
+        ax.set(xlabel="epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return _embedded(buffer.getvalue())
+
+
+def _read(path: Path, numbers: Sequence[str], texts: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Columns of a table, by line; a number that is not there is NaN."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {name: line[name] for name in texts} | {name: float(line[name] or "nan") for name in numbers}
+                for line in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError, csv.Error) as error:
+        wanted = ", ".join((*texts, *numbers))
+        raise SpaceClipError(
+            f"{path} is no table of this version ({error!r}), expected the columns {wanted}: delete it"
+        ) from error
+
+
+def _flat(settings: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
+    """Settings with the full name of those in sections of their own."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{inside}{name}.")
+        else:
+            yield f"{inside}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _cells(metrics: Mapping[str, float]) -> list[str]:
+    return [f"{metrics[name]:.4f}" for name in METRICS]
+
+
+def _embedded(content: bytes) -> str:
+    """A PNG as the address of an image."""
+    return f"data:image/png;base64,{b64encode(content).decode()}"

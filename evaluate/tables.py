@@ -1,0 +1,76 @@
+"""Results on a terminal: for each protocol its variants beside the mean depth map."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from .metrics import METRICS
+from .results import Results, Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+METRIC_LABELS = {
+    "abs_rel": "AbsRel ↓",
+    "sq_rel": "SqRel (m) ↓",
+    "rmse": "RMSE (m) ↓",
+    "rmse_log": "RMSE log ↓",
+    "log10": "log10 ↓",
+    "silog": "SILog ↓",
+    "delta1": "δ < 1.25 ↑",
+    "delta2": "δ < 1.25² ↑",
+    "delta3": "δ < 1.25³ ↑",
+}
+
+
+def results_tables(results: Results) -> "Iterator[Table]":
+    """One table a protocol; the title says what was measured, the caption on what and of whom."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for setting, found in groupby(results.rows, key=lambda row: row.protocol.setting):
+        rows = list(found)
+        caption = f"{rows[0].count}\n{results.origin}"
+        table = Table(
+            title=Text(f"{results.data}, {setting}"),
+            title_justify="left",
+            caption=Text(caption),
+            caption_justify="left",
+            min_width=72,
+        )
+        table.add_column("Metric")
+        for row in rows:
+            table.add_column(_heading(row), justify="right")
+        baseline = rows[0].baseline
+        if baseline:
+            table.add_column("mean depth", justify="right")
+            table.add_column("improvement", justify="right")
+        for name in METRICS:
+            cells = [f"{row.metrics[name]:.4f}" for row in rows]
+            if baseline:
+                cells += [f"{baseline[name]:.4f}", _improvement(name, rows[0].metrics[name], baseline[name])]
+            table.add_row(METRIC_LABELS[name], *cells)
+        _add_regions(table, rows)
+        yield table
+
+
+def _add_regions(table: "Table", rows: list[Row]) -> None:
+    """AbsRel of boundaries and interiors; all nine metrics stand in the files."""
+    table.add_section()
+    for region, first in rows[0].regions.items():
+        if first.metrics is not None:
+            found = [row.regions[region].metrics for row in rows]
+            cells = [f"{metrics['abs_rel']:.4f}" if metrics else "-" for metrics in found]
+            table.add_row(f"AbsRel, {region.replace('_', ' ')}", *cells)
+
+
+def _heading(row: Row) -> str:
+    flip = {True: "flip averaged", False: "plain view", None: "saved maps"}[row.protocol.flip_average]
+    return f"{flip}, MEDIAN SCALED" if row.protocol.median_scaling else flip
+
+
+def _improvement(name: str, value: float, baseline: float) -> str:
+    if baseline == 0:
+        return "-"
+    gain = value - baseline if name.startswith("delta") else baseline - value
+    return f"{100 * gain / baseline:+.1f} %"

@@ -1,0 +1,123 @@
+"""The files that a split list names, found in a data set's layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...cache import SpaceClipError
+from ..folder.files import Crop, Files, FileSource, Reading, spread
+from ..folder.headers import read_all
+from ..problems import counted, first_few
+from .depth import depth_stats, judge
+from .layout import DatasetData, Part
+from .lists import SplitList, list_names, read_list, required_list
+from .roots import find_file, find_level, holds_any
+
+_PROBED = 16
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the files of a list are.
+
+    Attributes:
+        images: The image of each frame; None where it is missing.
+        depths: The depth file of each frame; None where it is missing, or the list says that there is none.
+        missing_images: Listed images that are nowhere.
+        missing_depths: Listed depth files that are nowhere.
+    """
+
+    images: Sequence[Path | None]
+    depths: Sequence[Path | None]
+    missing_images: Sequence[str]
+    missing_depths: Sequence[str]
+
+
+class ListedSource(FileSource):
+    """The `Source` over one list of a data set.
+
+    Attributes:
+        listed: The list.
+
+    Raises:
+        SpaceClipError: The list cannot be read or is another one, or files are missing.
+    """
+
+    listed: SplitList
+
+    def __init__(self, settings: DatasetData, part: Part, crop: Crop | None = None) -> None:
+        layout = settings.layout
+        self._settings = settings
+        self.listed = read_list(required_list(settings, part), layout.kind, part)
+        ids, scenes = list_names(self.listed, layout)
+        located = locate(settings, part, self.listed)
+        if problem := misplaced(settings, part, self.listed, located):
+            raise SpaceClipError(problem)
+        files = zip(ids, scenes, located.images, located.depths, strict=True)
+        super().__init__(
+            [Files(name, scene, image, depth) for name, scene, image, depth in files if image is not None],
+            Reading(layout.depth_scale, allow_far=True, crop=crop),  # far depth is judged by `check`
+            (f"check {self.listed.path}", f"check {self.listed.path}"),
+        )
+
+    def check(self, probe: int = _PROBED) -> None:
+        """Read every header, compare sizes, then decode `probe` samples spread evenly and judge their depth.
+
+        Raises:
+            SpaceClipError: All problems of the first kind found are counted, and the first few named.
+        """
+        self.check_headers()
+        probed = spread(len(self.entries), probe)
+        found = read_all(
+            probed,
+            lambda index: depth_stats(self.load(index).depth),
+            "probed sample",
+            lambda index: self.entries[index].id,
+        )
+        if not self._settings.allow_odd_depth:
+            judge([maps for maps in found if maps], self._settings.layout.plausible, str(self.listed.path))
+
+
+def locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:
+    """Look for the files of a list."""
+    root, layout = settings.root, settings.layout
+    images = [find_file(root, layout.images[part], row.image) for row in listed.rows]
+    depths = [None if row.depth is None else find_file(root, layout.depths[part], row.depth) for row in listed.rows]
+    return Located(
+        images,
+        depths,
+        [row.image for row, image in zip(listed.rows, images, strict=True) if image is None],
+        [str(row.depth) for row, depth in zip(listed.rows, depths, strict=True) if row.depth and depth is None],
+    )
+
+
+def misplaced(settings: DatasetData, part: Part, listed: SplitList, located: Located) -> str | None:
+    """What is wrong where files are missing, and what to do, in one line; None where none are."""
+    root, layout, rows = settings.root, settings.layout, listed.rows
+    if len(located.missing_images) == len(rows):
+        first = [row.image for row in rows[:5]]
+        other: Part = "test" if part == "train" else "train"
+        if holds_any(root, layout.images[other], first):
+            return (
+                f"none of the images that {listed.path} lists for {part} is in {_folders(root, layout.images[part])}, "
+                f"but they are where the {other} images lie: the train and test lists look swapped"
+            )
+        level = find_level(root, lambda folder: holds_any(folder, layout.images[part], first))
+        found = "is no folder" if not root.is_dir() else f"holds none of the images that {listed.path} lists"
+        looked = f"looked for {rows[0].image} in {_folders(root, layout.images[part])}"
+        advice = f"this level looks right: {level}" if level else f"{looked}; {settings.elsewhere(part)}"
+        return f"{layout.title} root {root} {found}; {advice}"
+    for noun, missing, total, folders in (
+        ("image", located.missing_images, len(rows), layout.images[part]),
+        ("depth file", located.missing_depths, sum(row.depth is not None for row in rows), layout.depths[part]),
+    ):
+        if missing:
+            return (
+                f"{counted(len(missing), noun)} of {total} that {listed.path} lists not found: {first_few(missing)}; "
+                f"looked in {_folders(root, folders)}: fetch them, or take their lines out of a copy of the list"
+            )
+    return None
+
+
+def _folders(root: Path, folders: Sequence[str]) -> str:
+    return ", ".join(str(root / folder) for folder in folders)

@@ -1,0 +1,201 @@
+"""`spaceclip data`: getting the data sets of the field."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..extract.datasets import KittiData, NyuData
+    from ..extract.datasets.plan import Plan, Step
+
+_DATASET = click.argument("dataset", type=click.Choice(["kitti", "nyu"]))
+_ROOT = click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+_TRAIN_LIST = click.option(
+    "--train-list", type=click.Path(path_type=Path), help="Your own list of the training frames."
+)
+_TEST_LIST = click.option("--test-list", type=click.Path(path_type=Path), help="Your own list of the test frames.")
+
+
+@click.group()
+def data() -> None:
+    """Get KITTI or NYU Depth V2, check it, divide it."""
+
+
+def _named(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {name: value for name, sign, value in (text.partition("=") for text in values) if sign and name and value}
+    if len(pairs) < len(values):
+        raise click.BadParameter(f"expected {option.metavar}, once for a name; found {' '.join(values)}")
+    return pairs
+
+
+@data.command()
+@_DATASET
+@_ROOT
+@click.option("--only", multiple=True, metavar="PART", help="Only this part, and the lists it needs (repeatable).")
+@_TRAIN_LIST
+@_TEST_LIST
+@click.option("--url", multiple=True, metavar="NAME=URL", callback=_named, help="Load a part or drive from elsewhere.")
+@click.option("--sha256", multiple=True, metavar="NAME=HEX", callback=_named, help="What a part or drive must be.")
+@click.option("--table", type=click.Path(path_type=Path), help="Addresses and sums (YAML), laid over ours.")
+@click.option("--keep-archives", is_flag=True, help="Keep zips once their listed files are taken out.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def fetch(
+    dataset: str,
+    root: Path,
+    only: tuple[str, ...],
+    train_list: Path | None,
+    test_list: Path | None,
+    url: dict[str, str],
+    sha256: dict[str, str],
+    table: Path | None,
+    keep_archives: bool,
+    yes: bool,
+) -> None:
+    """Fetch a data set: its lists, and the frames that they name.
+
+    Says first what there is to load, under which licence, and what has to be fetched by hand; then asks. An
+    interrupted fetch goes on where it stopped when the same command is given again.
+
+    PARTs of kitti: lists, images, depth. Of nyu: lists, labelled, splits, sync.
+    """
+    from ..cache import SpaceClipError
+    from ..extract.datasets.catalogue import load_catalogue
+    from ..extract.datasets.fetch import Fetch
+    from ..extract.datasets.plan import BY_HAND, FETCH, plan_fetch
+    from .progress import progress
+
+    entry = load_catalogue(dataset, table, url, sha256)
+    given = {name: path for name, path in (("train_list", train_list), ("test_list", test_list)) if path is not None}
+    names = entry.choose((*only, *given) if only else ())
+    plan = plan_fetch(entry, root, names, given, keep_archives)
+    _show(plan)
+    plan.check_space()
+    if plan.in_state(FETCH) and not yes:
+        if not _can_ask():
+            raise SpaceClipError("nothing was loaded: there is no terminal to ask on; give --yes to load it")
+        click.confirm(f"Load about {_bytes(plan.load)} into {root}?", abort=True)
+    Fetch(progress, click.echo, keep_archives).run(plan, given)
+    left = plan_fetch(entry, root, names).in_state(BY_HAND) if plan.in_state(BY_HAND) else ()
+    for step in left:
+        click.echo(f"{step.name}: still to be fetched by hand")
+    if not left:
+        click.echo(f"{root}: all there")
+
+
+@data.command()
+@_DATASET
+@_ROOT
+@_TRAIN_LIST
+@_TEST_LIST
+@click.option(
+    "--labelled",
+    multiple=True,
+    type=click.Choice(["train", "test"]),
+    help="NYU: take these frames from the official labelled file (repeatable).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(
+    dataset: str,
+    root: Path,
+    train_list: Path | None,
+    test_list: Path | None,
+    labelled: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Look whether a data set is all there and what it should be; exit status 1 if not."""
+    import json
+
+    from rich.console import Console
+
+    from ..cache import SpaceClipError
+    from ..extract.datasets.check import check_dataset
+    from ..extract.problems import counted
+    from .progress import progress
+
+    settings = _settings(dataset, root, train_list, test_list, labelled)
+    with progress(f"check {dataset}", "files") as report:
+        found = check_dataset(settings, report)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        Console().print(found.table())
+        for problem in found.problems:
+            click.echo(f"- {problem}")
+    if found.problems:
+        raise SpaceClipError(f"{root}: {counted(len(found.problems), 'problem')}, named above: mend before extracting")
+
+
+@data.command()
+@_DATASET
+@_ROOT
+@_TRAIN_LIST
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the lists.")
+def split(dataset: str, root: Path, train_list: Path | None, out: Path) -> None:
+    """Write the `controlled` split of the training list, by scene, as train.txt and val.txt."""
+    from ..extract.datasets.lists import write_split_lists
+
+    for path, lines, digest in write_split_lists(_settings(dataset, root, train_list), out).values():
+        click.echo(f"{path}: {lines:,} frames, SHA-256 {digest}")
+
+
+def _settings(
+    dataset: str,
+    root: Path,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
+    labelled: tuple[str, ...] = (),
+) -> "KittiData | NyuData":
+    from ..extract.datasets import KittiData, NyuData
+    from .config import check_settings
+
+    if labelled and dataset != "nyu":
+        raise click.UsageError(f"--labelled: {dataset} has no labelled file; it is an option of nyu")
+    given = {"root": root, "train_list": train_list, "test_list": test_list, **dict.fromkeys(labelled, "labelled")}
+    return check_settings(KittiData if dataset == "kitti" else NyuData, given, "options")
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
+
+
+def _show(plan: "Plan") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..extract.datasets.plan import BY_HAND
+
+    console = Console()
+    table = Table(title=f"{plan.dataset.title} in {plan.root}", title_justify="left")
+    for heading in ("part", "what", "licence", "size", "state"):
+        table.add_column(heading, justify="right" if heading == "size" else "left")
+    for step in plan.steps:
+        licence = step.part.licence or plan.dataset.licence
+        table.add_row(
+            step.name, step.part.what, licence, _size(step), ", ".join(filter(None, (step.state, step.detail)))
+        )
+    console.print(table)
+    click.echo(f"licence: {plan.dataset.licence}; cite {plan.dataset.cite}")
+    click.echo(
+        f"to load: about {_bytes(plan.load)}; space needed on the way: about {_bytes(plan.space)}, "
+        f"free: {_bytes(plan.free)}"
+    )
+    for step in plan.in_state(BY_HAND):
+        by_hand = step.part.by_hand
+        place = plan.root / step.part.to
+        click.echo(
+            f"{step.name}, by hand: {by_hand.do}, {by_hand.page}" if by_hand else f"{step.name}, by hand: find it"
+        )
+        click.echo(f"    put it at {place} and run the same command again, or give an address: --url {step.name}=URL")
+
+
+def _size(step: "Step") -> str:
+    return ("about " if step.part.approximate else "") + _bytes(step.part.size)
+
+
+def _bytes(number: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number} bytes"

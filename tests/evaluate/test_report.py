@@ -1,0 +1,288 @@
+import base64
+import io
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from spaceclip.cache import SpaceClipError
+from spaceclip.evaluate import (
+    METRICS,
+    REGIONS,
+    BackboneFacts,
+    Results,
+    Row,
+    SavedMapsFacts,
+    write_report,
+    write_results,
+)
+from spaceclip.train import CheckpointInfo, DecoderSettings, TrainSettings
+
+HISTORY = "epoch,loss,silog,ssim,skipped,val_raw,val_ema\n1,4.0,6.0,0.4,0,{0}\n2,3.0,5.0,0.3,0,{0}\n"
+
+
+class Page(HTMLParser):
+    """A page as a reader finds it; refuses elements that are not closed in their order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.open, self.addresses, self.tables, self.text = [], [], [], {}, ""
+        self._title = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+        if tag in ("h2", "h3"):
+            self._title = ""
+        elif tag == "table":
+            self.tables[self._title] = []
+        elif tag == "tr":
+            self.tables[self._title].append([])
+        elif tag in ("td", "th"):
+            self.tables[self._title][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h2", "h3"):
+            self._title += data
+        elif self.open and self.open[-1] in ("td", "th"):
+            self.tables[self._title][-1][-1] += data
+        if "style" not in self.open:
+            self.text += f"{data} "
+
+    @property
+    def pictures(self):
+        head = "data:image/png;base64,"
+        assert all(address.startswith(head) for address in self.addresses)
+        return [base64.b64decode(address.removeprefix(head), validate=True) for address in self.addresses]
+
+
+@pytest.fixture
+def both(make_maps, scored, protocol):
+    """Scores of twelve images with flip averaging, and of other predictions without."""
+    plain = protocol.model_copy(update={"flip_average": False})
+    return [scored(make_maps(12)), scored(make_maps(12, seed=1), plain)]
+
+
+@pytest.fixture
+def results(make_maps, scored, both, facts):
+    baseline = scored(make_maps(12), constant=5)
+    return Results(rows=tuple(Row.of("test", found, baseline) for found in both), **facts)
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Write results and what else is in their folder, and read the report."""
+
+    def write(results, scores=None, **files):
+        if scores:
+            write_results(tmp_path, results, scores)
+        else:
+            (tmp_path / "results.json").write_text(results.model_dump_json())
+        for name, content in files.items():
+            stem, _, suffix = name.rpartition("_")
+            (tmp_path / f"{stem}.{suffix}").write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_report(tmp_path)
+        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return write
+
+
+@pytest.fixture
+def info():
+    """A checkpoint's description, as JSON, of the weights that the results are of."""
+    made = CheckpointInfo(
+        decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone={}, preprocessing={}, store={},
+        min_depth=0.001, max_depth=10, weights="ema", epoch=7, metrics={}, protocol={},
+        training=TrainSettings(max_depth=10).model_dump(mode="json"), sha256="0" * 64,
+    )  # fmt: skip
+    return made.model_dump_json()
+
+
+def shown(metrics):
+    return [f"{metrics[name]:.4f}" for name in METRICS]
+
+
+def picture():
+    content = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(content, "png")
+    return content.getvalue()
+
+
+def test_a_folder_gives_the_same_page_again(tmp_path, page, results, both, info):
+    page(results, both, predictions_png=picture(), history_csv=HISTORY.format("0.2,0.3"), checkpoint_json=info)
+    first = (tmp_path / "report.html").read_bytes()
+    write_report(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_the_page_needs_nothing_from_elsewhere(tmp_path, page, results, both):
+    content = picture()
+    found = page(results, both, predictions_png=content, errors_png=content[:-1])
+    assert found.pictures == [content, content[:-1]]
+    assert not {"script", "link", "iframe", "object"} & set(found.names)
+    assert "url(" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_top_says_what_was_measured(page, results, both):
+    text = " ".join(page(results, both).text.split())
+    for part in (
+        "Data set synthetic",
+        "runs/demo/best.safetensors, EMA weights of epoch 7 (best on validation)",
+        f"SHA-256 {'0' * 64}",
+        "Backbone tiny-clip Revision random weights, seed 0",
+    ):
+        assert part in text, part
+
+
+@pytest.mark.parametrize("random", [True, False])
+def test_random_weights_of_the_encoder_are_noticed(page, results, random):
+    backbone = BackboneFacts(name="clip", revision="57c216476eef", random=random)
+    found = page(results.model_copy(update={"backbone": backbone}))
+    assert ("Random encoder weights: these numbers say nothing about SPACE-CLIP's accuracy" in found.text) is random
+
+
+def test_every_protocol_has_its_table_with_all_metrics(page, results):
+    first = results.rows[0]
+    other = first.protocol.model_copy(update={"name": "standard", "crop": "garg"})
+    metrics = dict.fromkeys(METRICS, 0.125)
+    found = page(results.model_copy(
+        update={"rows": (*results.rows, first.model_copy(update={"protocol": other, "metrics": metrics}))}
+    ))  # fmt: skip
+    table = found.tables["controlled protocol: no crop, 0.001 to 10 m, native size"]
+    assert table[0] == ["Metric", "flip averaged", "plain view", "mean depth", "improvement"]
+    columns = list(zip(*table[1:], strict=True))
+    assert [list(column) for column in columns[1:4]] == [
+        shown(first.metrics), shown(results.rows[1].metrics), shown(first.baseline)
+    ]  # fmt: skip
+    table = found.tables["standard protocol: garg crop, 0.001 to 10 m, native size"]
+    assert [line[1] for line in table[1:]] == ["0.1250"] * len(METRICS)
+
+
+def test_boundaries_and_interiors_say_how_many_images_have_them(page, results):
+    row = results.rows[0]
+    regions = {**row.regions, "boundary_0.03": row.regions["boundary_0.03"].model_copy(update={"metrics": None})}
+    changed = row.model_copy(update={"regions": regions})
+    table = page(results.model_copy(update={"rows": (changed,)})).tables["Boundaries and interiors"]
+    present = [name for name in REGIONS if regions[name].metrics]
+    assert present
+    assert table[1:] == [
+        [f"{name.replace('_', ' ')}, flip averaged", str(regions[name].images), *shown(regions[name].metrics)]
+        for name in present
+    ]
+
+
+def test_the_worst_scenes_stand_first_and_the_rest_is_counted(page, results):
+    row = results.rows[0]
+    mean = next(iter(row.scenes.values()))
+    numbers = np.random.default_rng(0).permutation(23) / 10
+    scenes = {
+        f"room {number}": mean.model_copy(update={"metrics": mean.metrics | {"abs_rel": number}}) for number in numbers
+    }
+    found = page(results.model_copy(update={"rows": (row.model_copy(update={"scenes": scenes}), results.rows[1])}))
+    table = found.tables["Scenes, highest AbsRel first"]
+    assert [line[0] for line in table[1:]] == [f"room {number / 10}" for number in range(22, 2, -1)]
+    assert "3 more in per_scene.csv" in found.text
+
+
+def test_the_worst_and_best_images_are_those_of_the_first_row(page, results, both):
+    found = page(results, both)
+    ordered = sorted(both[0].images, key=lambda image: image.metrics["abs_rel"])
+    for title, wanted in (("Best images", ordered[:5]), ("Worst images", ordered[:-6:-1])):
+        assert found.tables[title][1:] == [[image.sample_id, "4800", *shown(image.metrics)] for image in wanted]
+
+
+@pytest.mark.parametrize(("count", "worst", "best"), [(3, 3, 0), (7, 5, 2), (10, 5, 5)])
+def test_no_image_is_among_both_worst_and_best(page, make_maps, scored, facts, count, worst, best):
+    scores = scored(make_maps(count))
+    found = page(Results(rows=(Row.of("test", scores, None),), **facts), [scores])
+    named = [[line[0] for line in found.tables.get(title, [])[1:]] for title in ("Worst images", "Best images")]
+    assert [len(several) for several in named] == [worst, best]
+    assert not set(named[0]) & set(named[1])
+
+
+def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
+    wicked = "<script>alert('&amp;')</script>\"><img src=x>"
+    scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
+    model = SavedMapsFacts(path=wicked, name=wicked)
+    found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of("test", scores, None),)), [scores])
+    assert not {"script", "img"} & set(found.names)
+    assert found.tables["Worst images"][1][0] == found.tables["Scenes, highest AbsRel first"][1][0] == wicked
+    assert f"Depth evaluation: {wicked}" in found.text
+
+
+def test_what_has_no_file_is_left_out(page, results):
+    found = page(results)
+    assert found.pictures == []
+    assert [title for title in ("Worst images", "Predictions", "Training") if title in found.text] == []
+
+
+def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol, info):
+    scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
+    model = SavedMapsFacts(path="maps/other", name="Other Model")
+    results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, None),))
+    found = page(results, [scores], checkpoint_json=info, history_csv=HISTORY.format(","))
+    assert "Other Model (maps/other)" in found.text
+    assert found.pictures == []
+    assert not any(word in found.text for word in ("Backbone", "mean depth", "Training", "encoder"))
+
+
+@pytest.mark.parametrize(("scored_too", "panels"), [("0.2,0.3", 2), (",", 1)])
+def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, info, scored_too, panels, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    save = Figure.savefig
+
+    def watched(figure, *given, **named):
+        drawn.append(figure)
+        save(figure, *given, **named)
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    found = page(results, checkpoint_json=info, history_csv=HISTORY.format(scored_too))
+    with Image.open(io.BytesIO(found.pictures[0])) as image:
+        assert image.width == 1650
+    axes = drawn[0].axes
+    assert [ax.get_title() for ax in axes] == ["Training loss", "Validation AbsRel"][:panels]
+    assert axes[0].lines[0].get_xydata().tolist() == [[1, 4], [2, 3]]
+    if panels == 2:
+        raw, ema, _ = axes[1].lines
+        assert (raw.get_ydata().tolist(), ema.get_ydata().tolist()) == ([0.2, 0.2], [0.3, 0.3])
+    text = " ".join(found.text.split())
+    for part in (
+        "loss.silog 0.5",
+        "loss.auxiliary 0.1, 0.05, 0.0",
+        "batch_size 64",
+        "channels 8, 8, 8, 4",
+        "film True",
+    ):
+        assert part in text, part
+
+
+def test_the_training_of_other_weights_is_not_shown(page, results, info):
+    other = json.dumps({**json.loads(info), "sha256": "1" * 64})
+    for content in (other, "{", "{}"):
+        found = page(results, checkpoint_json=content, history_csv=HISTORY.format(","))
+        assert "Training" not in found.text
+        assert found.pictures == []
+
+
+@pytest.mark.parametrize("content", ["epoch,loss\n1,2\n", HISTORY.format("many,1"), b"\xff\xfe"])
+def test_a_damaged_table_is_refused_in_one_line(page, results, info, content):
+    message = r"history\.csv is no table of this version .*, expected the columns epoch, loss, .*: delete it"
+    with pytest.raises(SpaceClipError, match=message) as refusal:
+        page(results, checkpoint_json=info, history_csv=content)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_page_needs_a_result(tmp_path):
+    with pytest.raises(SpaceClipError, match="expected the result of an evaluation"):
+        write_report(tmp_path)

@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from spaceclip.cache import SpaceClipError
+from spaceclip.evaluate import (
+    EvaluateSettings,
+    SavedMapsFacts,
+    Scorer,
+    evaluate_checkpoint,
+    evaluate_saved,
+    mean_depth_map,
+    predict,
+    score,
+)
+from spaceclip.train import Checkpoint, CheckpointInfo
+
+SETTINGS = EvaluateSettings(precision="float32", batch_size=2, figures=2)
+
+
+@pytest.fixture
+def checkpoint(decoder, tmp_path):
+    info = CheckpointInfo(
+        decoder=decoder.settings, backbone={"name": "random:tiny", "revision": "random weights, seed 0"},
+        preprocessing={}, store={}, min_depth=0.001, max_depth=10, weights="ema", epoch=3, metrics={}, protocol={},
+        training={},
+    )  # fmt: skip
+    return Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")
+
+
+@pytest.fixture
+def splits(make_cache):
+    """A validation split held out by scene, and a test set of its own at NYU's size."""
+    val, test = make_cache(4, seed=1), make_cache(3, seed=2)
+    test.about = {"data": "nyu", "split": "test", "split_by": None}
+    generator = np.random.default_rng(0)
+    test.truths = [generator.uniform(1, 9, (480, 640)).astype(np.float32) for _ in range(3)]
+    return {"val": val, "test": test}
+
+
+def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint, splits, make_cache):
+    training = make_cache(3, seed=3)
+    several = SETTINGS.model_copy(update={"protocols": ("standard", "controlled", "paper")})
+    found = evaluate_checkpoint(checkpoint, splits, training, several, tmp_path / "several")
+    assert [(row.protocol.key, row.split, row.images) for row in found.rows] == [
+        ("standard", "test", 3), ("standard_plain", "test", 3),
+        ("controlled", "val", 4), ("controlled_plain", "val", 4),
+        ("paper", "test", 3), ("paper_plain", "test", 3),
+    ]  # fmt: skip
+    for name in several.protocols:
+        alone = evaluate_checkpoint(
+            checkpoint, splits, training, SETTINGS.model_copy(update={"protocols": (name,)}), tmp_path / name
+        )
+        assert list(alone.rows) == [row for row in found.rows if row.protocol.name == name]
+
+
+def test_rows_are_the_mean_scores_of_the_decoder_and_of_the_mean_depth(tmp_path, checkpoint, splits, make_cache):
+    training, val = make_cache(3, seed=3), splits["val"]
+    found = evaluate_checkpoint(checkpoint, splits, training, SETTINGS, tmp_path)
+    for row, view in zip(found.rows, ("averaged", "plain"), strict=True):
+        scorer, baseline = Scorer(row.protocol), Scorer(row.protocol)
+        maps = list(predict(checkpoint.decoder, val, flip_average=True, precision="float32", batch_size=2))
+        score(maps, [(view, scorer)])
+        mean = torch.from_numpy(mean_depth_map(training))
+        score([image._replace(depths={"mean": mean}) for image in maps], [("mean", baseline)])
+        assert row.metrics == scorer.scores().mean
+        assert row.baseline == pytest.approx(baseline.scores().mean, rel=1e-12)
+    assert found.model.kind == "checkpoint"
+    assert (found.model.weights, found.model.epoch, found.model.chosen) == ("ema", 3, "best")
+    assert found.backbone is not None
+    assert found.backbone.random
+
+
+def test_progress_counts_every_split_once(tmp_path, checkpoint, splits, make_cache):
+    told = []
+    settings = SETTINGS.model_copy(update={"protocols": ("standard", "controlled", "paper")})
+    evaluate_checkpoint(
+        checkpoint, splits, make_cache(1, seed=3), settings, tmp_path, lambda done, total: told.append((done, total))
+    )
+    assert told == [(done, 7) for done in range(1, 8)]
+
+
+def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cache):
+    evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "errors.png", "metrics.json", "per_image.csv", "per_scene.csv", "predictions.png", "report.html",
+        "results.json",
+    ]  # fmt: skip
+    with Image.open(tmp_path / "out" / "predictions.png") as image:
+        assert image.width > 1000
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["controlled", "controlled_plain"]
+
+
+def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, splits, make_cache):
+    settings = SETTINGS.model_copy(update={"protocols": ("paper", "standard"), "flip_average": False})
+    ours = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path / "ours")
+    maps = predict(checkpoint.decoder, splits["test"], flip_average=False, precision="float32", batch_size=2)
+    saved = {image.sample_id: image.depths["plain"].numpy() for image in maps}
+    facts = SavedMapsFacts(path="maps", name="ours, saved")
+    found = evaluate_saved(facts, saved.__getitem__, splits, (0.001, 10), settings, tmp_path / "saved")
+    assert [row.protocol.flip_average for row in found.rows] == [None, None]
+    assert [row.baseline for row in found.rows] == [None, None]
+    for mine, other in zip(found.rows, ours.rows, strict=True):
+        assert mine.metrics == other.metrics
+        assert mine.regions == other.regions
+
+
+def test_frames_without_ground_truth_need_no_map_and_are_counted(tmp_path, splits):
+    splits["test"].truths[1][:] = 0
+    settings = SETTINGS.model_copy(update={"protocols": ("standard",)})
+
+    def read(sample_id):
+        assert sample_id != "sample_1"
+        return np.full((48, 64), 4.0, np.float32)
+
+    facts = SavedMapsFacts(path="maps", name="constant")
+    found = evaluate_saved(facts, read, splits, (0.001, 10), settings, tmp_path)
+    assert found.rows[0].skipped == ("sample_1",)
+    assert found.rows[0].images == 2
+
+
+def test_the_papers_protocol_of_kitti_needs_its_size(tmp_path, checkpoint, splits, make_cache):
+    splits["test"].about["data"] = "kitti"
+    settings = SETTINGS.model_copy(update={"protocols": ("paper",)})
+    with pytest.raises(SpaceClipError, match=r"a truth of 352 x 704, .* extract with target_size \[352, 704\]"):
+        evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path)

@@ -1,0 +1,75 @@
+"""From an empty disk to the table: made-up KITTI on a server on loopback, and every command that a user gives."""
+
+import csv
+import io
+import json
+import runpy
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+EXTRACT = Path(__file__).parents[1] / "extract"
+WEB = runpy.run_path(str(EXTRACT / "webserver.py"))["Web"]
+MADE_UP = runpy.run_path(str(EXTRACT / "conftest.py"))["MadeUp"]
+
+CONFIG = """
+data: {{ kind: kitti, root: disk/kitti, split: {{ val: 0.5 }} }}
+backbone: {{ name: "{tiny}", precision: float32 }}
+extract: {{ layers: [0, 1, 2, 3], target_size: [352, 704], shard: 2 }}
+decoder:
+  hidden_size: 16
+  channels: [16, 12, 8, 8]
+  film_hidden: 16
+  semantic_layers: [3, 2, 1, 0]
+  structural_layers: [2, 1, 0]
+train: {{ epochs: 1, batch_size: 2 }}
+evaluate: {{ protocols: [standard, paper, controlled], figures: 1 }}
+"""
+
+
+def zipped(root, folders):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for file in (file for folder in folders for file in sorted((root / folder).rglob("*.png"))):
+            archive.write(file, file.relative_to(root).as_posix())
+    return content.getvalue()
+
+
+@pytest.fixture
+def fetch(tmp_path):
+    """Arguments that lead `data fetch kitti` to the server."""
+    root = MADE_UP.kitti(tmp_path / "theirs")
+    with WEB() as web:
+        for part in ("train", "test"):
+            web.files[f"/{part}.txt"] = (root / f"kitti_eigen_{part}_files_with_gt.txt").read_bytes()
+        for drive in (root / "2011_09_26").iterdir():
+            name = drive.name.removesuffix("_sync")
+            web.files[f"/{name}.zip"] = zipped(root, [f"2011_09_26/{drive.name}"])
+        web.files["/depth.zip"] = zipped(root, ["train", "val"])
+        parts = {"train_list": "/train.txt", "test_list": "/test.txt", "images": "/{drive}.zip", "depth": "/depth.zip"}
+        arguments = ["data", "fetch", "kitti", "--root", "disk/kitti", "--yes"]
+        for name, path in parts.items():
+            arguments += ["--url", f"{name}={web.url(path)}"]
+        for name in ("train_list", "test_list"):
+            arguments += ["--sha256", f"{name}={sha256(web.files[parts[name]]).hexdigest()}"]
+        yield arguments
+
+
+def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, tiny, spaceclip, fetch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "road.yaml").write_text(CONFIG.format(tiny=tiny))
+    assert "disk/kitti: all there" in spaceclip(*fetch).output
+    spaceclip("data", "check", "kitti", "--root", "disk/kitti")
+    for command in ("extract", "train", "evaluate"):
+        spaceclip(command, "--config", "road.yaml")
+    numbers = json.loads((tmp_path / "results/road/metrics.json").read_bytes())
+    assert [name for name in numbers if "plain" not in name] == ["standard", "paper", "controlled"]
+    counts = {name: (found["images"], found["skipped"]) for name, found in numbers.items()}
+    assert (counts["standard"], counts["paper"], counts["controlled"]) == ((1, 1), (1, 1), (2, 0))
+    spaceclip("compare", "results/road", "--out", "table")
+    with (tmp_path / "table/comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["protocol"] for row in rows if "road" in row["method"]} == {"standard", "paper", "controlled"}
+    assert len([row for row in rows if row["method"] == "NeWCRFs"]) == 1
