@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...cache import SpaceClipError
+from ..folder.files import spread
+from ..folder.headers import read_all
+from ..sources import Source
+
+_PROBED = 16
 
 
 class DepthStats(NamedTuple):
@@ -41,6 +46,29 @@ def depth_stats(depth: NDArray[np.float32] | None) -> DepthStats | None:
     if not measured.size:
         return None
     return DepthStats(float(measured.min()), float(np.median(measured)), float(measured.max()))
+
+
+def check_depth(source: Source, plausible: DepthRange, where: str, *, allow_odd: bool, probe: int = _PROBED) -> None:
+    """Decode samples spread evenly over a source and judge their depth.
+
+    Args:
+        source: The samples.
+        plausible: What their depth may be.
+        where: The source's file, for the message.
+        allow_odd: Decode, but do not judge.
+        probe: How many samples.
+
+    Raises:
+        SpaceClipError: Some cannot be read, or their depth is implausible.
+    """
+    found = read_all(
+        spread(len(source.entries), probe),
+        lambda index: depth_stats(source.load(index).depth),
+        "probed sample",
+        lambda index: source.entries[index].id,
+    )
+    if not allow_odd:
+        judge([maps for maps in found if maps], plausible, where)
 
 
 def overall(maps: Sequence[DepthStats]) -> DepthStats:

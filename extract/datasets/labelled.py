@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import Entry, SpaceClipError
-from ..folder.files import MILLIMETRE, spread
-from ..folder.headers import read_all
+from ..folder.files import MILLIMETRE
 from ..problems import counted, first_few
 from ..sources import Sample
-from .depth import depth_stats, judge
+from .depth import check_depth
 from .layout import Part
 from .nyu import NYU, NyuData
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 _ARRAYS = {"inpainted": "depths", "raw": "rawDepths"}
 _SPLITS: dict[Part, str] = {"train": "trainNdxs", "test": "testNdxs"}
-_PROBED = 16
 
 
 class LabelledSource:
@@ -81,21 +79,13 @@ class LabelledSource:
             raise SpaceClipError(f"{where}: no measured depth, every value is 0; copy it again")
         return Sample(entry.id, np.ascontiguousarray(image.transpose(2, 1, 0)), depth, entry.scene)
 
-    def check(self, probe: int = _PROBED) -> None:
-        """Decode `probe` samples spread evenly and judge their depth.
+    def check(self) -> None:
+        """Decode samples spread evenly, and judge their depth.
 
         Raises:
             SpaceClipError: Some cannot be read, or their depth is implausible.
         """
-        probed = spread(len(self.entries), probe)
-        found = read_all(
-            probed,
-            lambda index: depth_stats(self.load(index).depth),
-            "probed sample",
-            lambda index: self.entries[index].id,
-        )
-        if not self._settings.allow_odd_depth:
-            judge([maps for maps in found if maps], NYU.plausible, str(self._path))
+        check_depth(self, NYU.plausible, str(self._path), allow_odd=self._settings.allow_odd_depth)
 
 
 def read_split(path: Path, count: int) -> dict[Part, list[int]]:

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cache import SpaceClipError
-from ..folder.files import Crop, Files, FileSource, Reading, spread
-from ..folder.headers import read_all
+from ..folder.files import Crop, Files, FileSource, Reading
 from ..problems import counted, first_few
-from .depth import depth_stats, judge
+from .depth import check_depth
 from .layout import DatasetData, Part
 from .lists import SplitList, list_names, read_list, required_list
 from .roots import find_file, find_level, holds_any
-
-_PROBED = 16
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,15 @@ class ListedSource(FileSource):
             (f"check {self.listed.path}", f"check {self.listed.path}"),
         )
 
-    def check(self, probe: int = _PROBED) -> None:
-        """Read every header, compare sizes, then decode `probe` samples spread evenly and judge their depth.
+    def check(self) -> None:
+        """Read every header, compare sizes, then decode samples spread evenly and judge their depth.
 
         Raises:
             SpaceClipError: All problems of the first kind found are counted, and the first few named.
         """
         self.check_headers()
-        probed = spread(len(self.entries), probe)
-        found = read_all(
-            probed,
-            lambda index: depth_stats(self.load(index).depth),
-            "probed sample",
-            lambda index: self.entries[index].id,
-        )
-        if not self._settings.allow_odd_depth:
-            judge([maps for maps in found if maps], self._settings.layout.plausible, str(self.listed.path))
+        settings = self._settings
+        check_depth(self, settings.layout.plausible, str(self.listed.path), allow_odd=settings.allow_odd_depth)
 
 
 def locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:

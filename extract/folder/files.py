@@ -17,6 +17,7 @@ from .headers import check_aligned, read_all, read_depth_headers, read_image_siz
 from .images import DepthHeader, read_depth, read_image
 
 MILLIMETRE = 0.001
+_PROBED = 8
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,14 @@ class FileSource:
             image, depth = reading.crop.cut(image), None if depth is None else reading.crop.cut(depth)
         return Sample(entry.id, image, depth, entry.scene)
 
-    def check(self, probe: int = 8) -> None:
-        """Read every header, compare sizes, then decode `probe` samples spread evenly.
+    def check(self) -> None:
+        """Read every header, compare sizes, then decode samples spread evenly.
 
         Raises:
             SpaceClipError: All problems of the first kind found are counted, and the first few named.
         """
         self.check_headers()
-        probed = spread(len(self.entries), probe)
+        probed = spread(len(self.entries), _PROBED)
         read_all(probed, self.load, "probed sample", lambda index: self.entries[index].id)
 
     def check_headers(self) -> None:

@@ -171,7 +171,8 @@ def test_boundaries_and_interiors_say_how_many_images_have_them(page, results):
     row = results.rows[0]
     regions = {**row.regions, "boundary_0.03": row.regions["boundary_0.03"].model_copy(update={"metrics": None})}
     changed = row.model_copy(update={"regions": regions})
-    table = page(results.model_copy(update={"rows": (changed,)})).tables["Boundaries and interiors"]
+    found = page(results.model_copy(update={"rows": (changed,)})).tables
+    table = found["Boundaries and interiors, controlled protocol: no crop, 0.001 to 10 m, native size"]
     present = [name for name in REGIONS if regions[name].metrics]
     assert present
     assert table[1:] == [
