@@ -1,6 +1,7 @@
 """The feature store: layout, fingerprint, ledger, writer, reader, batches and verification."""
 
 from .batches import Allocate, Batch, Batches
+from .disjoint import require_disjoint
 from .errors import SpaceClipError, StoreError
 from .ledger import write_atomically
 from .pointer import Pointer
@@ -23,6 +24,7 @@ __all__ = [
     "StoreSpec",
     "StoreWriter",
     "Verification",
+    "require_disjoint",
     "stored_bytes",
     "verify",
     "write_atomically",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
 
-from .comparable import BESIDE, HELD_OUT_IMAGES, footnotes, paper_protocol, unlike
+from .comparable import BESIDE, HELD_OUT_IMAGES, footnotes, published_protocol, unlike
 from .metrics import METRICS
 from .protocol import Protocol
 from .published import Constraint, Published, published, published_columns
@@ -123,7 +123,7 @@ def _published_line(row: Published) -> Line:
         constraint=row.constraint,
         ours=False,
         protocol=row.protocol,
-        setting=paper_protocol(row.data) if row.protocol == "paper" else None,
+        setting=published_protocol("paper", row.data) if row.protocol == "paper" else None,
         images=HELD_OUT_IMAGES[row.data] if row.protocol == "controlled" else None,
         metrics=row.metrics,
         sd=row.sd,

@@ -143,7 +143,7 @@ def comma_separated(sections: Sequence[Section]) -> str:
     """One line a row, each fact in a column of its own; empty where it was not printed or does not apply."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    setting = ("crop", "size", "min_depth", "max_depth", "flip_average", "median_scaling", "images")
+    setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling", "images")
     last = ("abs_rel_sd", "seeds", "source", "origin", "beside", "not_comparable")
     table.writerow(("data", "method", "ours", "constraint", "protocol", *setting, *METRICS, *last))
     for section in sections:
@@ -158,10 +158,11 @@ def comma_separated(sections: Sequence[Section]) -> str:
 def _setting(line: Line) -> list[object]:
     protocol = line.setting
     if protocol is None:
-        return [None] * 6
+        return [None] * 8
     size = "native" if protocol.size is None else "{}x{}".format(*protocol.size)
     scaling = protocol.median_scaling if line.ours else None
-    return [protocol.crop, size, protocol.min_depth, protocol.max_depth, protocol.flip_average, scaling]
+    truth = [protocol.crop, size, protocol.min_depth, protocol.max_depth, protocol.kb_crop, protocol.truth]
+    return [*truth, protocol.flip_average, scaling]
 
 
 def cell(line: Line, name: str) -> str:

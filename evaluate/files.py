@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ..cache import SpaceClipError, write_atomically
 from .boundary import REGIONS
 from .metrics import METRICS
-from .results import Results, Row
+from .results import CheckpointFacts, Results, Row
 from .scoring import Scores
 
 RESULTS = "results.json"
@@ -54,13 +54,14 @@ def read_results(folder: Path) -> Results:
         raise SpaceClipError(f"{path} is no valid result, {where}: {fault['msg']}; evaluate again") from error
 
 
-def _numbers(results: Results) -> dict[str, dict[str, float]]:
+def _numbers(results: Results) -> dict[str, dict[str, float | str]]:
     """The numbers of each row by the name of its protocol and variant."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | str]] = {}
     for row in results.rows:
         baseline = {f"baseline_{name}": value for name, value in (row.baseline or {}).items()}
         regions = {name: region.metrics["abs_rel"] for name, region in row.regions.items() if region.metrics}
         found[row.protocol.key] = {
+            "measured": f"{results.data}, {row.protocol.label}; {row.count}; {results.origin}".replace("\n", "; "),
             **row.metrics,
             **baseline,
             **{f"{name}_abs_rel": value for name, value in regions.items()},
@@ -77,7 +78,7 @@ def _per_image(results: Results, scores: Sequence[Scores]) -> str:
         for image in found.images:
             regions = [image.regions.get(region) or {} for region in REGIONS]
             lines.append(
-                [*_named(row), image.sample_id, image.scene or "", image.pixels]
+                [*_named(results, row), image.sample_id, image.scene or "", image.pixels]
                 + [image.metrics[name] for name in METRICS]
                 + [region.get(name, "") for region in regions for name in METRICS]
             )
@@ -86,23 +87,29 @@ def _per_image(results: Results, scores: Sequence[Scores]) -> str:
 
 def _per_scene(results: Results) -> str:
     lines = [
-        [*_named(row), scene, mean.images, *(mean.metrics[name] for name in METRICS)]
+        [*_named(results, row), scene, mean.images, *(mean.metrics[name] for name in METRICS)]
         for row in results.rows
         for scene, mean in row.scenes.items()
     ]
     return _csv([*_NAMED, "scene", "images", *METRICS], lines)
 
 
-_NAMED = ("protocol", "split", "crop", "min_depth", "max_depth", "size", "flip_average", "median_scaling")
+_NAMED = (
+    *("data", "protocol", "split", "crop", "min_depth", "max_depth", "size", "kb_crop", "truth"),
+    *("flip_average", "median_scaling", "model", "weights", "backbone", "random_backbone"),
+)
 
 
-def _named(row: Row) -> list[Any]:
+def _named(results: Results, row: Row) -> list[Any]:
     """What a line was measured under, for each line: a table is cut up and pasted together elsewhere."""
-    protocol = row.protocol
+    protocol, model, backbone = row.protocol, results.model, results.backbone
     size = "native" if protocol.size is None else "{}x{}".format(*protocol.size)
     flip = "" if protocol.flip_average is None else protocol.flip_average
     bounds = (protocol.min_depth, protocol.max_depth)
-    return [protocol.name, row.split, protocol.crop, *bounds, size, flip, protocol.median_scaling]
+    weights = f"{model.weights} of epoch {model.epoch}" if isinstance(model, CheckpointFacts) else ""
+    origin = [model.path, weights, backbone.label if backbone else "", backbone.random if backbone else ""]
+    truth = [protocol.crop, *bounds, size, protocol.kb_crop, protocol.truth or ""]
+    return [results.data, protocol.name, row.split, *truth, flip, protocol.median_scaling, *origin]
 
 
 def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -24,10 +24,14 @@ class _Fixed:
 
 
 _MIN_DEPTH = 0.001
-_FIXED = {
+_FIXED: dict[str, dict[str, _Fixed]] = {
     "standard": {"kitti": _Fixed("garg", 80.0), "nyu": _Fixed("nyu_eigen", 10.0)},
     "paper": {"kitti": _Fixed("kitti_eigen", 80.0, (352, 704)), "nyu": _Fixed("none", 10.0)},
 }
+
+
+def _each_once(names: tuple[ProtocolName, ...]) -> tuple[ProtocolName, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 class EvaluateSettings(BaseModel):
@@ -48,7 +52,9 @@ class EvaluateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocols: tuple[ProtocolName, ...] = Field(default=("controlled",), min_length=1)
+    protocols: Annotated[tuple[ProtocolName, ...], AfterValidator(_each_once)] = Field(
+        default=("controlled",), min_length=1
+    )
     crop: CropName = "none"
     min_depth: float | None = Field(default=None, gt=0)
     max_depth: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -69,12 +75,14 @@ class EvaluateSettings(BaseModel):
             max_depth: Likewise.
 
         Raises:
-            SpaceClipError: The protocol is not defined for the data set, or the depth range is empty.
+            SpaceClipError: The protocol is not defined for the data set or the split, or the depth range is empty.
         """
         found: dict[str, Any]
+        split = about.get("split", "test")
         if name == "controlled":
+            held_out = about.get("split_by") == "scene" and split in ("val", "test")
             found = {
-                "name": "controlled" if about.get("split_by") == "scene" else "custom",
+                "name": "controlled" if held_out else "custom",
                 "crop": self.crop,
                 "min_depth": min_depth if self.min_depth is None else self.min_depth,
                 "max_depth": max_depth if self.max_depth is None else self.max_depth,
@@ -86,8 +94,17 @@ class EvaluateSettings(BaseModel):
                     f"the {name} protocol is defined for {' and '.join(_FIXED[name])}, these features are of "
                     f"{about.get('data')!r}: set evaluate.protocols to [controlled]"
                 )
+            if split != "test":
+                raise SpaceClipError(f"the {name} protocol scores the test split, these features are the {split} split")
             found = {"name": name, "min_depth": _MIN_DEPTH, **vars(fixed)}
-        return Protocol(flip_average=self.flip_average, median_scaling=False, **found)
+        depth = about.get("depth")
+        return Protocol(
+            kb_crop=bool(about.get("kb_crop")),
+            truth=str(depth) if depth else None,
+            flip_average=self.flip_average,
+            median_scaling=False,
+            **found,
+        )
 
     def variants(self, protocol: "Protocol") -> list["Protocol"]:
         """The protocol, then what is scored beside it: without flip averaging, and both with median scaling."""
@@ -109,6 +126,8 @@ class Protocol(BaseModel):
         min_depth: True depths that count lie strictly above, metres; predictions are clipped to it.
         max_depth: Likewise below.
         size: (height, width) that the truth was brought to by nearest neighbour; None for its native size.
+        kb_crop: Whether image and truth were cut to KITTI's 352 x 1216 before anything else.
+        truth: Which of a data set's several depths is the truth (NYU: raw or in-painted); None where there is but one.
         flip_average: Whether the prediction is the average of both views; None for saved maps, which do not say.
         median_scaling: Whether the prediction was scaled by the ratio of medians.
     """
@@ -120,6 +139,8 @@ class Protocol(BaseModel):
     min_depth: float = Field(gt=0)
     max_depth: float
     size: Size | None = None
+    kb_crop: bool = False
+    truth: str | None = None
     flip_average: bool | None
     median_scaling: bool
 
@@ -143,7 +164,9 @@ class Protocol(BaseModel):
         """What all variants share, in one line."""
         crop = f"{self.crop} crop" if self.crop != "none" else "no crop"
         size = "native size" if self.size is None else f"truth at {self.size[0]} x {self.size[1]}"
-        return f"{self.name} protocol: {crop}, {self.min_depth:g} to {self.max_depth:g} m, {size}"
+        cut = "frames KB-cropped to 352 x 1216, " if self.kb_crop else ""
+        truth = f", depth: {self.truth}" if self.truth else ""
+        return f"{self.name} protocol: {cut}{crop}, {self.min_depth:g} to {self.max_depth:g} m, {size}{truth}"
 
     @property
     def variant(self) -> str:

@@ -6,7 +6,7 @@ import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from ..train.loop import HISTORY
 from .files import PER_IMAGE, PER_SCENE, read_results
 from .metrics import METRICS
 from .results import CheckpointFacts, Results, Row
-from .tables import METRIC_LABELS, results_tables
+from .tables import METRIC_LABELS, by_protocol, results_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -112,9 +112,7 @@ def _facts(results: Results) -> dict[str, str]:
 
 def _sections(results: Results) -> Iterator[_Section]:
     """One for each protocol; its metrics are those of the terminal's table."""
-    grouped = groupby(results.rows, key=lambda row: row.protocol.setting)
-    for (setting, found), table in zip(grouped, results_tables(results), strict=True):
-        rows = list(found)
+    for (setting, rows), table in zip(by_protocol(results), results_tables(results), strict=True):
         header = [str(column.header) for column in table.columns]
         lines = zip(*(map(str, column.cells) for column in table.columns), strict=True)
         metrics = _Table(header, list(islice(lines, len(METRICS))))

@@ -1,13 +1,23 @@
 """A result with everything that a reader must know beside it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .boundary import REGIONS
+from .metrics import METRICS
 from .protocol import Protocol
 from .scoring import Scores, mean_metrics
+
+
+def _all_nine(metrics: dict[str, float]) -> dict[str, float]:
+    if set(metrics) != set(METRICS):
+        raise ValueError(f"found the metrics {', '.join(metrics) or 'none'}, expected {', '.join(METRICS)}")
+    return metrics
+
+
+Metrics = Annotated[dict[str, float], AfterValidator(_all_nine)]
 
 
 class CheckpointFacts(BaseModel):
@@ -38,11 +48,13 @@ class SavedMapsFacts(BaseModel):
     kind: Literal["saved maps"] = "saved maps"
     path: str
     name: str
+    depth_scale: float | None
 
     @property
     def label(self) -> str:
         """One short line."""
-        return f"{self.name} ({self.path})"
+        scale = f", {self.depth_scale:g} counts a metre" if self.depth_scale else ""
+        return f"{self.name} ({self.path}{scale})"
 
 
 class BackboneFacts(BaseModel):
@@ -72,7 +84,7 @@ class RegionMean(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int
-    metrics: dict[str, float] | None
+    metrics: Metrics | None
 
 
 class SceneMean(BaseModel):
@@ -81,7 +93,7 @@ class SceneMean(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int
-    metrics: dict[str, float]
+    metrics: Metrics
 
 
 class Row(BaseModel):
@@ -104,10 +116,10 @@ class Row(BaseModel):
     split: str
     images: int
     skipped: tuple[str, ...]
-    metrics: dict[str, float]
+    metrics: Metrics
     regions: dict[str, RegionMean]
     scenes: dict[str, SceneMean]
-    baseline: dict[str, float] | None
+    baseline: Metrics | None
 
     @classmethod
     def of(cls, split: str, scores: Scores, baseline: Scores | None) -> Self:
@@ -149,7 +161,7 @@ class Results(BaseModel):
     data: str
     model: CheckpointFacts | SavedMapsFacts
     backbone: BackboneFacts | None
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = Field(min_length=1)
 
     @property
     def origin(self) -> str:

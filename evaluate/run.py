@@ -33,6 +33,7 @@ from .scoring import (
 )
 
 Advance = Callable[[int, int], None]
+_KB_CROP = (352, 1216)
 _MADE_BY = {True: AVERAGED, False: PLAIN, None: SAVED}
 _Split = TypeVar("_Split", bound=GroundTruth)
 
@@ -131,9 +132,31 @@ def evaluate_saved(
             # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
             known = any(depth.any() for depth in found.values())
             depth = read(sample_id) if known else np.ones((1, 1), np.float32)
+            check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
             yield DepthMaps(row, sample_id, scene, {SAVED: as_map(depth)}, found)
 
     return _evaluate(facts, None, splits, saved, None, depth_range, settings, out, progress)
+
+
+def check_shape(sample_id: str, shape: tuple[int, ...], truths: Iterable[tuple[int, ...]]) -> None:
+    """Refuse a saved map that would be stretched onto pixels it was not predicted for.
+
+    Any other size is resized to the truth's, whole frame to whole frame.
+
+    Raises:
+        SpaceClipError: It lies on its side, or covers KITTI's KB crop of a frame whose truth does not.
+    """
+    for height, width in truths:
+        if shape == (width, height) and height != width:
+            raise SpaceClipError(
+                f"{sample_id}: the saved map is {width} x {height} and its truth {height} x {width}, expected rows "
+                "first: transpose the maps"
+            )
+        if shape == _KB_CROP and (height > _KB_CROP[0] and width > _KB_CROP[1]):
+            raise SpaceClipError(
+                f"{sample_id}: the saved map is 352 x 1216, KITTI's KB crop, and its truth {height} x {width}: set "
+                "data.kb_crop, or save maps of whole frames"
+            )
 
 
 @dataclass(frozen=True)
@@ -171,7 +194,7 @@ def _evaluate(
         mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = watch.images(maps(splits[split], variants), splits[split])
-        for found in _score_split(images, split, variants, mean_depth):
+        for found in _score_split(images, str(splits[split].about.get("split", split)), variants, mean_depth):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]
     results = Results(
@@ -200,11 +223,15 @@ class _Watch:
     def images(self, maps: Iterable[DepthMaps], split: GroundTruth) -> Iterator[DepthMaps]:
         """The maps themselves."""
         for image in maps:
-            if split is self._split and image.row in self._rows:
+            if split is self._split and image.row in self._rows and self._is_predicted(image):
                 self.drawn.append(self._drawable(image))
             self._done += 1
             self._progress(self._done, self._total)
             yield image
+
+    def _is_predicted(self, image: DepthMaps) -> bool:
+        """Not so for saved maps where there is no truth: their files are never read."""
+        return SAVED not in image.depths or bool(image.truths[self._protocol.size].any())
 
     def _drawable(self, image: DepthMaps) -> PredictionRow:
         ground_truth = image.truths[self._protocol.size]

@@ -23,16 +23,23 @@ METRIC_LABELS = {
 }
 
 
+def by_protocol(results: Results) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of each protocol, with what all of them share in one line."""
+    for setting, found in groupby(results.rows, key=lambda row: row.protocol.setting):
+        rows = list(found)
+        scaled = any(row.protocol.median_scaling for row in rows)
+        yield f"{setting}, {'median scaling where marked' if scaled else 'no median scaling'}", rows
+
+
 def results_tables(results: Results) -> "Iterator[Table]":
     """One table a protocol; the title says what was measured, the caption on what and of whom."""
     from rich.table import Table
     from rich.text import Text
 
-    for setting, found in groupby(results.rows, key=lambda row: row.protocol.setting):
-        rows = list(found)
+    for title, rows in by_protocol(results):
         caption = f"{rows[0].count}\n{results.origin}"
         table = Table(
-            title=Text(f"{results.data}, {setting}"),
+            title=Text(f"{results.data}, {title}"),
             title_justify="left",
             caption=Text(caption),
             caption_justify="left",

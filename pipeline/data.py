@@ -8,9 +8,10 @@ import click
 
 if TYPE_CHECKING:
     from ..extract.datasets import KittiData, NyuData
-    from ..extract.datasets.plan import Plan, Step
+    from ..extract.datasets.plan import Plan
 
-_DATASET = click.argument("dataset", type=click.Choice(["kitti", "nyu"]))
+_DATASETS = click.Choice(["kitti", "nyu"])
+_DATASET = click.argument("dataset", type=_DATASETS)
 _ROOT = click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
 _TRAIN_LIST = click.option(
     "--train-list", type=click.Path(path_type=Path), help="Your own list of the training frames."
@@ -63,7 +64,7 @@ def fetch(
     from ..cache import SpaceClipError
     from ..extract.datasets.catalogue import load_catalogue
     from ..extract.datasets.fetch import Fetch
-    from ..extract.datasets.plan import BY_HAND, FETCH, plan_fetch
+    from ..extract.datasets.plan import BY_HAND, FETCH, plan_fetch, size_text
     from .progress import progress
 
     entry = load_catalogue(dataset, table, url, sha256)
@@ -75,9 +76,9 @@ def fetch(
     if plan.in_state(FETCH) and not yes:
         if not _can_ask():
             raise SpaceClipError("nothing was loaded: there is no terminal to ask on; give --yes to load it")
-        click.confirm(f"Load about {_bytes(plan.load)} into {root}?", abort=True)
-    Fetch(progress, click.echo, keep_archives).run(plan, given)
-    left = plan_fetch(entry, root, names).in_state(BY_HAND) if plan.in_state(BY_HAND) else ()
+        click.confirm(f"Load about {size_text(plan.load)} into {root}?", abort=True)
+    Fetch(progress, click.echo, keep_archives).run(plan)
+    left = plan_fetch(entry, root, names, given).in_state(BY_HAND) if plan.in_state(BY_HAND) else ()
     for step in left:
         click.echo(f"{step.name}: still to be fetched by hand")
     if not left:
@@ -85,26 +86,26 @@ def fetch(
 
 
 @data.command()
-@_DATASET
-@_ROOT
+@click.argument("dataset", type=_DATASETS, required=False)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set.")
 @_TRAIN_LIST
 @_TEST_LIST
-@click.option(
-    "--labelled",
-    multiple=True,
-    type=click.Choice(["train", "test"]),
-    help="NYU: take these frames from the official labelled file (repeatable).",
-)
+@click.option("--config", type=click.Path(path_type=Path), help="An experiment: check what it will read.")
+@click.option("--full", is_flag=True, help="Decode every sample, not 64 of each list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
-    dataset: str,
-    root: Path,
+    dataset: str | None,
+    root: Path | None,
     train_list: Path | None,
     test_list: Path | None,
-    labelled: tuple[str, ...],
+    config: Path | None,
+    full: bool,
     as_json: bool,
 ) -> None:
-    """Look whether a data set is all there and what it should be; exit status 1 if not."""
+    """Look whether a data set is all there and what it should be; exit status 1 if not.
+
+    Give DATASET and --root, or an experiment by --config alone.
+    """
     import json
 
     from rich.console import Console
@@ -114,17 +115,28 @@ def check(
     from ..extract.problems import counted
     from .progress import progress
 
-    settings = _settings(dataset, root, train_list, test_list, labelled)
-    with progress(f"check {dataset}", "files") as report:
-        found = check_dataset(settings, report)
+    if config is not None and not (dataset or root or train_list or test_list):
+        settings = _of_experiment(config)
+    elif config is None and dataset is not None and root is not None:
+        settings = _settings(dataset, root, train_list, test_list)
+    else:
+        raise click.UsageError("give DATASET and --root, or --config alone")
+    with progress(f"check {settings.kind}", "files") as report:
+        found = check_dataset(settings, report, full=full)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:
         Console().print(found.table())
-        for problem in found.problems:
-            click.echo(f"- {problem}")
+        for line in (*found.problems, *found.notes):
+            click.echo(f"- {line}")
     if found.problems:
-        raise SpaceClipError(f"{root}: {counted(len(found.problems), 'problem')}, named above: mend before extracting")
+        raise SpaceClipError(
+            f"{settings.root}: {counted(len(found.problems), 'problem')}, named above: mend before extracting"
+        )
+    if not as_json:
+        decoded, maps = found.probed
+        more = "" if decoded == maps else "; --full decodes all"
+        click.echo(f"all fit; decoded {decoded:,} of {maps:,} depth maps and their images{more}")
 
 
 @data.command()
@@ -145,15 +157,23 @@ def _settings(
     root: Path,
     train_list: Path | None = None,
     test_list: Path | None = None,
-    labelled: tuple[str, ...] = (),
 ) -> "KittiData | NyuData":
     from ..extract.datasets import KittiData, NyuData
     from .config import check_settings
 
-    if labelled and dataset != "nyu":
-        raise click.UsageError(f"--labelled: {dataset} has no labelled file; it is an option of nyu")
-    given = {"root": root, "train_list": train_list, "test_list": test_list, **dict.fromkeys(labelled, "labelled")}
+    given = {"root": root, "train_list": train_list, "test_list": test_list}
     return check_settings(KittiData if dataset == "kitti" else NyuData, given, "options")
+
+
+def _of_experiment(config: Path) -> "KittiData | NyuData":
+    from ..cache import SpaceClipError
+    from ..extract.datasets import KittiData, NyuData
+    from .config import load_experiment
+
+    settings = load_experiment(config).data
+    if not isinstance(settings, KittiData | NyuData):
+        raise SpaceClipError(f"{config}: data of kind {settings.kind} is checked by `extract`: expected kitti or nyu")
+    return settings
 
 
 def _can_ask() -> bool:
@@ -164,7 +184,7 @@ def _show(plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..extract.datasets.plan import BY_HAND
+    from ..extract.datasets.plan import BY_HAND, size_text
 
     console = Console()
     table = Table(title=f"{plan.dataset.title} in {plan.root}", title_justify="left")
@@ -172,14 +192,13 @@ def _show(plan: "Plan") -> None:
         table.add_column(heading, justify="right" if heading == "size" else "left")
     for step in plan.steps:
         licence = step.part.licence or plan.dataset.licence
-        table.add_row(
-            step.name, step.part.what, licence, _size(step), ", ".join(filter(None, (step.state, step.detail)))
-        )
+        size = ("about " if step.part.approximate else "") + size_text(step.part.size)
+        table.add_row(step.name, step.part.what, licence, size, ", ".join(filter(None, (step.state, step.detail))))
     console.print(table)
     click.echo(f"licence: {plan.dataset.licence}; cite {plan.dataset.cite}")
     click.echo(
-        f"to load: about {_bytes(plan.load)}; space needed on the way: about {_bytes(plan.space)}, "
-        f"free: {_bytes(plan.free)}"
+        f"to load: about {size_text(plan.load)}; space needed on the way: about {size_text(plan.space)}, "
+        f"free: {size_text(plan.free)}"
     )
     for step in plan.in_state(BY_HAND):
         by_hand = step.part.by_hand
@@ -188,14 +207,3 @@ def _show(plan: "Plan") -> None:
             f"{step.name}, by hand: {by_hand.do}, {by_hand.page}" if by_hand else f"{step.name}, by hand: find it"
         )
         click.echo(f"    put it at {place} and run the same command again, or give an address: --url {step.name}=URL")
-
-
-def _size(step: "Step") -> str:
-    return ("about " if step.part.approximate else "") + _bytes(step.part.size)
-
-
-def _bytes(number: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= scale:
-            return f"{number / scale:,.1f} {unit}"
-    return f"{number} bytes"

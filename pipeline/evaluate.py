@@ -36,13 +36,17 @@ _PROTOCOLS = ("controlled", "standard", "paper")
 )
 @click.option("--name", help="With --predictions: the model's name. [default: the folder's]")
 @click.option(
-    "--depth-scale", type=float, help="With --predictions: stored values of one metre; .npy and float files are metres."
+    "--depth-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --predictions: stored values of one metre. Integers need it; floats are metres without it.",
 )
 @click.option(
-    "--max-depth", type=float, help="With --predictions: of the controlled protocol, metres. [default: 80, NYU 10]"
+    "--max-depth",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --predictions: of the controlled protocol, metres. [default: the experiment's, else 80, NYU 10]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
-@click.option("--device", default="auto", show_default=True)
+@click.option("--device", help="Where to compute. [default: auto]")
 def evaluate(config: Path | None, features: Path | None, out: Path | None, **options: Any) -> None:
     """Score a checkpoint by named protocols, beside the mean depth map of its training set.
 
@@ -66,6 +70,9 @@ def evaluate(config: Path | None, features: Path | None, out: Path | None, **opt
     if options["predictions"]:
         from .predictions import run_saved
 
+        _refuse(options, ("checkpoint", "baseline", "device"), "goes with a checkpoint, not with --predictions")
+        if "controlled" not in settings.protocols:
+            _refuse(options, ("max_depth",), "is of the controlled protocol; the others have their own")
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
         run_saved(options["predictions"], experiment, features, settings, out, options)
@@ -91,7 +98,7 @@ def run(
     device: str,
 ) -> None:
     """Score a checkpoint and the mean depth map on the splits given, and write numbers and figures into a folder."""
-    from ..cache import FeatureCache, SpaceClipError
+    from ..cache import FeatureCache, SpaceClipError, require_disjoint
     from ..cache.spec import require_same
     from ..evaluate import evaluate_checkpoint
     from ..train import load_checkpoint
@@ -109,12 +116,13 @@ def run(
             f"{baseline}: not the features that {loaded.path} was trained on, so what it has seen is unknown; "
             "train again on these, or give the store it was trained on as --baseline"
         )
+    require_disjoint({"train": training, **splits})
     with progress("evaluate", "images") as report:
         evaluate_checkpoint(loaded, splits, training, settings, out, report)
 
 
 def open_splits(features: Path) -> dict[str, "FeatureCache"]:
-    """The val and test splits of a folder of features, those that there are; or one store, by the split it holds."""
+    """The val and test splits of a folder of features, those that there are; or one store, whatever it holds."""
     from ..cache import FeatureCache, Pointer
 
     pointers = {name: features / f"{name}.json" for name in ("val", "test")}
@@ -152,7 +160,8 @@ def _run_checkpoint(
     splits = open_splits(features)
     folder = features if (features / "train.json").is_file() else features.parent
     found = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    run(checkpoint, splits, options["baseline"] or folder / "train.json", settings, found, options["device"])
+    baseline = options["baseline"] or folder / "train.json"
+    run(checkpoint, splits, baseline, settings, found, options["device"] or "auto")
     return found
 
 

@@ -68,17 +68,21 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
     elif options["images"] is None or out is None:
         raise click.UsageError("give --config, or --images and --out")
     else:
+        experiment = None
         data, backbone, settings = _from_options(options)
     sources = open_splits(data)
     if config is None and list(sources) == ["train"]:
         sources = {"all": sources["train"]}
     run(data, sources, backbone, settings, out, split, device)
-    if config is not None:
+    if experiment is not None:
         # DVC's stages are the same for every data set: it finds a pointer for each split, if only to none.
         for name in SPLITS:
             if name not in sources and split in (None, name):
                 Pointer.absent().write(out / f"{name}.json")
                 click.echo(f"{out / f'{name}.json'}: none, the data set has no {name} split")
+        needing = [name for name in experiment.evaluate.protocols if name != "controlled"]
+        if "test" not in sources and needing:
+            click.echo(f"the {' and '.join(needing)} protocol of {config} will find no test split to score", err=True)
 
 
 def _is_given(name: str) -> bool:

@@ -1,9 +1,10 @@
 """Saved depth maps of any model, scored as our own are: against a store, or against the files of a data set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,6 +68,9 @@ class SavedMaps:
         folder: Holds `<id>.npy`, `.png` or `.tiff` for every sample.
         scale: Stored values of one metre; integers need it.
 
+    Attributes:
+        with_zeros: Maps read so far that hold zeros, which are scored as the smallest depth.
+
     Raises:
         SpaceClipError: There is no such folder.
     """
@@ -75,25 +79,55 @@ class SavedMaps:
         if not folder.is_dir():
             raise SpaceClipError(f"{folder}: no folder is there, expected one of saved depth maps: check --predictions")
         self._folder, self._scale = folder, scale
+        self.with_zeros = 0
 
     def __call__(self, sample_id: str) -> NDArray[np.float32]:
         """The map [h, w] of a sample in metres.
 
         Raises:
-            SpaceClipError: It is missing, unreadable, or in no plausible unit.
+            SpaceClipError: It is missing, unreadable, or holds what cannot be a depth.
         """
-        from ..extract.folder.images import DEPTH_SUFFIXES, read_depth
+        from ..extract.folder.images import decode_depth
+
+        file = self._file(sample_id)
+        if file is None:
+            raise self._missing([sample_id])
+        depth = decode_depth(file, self._scale)
+        if bad := np.count_nonzero(~np.isfinite(depth) | (depth < 0)):
+            raise SpaceClipError(
+                f"{file} holds {bad} values that are negative, NaN or infinite: expected a predicted depth in metres "
+                "for every pixel; fill or mend them before scoring"
+            )
+        if not depth.any():
+            raise SpaceClipError(f"{file} holds nothing but zeros: expected a predicted depth; predict it again")
+        self.with_zeros += not depth.all()
+        return depth
+
+    def check(self, truth: "GroundTruth") -> None:
+        """Look for the map of every sample that has a ground truth.
+
+        Raises:
+            SpaceClipError: Some are missing: all counted, the first few named.
+        """
+        absent = [(row, name) for row, name in enumerate(truth.sample_ids) if self._file(name) is None]
+        if missing := [name for row, name in absent if truth.ground_truth(row).any()]:
+            raise self._missing(missing)
+
+    def _file(self, sample_id: str) -> Path | None:
+        from ..extract.folder.images import DEPTH_SUFFIXES
 
         # Not with_suffix: an id may hold dots.
-        for suffix in DEPTH_SUFFIXES:
-            file = self._folder / f"{sample_id}{suffix}"
-            if file.is_file():
-                return read_depth(file, self._scale)
+        files = (self._folder / f"{sample_id}{suffix}" for suffix in DEPTH_SUFFIXES)
+        return next((file for file in files if file.is_file()), None)
+
+    def _missing(self, names: Sequence[str]) -> SpaceClipError:
+        from ..extract.problems import counted, first_few
+
         found = next((path for path in sorted(self._folder.rglob("*")) if path.is_file()), None)
         example = f"found {found.relative_to(self._folder)} there" if found else "the folder is empty"
-        raise SpaceClipError(
-            f"{self._folder}: no map of {sample_id}, expected {sample_id}.npy (metres), .png or .tiff (with "
-            f"--depth-scale); {example}: name the maps by the samples' ids, in the same folders"
+        return SpaceClipError(
+            f"{self._folder}: no map of {counted(len(names), 'sample')}: {first_few(names)}; expected {names[0]}.npy "
+            f"(metres), .png or .tiff (with --depth-scale), {example}: name maps by the samples' ids, in their folders"
         )
 
 
@@ -106,10 +140,11 @@ def run_saved(
     options: Mapping[str, Any],
 ) -> None:
     """Score saved maps and write numbers and figures into a folder."""
-    from ..evaluate import SavedMapsFacts, evaluate_saved
+    from ..evaluate import SavedMapsFacts, evaluate_saved, scored_split
     from .evaluate import open_splits
     from .progress import progress
 
+    read = SavedMaps(folder, options["depth_scale"])
     splits: Mapping[str, GroundTruth]
     if features is not None:
         splits = open_splits(features)
@@ -118,20 +153,27 @@ def run_saved(
     else:
         raise SpaceClipError("saved maps need a ground truth: give --features (a store) or --config (an experiment)")
     data = next((split.about.get("data") for split in splits.values()), None)
-    farthest = options["max_depth"] or (experiment.train.max_depth if experiment else None)
-    depth_range = (_MIN_DEPTH, farthest or _MAX_DEPTH.get(str(data), _FARTHEST))
-    facts = SavedMapsFacts(path=str(folder), name=options["name"] or folder.resolve().name)
-    read = SavedMaps(folder, options["depth_scale"])
+    farthest = experiment.train.max_depth if experiment else _MAX_DEPTH.get(str(data), _FARTHEST)
+    if options["max_depth"] is not None:
+        settings = settings.model_copy(update={"max_depth": options["max_depth"]})
+    for name in dict.fromkeys(scored_split(protocol, splits) for protocol in settings.protocols):
+        read.check(splits[name])
+    name = options["name"] or folder.resolve().name
+    facts = SavedMapsFacts(path=str(folder), name=name, depth_scale=options["depth_scale"])
     with progress("score", "images") as report:
-        evaluate_saved(facts, read, splits, depth_range, settings, out, report)
+        evaluate_saved(facts, read, splits, (_MIN_DEPTH, farthest), settings, out, report)
+    if read.with_zeros:
+        click.echo(f"{read.with_zeros} maps hold zeros, which were scored as {_MIN_DEPTH:g} m", err=True)
 
 
 def _from_files(experiment: "Experiment") -> dict[str, SourceTruth]:
     from ..extract import describe, open_splits
 
     sources = open_splits(experiment.data)
-    return {
-        name: SourceTruth(source, describe(experiment.data, name, sources), experiment.extract.target_size)
-        for name, source in sources.items()
-        if name != "train"
-    }
+    found = {}
+    for name, source in sources.items():
+        if name != "train":
+            source.check()
+            about = describe(experiment.data, name, sources)
+            found[name] = SourceTruth(source, about, experiment.extract.target_size)
+    return found

@@ -62,6 +62,7 @@ def run(
     expect: dict[str, Any] | None,
 ) -> None:
     """Train on the `train` split of a folder of features and choose weights on its `val` split, if it has one."""
+    from ..cache import require_disjoint
     from ..evaluate import validate
     from ..train import Epoch, fit
     from .device import choose_device
@@ -69,6 +70,8 @@ def run(
 
     train_cache = open_training(features, expect)
     val_cache = open_validation(features, train_cache)
+    if val_cache is not None:
+        require_disjoint({"train": train_cache, "val": val_cache})
     for cache in filter(None, (train_cache, val_cache)):
         cache.require(decoder.layers, depth=True)
     protocol, score = None, None

@@ -3,15 +3,16 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...cache import SpaceClipError
 
-LISTS = ("train_list", "test_list")
+ListName = Literal["train_list", "test_list"]
+LISTS: tuple[ListName, ...] = get_args(ListName)
 
 _TABLE = Path(__file__).with_name("downloads.yaml")
 _DRIVE = re.compile(r"(\d{4}_\d{2}_\d{2}_drive_\d{4})(_sync)?")
@@ -29,8 +30,16 @@ def _sum(text: str) -> str:
     return text.lower()
 
 
+def _place(text: str) -> str:
+    path = PurePosixPath(text)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"found {text!r}, expected a place below the root")
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Sum = Annotated[str, AfterValidator(_sum)]
+Place = Annotated[str, AfterValidator(_place)]
 
 
 class _Entry(BaseModel):
@@ -64,8 +73,8 @@ class Archive(_Entry):
         unpacked: Their bytes, about.
     """
 
-    of: dict[str, tuple[Literal["image", "depth"], ...]]
-    members: dict[str, str]
+    of: dict[ListName, tuple[Literal["image", "depth"], ...]]
+    members: dict[str, Place]
     elsewhere: tuple[str, ...] = ()
     count: int = Field(default=1, ge=1)
     largest: int | None = None
@@ -88,7 +97,7 @@ class Part(Source):
     """
 
     what: str
-    to: str
+    to: Place
     size: int = Field(ge=0)
     approximate: bool = False
     licence: str | None = None
@@ -156,15 +165,19 @@ def load_catalogue(
     if not isinstance(content.get(name), dict):
         raise SpaceClipError(f"{where}: no data set {name!r}: {_hint(name, list(content))}")
     entry = content[name]
+    try:
+        dataset = Dataset.model_validate(entry)
+    except ValidationError as error:
+        place = ".".join(map(str, (name, *error.errors()[0]["loc"])))
+        raise SpaceClipError(f"{where}: {place}: {_first(error)}") from None
     for field, given in (("url", urls or {}), ("sha256", sums or {})):
         for target, value in given.items():
             _replace(entry, name, target, field, value)
-    try:
-        return Dataset.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, (name, *first["loc"])))
-        raise SpaceClipError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+            try:
+                dataset = Dataset.model_validate(entry)
+            except ValidationError as error:
+                raise SpaceClipError(f"--{field} {target}={value}: {_first(error)}") from None
+    return dataset
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -188,8 +201,12 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _first(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
+
+
 def _replace(entry: dict[str, Any], dataset: str, target: str, field: str, value: str) -> None:
-    parts = entry.get("parts", {})
+    parts = entry["parts"]
     drive = _DRIVE.fullmatch(target)
     by_drive = next((part for part in parts.values() if "{drive}" in str(part.get("to"))), None)
     if target in parts:

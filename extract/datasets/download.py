@@ -1,14 +1,13 @@
 """Loading one file, in as many attempts as its connection needs."""
 
 import json
-import os
 import re
 import time
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from ...cache import SpaceClipError
 from ..problems import counted
@@ -41,7 +40,7 @@ def download(
     known_from: str = "",
     progress: Progress,
     pause: Callable[[float], None] = time.sleep,
-) -> None:
+) -> str:
     """Load a file that is not there yet; what an interrupted call loaded is kept beside it and gone on from.
 
     Until it is whole and right, nothing has the file's name: it grows as `<file>.part`, with what the server says of
@@ -56,44 +55,42 @@ def download(
         progress: Makes a progress bar.
         pause: Waits for some seconds.
 
+    Returns:
+        The file's SHA-256.
+
     Raises:
         SpaceClipError: The server cannot be reached, refuses, or cuts the connection again and again; or the file is
             not what it must be, and was deleted.
     """
+    part = file.with_name(f"{file.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with progress(f"load {name}", "MB") as report:
+        _load(url, part, name, report, pause)
+    if file.suffix == ".zip" and not zipfile.is_zipfile(part):
+        with part.open("rb") as opened:
+            start = opened.read(16)
+        _forget(part)
+        raise SpaceClipError(
+            f"{name}: {url} gave no zip archive (it begins with {start!r}); deleted: give the right address, "
+            f"--url {name}=URL"
+        )
+    found = sum_of(part)
+    if sha256 not in (None, found):
+        _forget(part)
+        raise SpaceClipError(
+            f"{name}: {url} has SHA-256 {found}, expected {sha256}{known_from}; deleted: load it from elsewhere "
+            f"(--url {name}=URL), or if you trust it give its sum (--sha256 {name}=HEX)"
+        )
+    part.replace(file)
+    _forget(part)
+    return found
+
+
+def sum_of(file: Path) -> str:
+    """SHA-256 of a file."""
     import pooch
 
-    part = file.with_name(f"{file.name}.part")
-
-    def load(address: str, output: str, _pooch: object) -> None:
-        with progress(f"load {name}", "MB") as report:
-            _load(address, part, name, report, pause)
-        if file.suffix == ".zip" and not zipfile.is_zipfile(part):
-            with part.open("rb") as opened:
-                start = opened.read(16)
-            _forget(part)
-            raise SpaceClipError(
-                f"{name}: {address} gave no zip archive (it begins with {start!r}); deleted: give the right address, "
-                f"--url {name}=URL"
-            )
-        # A second name instead of a move: killed while the sum is computed, the load is still whole.
-        Path(output).unlink()
-        try:
-            os.link(part, output)
-        except OSError:
-            part.replace(output)
-
-    pooch.get_logger().setLevel("WARNING")
-    known = f"sha256:{sha256}" if sha256 else None
-    try:
-        pooch.retrieve(url, known_hash=known, fname=file.name, path=file.parent, downloader=cast(Any, load))
-    except ValueError as error:
-        _forget(part)
-        found = re.search(r"but got (\w+)", str(error))
-        raise SpaceClipError(
-            f"{name}: {url} has SHA-256 {found[1] if found else 'another'}, expected {sha256}{known_from}; "
-            f"deleted: load it from elsewhere (--url {name}=URL), or if you trust it give its sum (--sha256 {name}=HEX)"
-        ) from error
-    _forget(part)
+    return pooch.file_hash(str(file))
 
 
 def _load(url: str, part: Path, name: str, report: Report, pause: Callable[[float], None]) -> None:
@@ -110,8 +107,7 @@ def _load(url: str, part: Path, name: str, report: Report, pause: Callable[[floa
             if waited == len(PAUSES):
                 raise SpaceClipError(
                     f"{name}: {url} could not be loaded in {counted(waited + 1, 'attempt')} "
-                    f"({_reason(cut)}); {_size(part):,} bytes are kept: run the same command again to go on, or give "
-                    f"another address, --url {name}=URL"
+                    f"({_reason(cut)}); {_kept(part)}, or give another address, --url {name}=URL"
                 ) from cut
             pause(PAUSES[waited])
             waited += 1
@@ -124,9 +120,9 @@ def _attempt(url: str, part: Path, name: str, report: Report) -> None:
     import requests
 
     version, total = _noted(part)
-    start = _size(part) if version else 0
-    if start and start == total:
+    if total and _size(part) == total:
         return
+    start = _size(part) if version else 0
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": str(version)}
@@ -188,6 +184,17 @@ def _noted(part: Path) -> tuple[str | None, int | None]:
         return note["version"], note["size"]
     except (OSError, ValueError, TypeError, KeyError):
         return None, None
+
+
+def _kept(part: Path) -> str:
+    """What the same command will find, and that it is to be given again."""
+    again = "run the same command again"
+    if not _size(part):
+        return again
+    version, _ = _noted(part)
+    if version is None:
+        return f"the server cannot resume (it sends no ETag and no Last-Modified): {again} to begin anew"
+    return f"{_size(part):,} bytes are kept: {again} to go on from them if the server allows it"
 
 
 def _size(part: Path) -> int:

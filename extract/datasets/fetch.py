@@ -1,15 +1,14 @@
 """Fetching the parts of a data set, and taking from its zips what the lists name."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cache import SpaceClipError
+from ...cache import SpaceClipError, write_atomically
 from ..problems import counted, first_few
-from .catalogue import LISTS, Source
-from .download import Progress, download
+from .catalogue import LISTS, Part, Source
+from .download import Progress, download, sum_of
 from .plan import Package, Plan, packages
 from .unpack import DamagedArchiveError, unpack
 
@@ -32,12 +31,11 @@ class Fetch:
     keep_archives: bool = False
     pause: Callable[[float], None] = time.sleep
 
-    def run(self, plan: Plan, given: Mapping[str, Path] | None = None) -> None:
+    def run(self, plan: Plan) -> None:
         """Do what a plan says. What was done before, even in part, is not done again.
 
         Args:
             plan: From `plan_fetch`.
-            given: Lists given by path, by part; they are copied to their places.
 
         Raises:
             SpaceClipError: A file cannot be had, is not what it must be, or lacks listed frames.
@@ -45,16 +43,13 @@ class Fetch:
         plan.root.mkdir(parents=True, exist_ok=True)
         parts = {step.name: step.part for step in plan.steps}
         for name, part in parts.items():
-            if name in (given or {}):
-                _place((given or {})[name], plan.root / part.to)
             if name in LISTS:
-                self._obtain_list(name, plan.root / part.to, part, plan.root)
-        lists = {name: plan.root / plan.dataset.parts[name].to for name in LISTS if name in parts}
+                self._obtain_list(name, plan.lists[name], part, plan.root)
         lacking: dict[str, tuple[str, ...]] = {}
         for name, part in parts.items():
             if part.archive is None and name not in LISTS:
                 self._obtain(name, plan.root / part.to, part, plan.root)
-            for package in packages(name, part, plan.root, lists):
+            for package in packages(name, part, plan.root, plan.lists):
                 members = part.archive.members if part.archive else {}
                 lacking |= self._empty(package, members, plan.root)
         if lacking:
@@ -64,11 +59,14 @@ class Fetch:
                 "is there: mend the list, or give the right archive"
             )
 
-    def _obtain_list(self, name: str, file: Path, part: Source, root: Path) -> None:
+    def _obtain_list(self, name: str, file: Path, part: Part, root: Path) -> None:
         if not file.is_file():
             self._obtain(name, file, part, root)
-        elif part.sha256 and (found := _sum(file)) != part.sha256:
+        elif part.sha256 and (found := sum_of(file)) != part.sha256:
             self.tell(f"{file} is not the released list (its SHA-256 is {found}, the released one's {part.sha256})")
+        if file.resolve() != (root / part.to).resolve():
+            setting = f"`{name}: {file.resolve()}` below `data:`"
+            self.tell(f"{file} serves this fetch only: for an experiment on it set {setting}")
 
     def _obtain(self, name: str, file: Path, source: Source, root: Path) -> bool:
         """Load a file unless it is there, and check it; False for one that only a person can fetch."""
@@ -76,15 +74,17 @@ class Fetch:
         expected = source.sha256 or noted
         known_from = f" (noted in {SUMS} when it was first loaded)" if noted and not source.sha256 else ""
         if file.is_file():
-            if expected and (found := _sum(file)) != expected:
+            if expected and (found := sum_of(file)) != expected:
                 raise SpaceClipError(
                     f"{file} has SHA-256 {found}, expected {expected}{known_from}: delete it to load it anew, "
                     f"or if you trust it give its sum (--sha256 {name}=HEX)"
                 )
+            if noted and noted != expected:
+                _note_sum(root, file, None)  # It took the place of what was loaded here.
             return True
         if source.url is None:
             return False
-        download(
+        found = download(
             source.url,
             file,
             name=name,
@@ -93,8 +93,8 @@ class Fetch:
             progress=self.progress,
             pause=self.pause,
         )
-        if noted is None:
-            _note_sum(root, file, expected or _sum(file))
+        if noted != found:
+            _note_sum(root, file, found)
         return True
 
     def _empty(self, package: Package, members: Mapping[str, str], root: Path) -> dict[str, tuple[str, ...]]:
@@ -108,31 +108,18 @@ class Fetch:
         except DamagedArchiveError as error:
             if not loaded_here:
                 raise SpaceClipError(f"{error}: put an intact one in its place, or delete it") from error
-            package.archive.unlink()
-            _strike_sum(root, package.archive)
+            _delete(root, package.archive)
             raise SpaceClipError(f"{error}: deleted; run the same command again to load it anew") from error
         if lacking:
             return {package.archive.name: lacking}
         if loaded_here and not self.keep_archives:
-            package.archive.unlink()
+            _delete(root, package.archive)
         return {}
 
 
-def _place(given: Path, file: Path) -> None:
-    """Copy a list that the user has to its place."""
-    try:
-        content = given.read_bytes()
-    except OSError as error:
-        raise SpaceClipError(f"the list {given} cannot be read ({error.strerror}): check the path") from error
-    if not (file.is_file() and file.read_bytes() == content):
-        part = file.with_name(f"{file.name}.part")
-        part.write_bytes(content)
-        part.replace(file)
-
-
-def _sum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _delete(root: Path, archive: Path) -> None:
+    archive.unlink()
+    _note_sum(root, archive, None)
 
 
 def _name(root: Path, file: Path) -> str:
@@ -140,17 +127,14 @@ def _name(root: Path, file: Path) -> str:
 
 
 def _noted_sums(root: Path) -> dict[str, str]:
-    """Sums of what was loaded here, by its place below the root."""
+    """Sums of what was loaded here and is still there, by its place below the root."""
     notes = root / SUMS
     lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
     return {name: found for found, _, name in (line.partition("  ") for line in lines) if name}
 
 
-def _note_sum(root: Path, file: Path, found: str) -> None:
-    with (root / SUMS).open("a", encoding="utf-8") as notes:
-        notes.write(f"{found}  {_name(root, file)}\n")
-
-
-def _strike_sum(root: Path, file: Path) -> None:
-    kept = {name: found for name, found in _noted_sums(root).items() if name != _name(root, file)}
-    (root / SUMS).write_text("".join(f"{found}  {name}\n" for name, found in kept.items()), encoding="utf-8")
+def _note_sum(root: Path, file: Path, found: str | None) -> None:
+    """Note the sum of what was loaded here; None strikes it."""
+    sums = _noted_sums(root) | {_name(root, file): found}
+    lines = [f"{known}  {name}\n" for name, known in sums.items() if known]
+    write_atomically(root / SUMS, "".join(lines).encode())

@@ -12,9 +12,10 @@ from ...cache import Entry, SpaceClipError
 from ..folder.files import MILLIMETRE
 from ..problems import counted, first_few
 from ..sources import Sample
-from .depth import check_depth
+from .depth import judge, probe
 from .layout import Part
-from .nyu import NYU, NyuData
+from .nyu import LABELLED, NYU, NyuData
+from .roots import find_level
 
 if TYPE_CHECKING:
     import h5py
@@ -39,6 +40,8 @@ class LabelledSource:
 
     def __init__(self, settings: NyuData, part: Part) -> None:
         self._settings, self._path, self._depth = settings, settings.labelled_file, _ARRAYS[settings.depth]
+        if settings.labelled is None and not self._path.is_file():
+            _look_around(settings.root)
         with _opened(self._path) as file:
             count, self._size = _check_arrays(self._path, file, self._depth)
             names = _scene_names(self._path, file, count)
@@ -85,7 +88,9 @@ class LabelledSource:
         Raises:
             SpaceClipError: Some cannot be read, or their depth is implausible.
         """
-        check_depth(self, NYU.plausible, str(self._path), allow_odd=self._settings.allow_odd_depth)
+        maps = probe(self)
+        if not self._settings.allow_odd_depth:
+            judge(maps, NYU.plausible, str(self._path))
 
 
 def read_split(path: Path, count: int) -> dict[Part, list[int]]:
@@ -143,6 +148,12 @@ def _indices(path: Path, content: dict[str, Any], name: str, count: int) -> list
     if doubled := values.size - len(np.unique(values)):
         raise SpaceClipError(f"{path}: {name} names {counted(doubled, 'frame')} more than once; copy it again")
     return [int(value) - 1 for value in values]
+
+
+def _look_around(root: Path) -> None:
+    """Name the level above or below a root that holds the labelled file, if there is one."""
+    if level := find_level(root, lambda folder: (folder / LABELLED).is_file()):
+        raise SpaceClipError(f"{NYU.title} root {root} holds no {LABELLED}; this level looks right: {level}")
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cache import SpaceClipError
+from ...cache import Entry
 from ..folder.files import Crop, Files, FileSource, Reading
 from ..problems import counted, first_few
-from .depth import check_depth
+from .depth import judge, probe
 from .layout import DatasetData, Part
 from .lists import SplitList, list_names, read_list, required_list
 from .roots import find_file, find_level, holds_any
@@ -31,28 +31,31 @@ class Located:
 
 
 class ListedSource(FileSource):
-    """The `Source` over one list of a data set.
+    """The `Source` over those frames of one list whose images are there.
 
     Attributes:
         listed: The list.
+        named: All frames that it names.
+        located: Where their files are, and which are missing.
+        problem: What is wrong where files are missing, and what to do, in one line; None where none are.
+        files: The files of the frames that are there.
 
     Raises:
-        SpaceClipError: The list cannot be read or is another one, or files are missing.
+        SpaceClipError: The list cannot be read or is another one.
     """
-
-    listed: SplitList
 
     def __init__(self, settings: DatasetData, part: Part, crop: Crop | None = None) -> None:
         layout = settings.layout
         self._settings = settings
         self.listed = read_list(required_list(settings, part), layout.kind, part)
         ids, scenes = list_names(self.listed, layout)
-        located = locate(settings, part, self.listed)
-        if problem := misplaced(settings, part, self.listed, located):
-            raise SpaceClipError(problem)
-        files = zip(ids, scenes, located.images, located.depths, strict=True)
+        self.named = [Entry(name, scene, "") for name, scene in zip(ids, scenes, strict=True)]
+        self.located = _locate(settings, part, self.listed)
+        self.problem = _misplaced(settings, part, self.listed, self.located)
+        found = zip(ids, scenes, self.located.images, self.located.depths, strict=True)
+        self.files = [Files(name, scene, image, depth) for name, scene, image, depth in found if image is not None]
         super().__init__(
-            [Files(name, scene, image, depth) for name, scene, image, depth in files if image is not None],
+            self.files,
             Reading(layout.depth_scale, allow_far=True, crop=crop),  # far depth is judged by `check`
             (f"check {self.listed.path}", f"check {self.listed.path}"),
         )
@@ -64,12 +67,12 @@ class ListedSource(FileSource):
             SpaceClipError: All problems of the first kind found are counted, and the first few named.
         """
         self.check_headers()
-        settings = self._settings
-        check_depth(self, settings.layout.plausible, str(self.listed.path), allow_odd=settings.allow_odd_depth)
+        maps = probe(self)
+        if not self._settings.allow_odd_depth:
+            judge(maps, self._settings.layout.plausible, str(self.listed.path))
 
 
-def locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:
-    """Look for the files of a list."""
+def _locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:
     root, layout = settings.root, settings.layout
     images = [find_file(root, layout.images[part], row.image) for row in listed.rows]
     depths = [None if row.depth is None else find_file(root, layout.depths[part], row.depth) for row in listed.rows]
@@ -81,8 +84,7 @@ def locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:
     )
 
 
-def misplaced(settings: DatasetData, part: Part, listed: SplitList, located: Located) -> str | None:
-    """What is wrong where files are missing, and what to do, in one line; None where none are."""
+def _misplaced(settings: DatasetData, part: Part, listed: SplitList, located: Located) -> str | None:
     root, layout, rows = settings.root, settings.layout, listed.rows
     if len(located.missing_images) == len(rows):
         first = [row.image for row in rows[:5]]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...cache import Entry, SpaceClipError
+from ...cache import Entry, SpaceClipError, write_atomically
 from ..folder.manifest import Row, read_manifest
 from ..folder.naming import sample_ids, sample_scenes
 from ..splits import SplitSettings, assign
@@ -101,7 +101,8 @@ def read_list(path: Path, kind: str, part: Part) -> SplitList:
     """Read a list that stands for one part of a data set.
 
     Raises:
-        SpaceClipError: It cannot be read, names no depth, or is the released list of something else.
+        SpaceClipError: It cannot be read, is the released list of something else, or names no depth, none to train on,
+            or one depth file for all images.
     """
     manifest = read_manifest(path)
     content = path.read_bytes()
@@ -114,6 +115,11 @@ def read_list(path: Path, kind: str, part: Part) -> SplitList:
         )
     if not manifest.names_depth:
         raise SpaceClipError(f"{path} names no depth files: expected `image depth focal` a line, `None` for no depth")
+    depths = [row.depth for row in manifest.rows if row.depth is not None]
+    if part == "train" and not depths:
+        raise SpaceClipError(f"{path} gives `None` for the depth of every image: expected depth to train on")
+    if len(depths) > 1 and len(set(depths)) == 1:
+        raise SpaceClipError(f"{path} names the same depth file for every image, {depths[0]}: expected each its own")
     return SplitList(path, digests[0], released, manifest.rows)
 
 
@@ -151,14 +157,14 @@ def check_controlled(released: ReleasedList | None, split: SplitSettings, parts:
 def write_split_lists(settings: DatasetData, out: Path) -> dict[str, tuple[Path, int, str]]:
     """Write the `controlled` split of the training list as `train.txt` and `val.txt`.
 
-    Lines are kept as they are, in their order, each ended by a newline.
+    Lines are kept as they are, in their order, each ended by a newline. Nothing is written unless both lists can be.
 
     Returns:
         Path, number of lines, and SHA-256 of each list.
 
     Raises:
         SpaceClipError: The training list is missing, not plain, or has too few scenes, or the released NYU list gives
-            other than the published split.
+            other than the published split, or a file of that name holds something else.
     """
     listed = read_list(required_list(settings, "train"), settings.layout.kind, "train")
     lines = [line for line in listed.path.read_text("utf-8-sig").split("\n") if line.strip()]
@@ -169,12 +175,17 @@ def write_split_lists(settings: DatasetData, out: Path) -> dict[str, tuple[Path,
     parts = assign(entries, CONTROLLED)
     del parts["test"]
     check_controlled(listed.released, CONTROLLED, {name: [entries[i] for i in parts[name]] for name in parts})
-    out.mkdir(parents=True, exist_ok=True)
-    written = {name: _write(out / f"{name}.txt", [lines[index] for index in parts[name]]) for name in parts}
-    found = {name: digest for name, (_, _, digest) in written.items()}
-    if listed.released == official("nyu", "train") and found != NYU_CONTROLLED_SHA256:
-        raise _bug("lists", found, NYU_CONTROLLED_SHA256)
-    return written
+    contents = {name: "".join(f"{lines[index]}\n" for index in parts[name]).encode() for name in parts}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    if listed.released == official("nyu", "train") and digests != NYU_CONTROLLED_SHA256:
+        raise _bug("lists", digests, NYU_CONTROLLED_SHA256)
+    paths = {name: out / f"{name}.txt" for name in parts}
+    for name, path in paths.items():
+        if path.exists() and not (path.is_file() and path.read_bytes() == contents[name]):
+            raise SpaceClipError(f"{path} exists and holds something else: give another folder for the lists")
+    for name, path in paths.items():
+        write_atomically(path, contents[name])
+    return {name: (path, len(parts[name]), digests[name]) for name, path in paths.items()}
 
 
 def _usual_list(root: Path, layout: Layout, part: Part) -> Path | None:
@@ -191,12 +202,6 @@ def _is_root(folder: Path, layout: Layout, part: Part) -> bool:
     except SpaceClipError:
         return False
     return holds_any(folder, layout.images[part], [row.image for row in rows])
-
-
-def _write(path: Path, lines: Sequence[str]) -> tuple[Path, int, str]:
-    content = "".join(f"{line}\n" for line in lines).encode()
-    path.write_bytes(content)
-    return path, len(lines), hashlib.sha256(content).hexdigest()
 
 
 def _bug(what: str, found: object, expected: object) -> SpaceClipError:

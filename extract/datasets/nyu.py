@@ -8,6 +8,8 @@ from pydantic import model_validator
 from .depth import DepthRange
 from .layout import DatasetData, Layout, Part
 
+LABELLED = "nyu_depth_v2_labeled.mat"
+
 _IMAGES: dict[Part, tuple[str, ...]] = {"train": ("sync",), "test": ("test", "official_splits/test")}
 
 # The Kinect measures from about 0.5 to 10 m indoors: half of a usual frame lies within 1.2 to 5.5 m, and its farthest
@@ -24,8 +26,8 @@ NYU = Layout(
     },
     images=_IMAGES,
     depths=_IMAGES,
-    # kitchen_0028b/rgb_00045 is of scene kitchen_0028: one room in several takes.
-    scene=r"([^/]+?)(?:(?<=[0-9])[A-Za-z])?/[^/]*$",
+    # kitchen_0028b/rgb_00045 is of scene kitchen_0028: one room in several takes. Longer paths are no NYU frames.
+    scene=r"^([^/]+?)(?:(?<=[0-9])[A-Za-z])?/[^/]+$",
     depth_scale=1000,
     plausible=_PLAUSIBLE,
 )
@@ -72,7 +74,7 @@ class NyuData(DatasetData):
     @property
     def labelled_file(self) -> Path:
         """The labelled file, as given or at its usual place."""
-        return self.labelled or self.root / "nyu_depth_v2_labeled.mat"
+        return self.labelled or self.root / LABELLED
 
     @property
     def splits_file(self) -> Path:

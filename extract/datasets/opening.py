@@ -1,7 +1,7 @@
 """The training and test frames of KITTI or NYU Depth V2."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...cache import Entry, SpaceClipError
@@ -15,29 +15,30 @@ from .lists import SplitList, list_path, required_list
 from .nyu import NyuData
 
 Dataset = KittiData | NyuData
+PartSource = ListedSource | LabelledSource
 
 
-def open_dataset(settings: Dataset) -> dict[Part, ListedSource | LabelledSource]:
-    """The frames that are listed for training, and those for testing where there are any.
+def open_dataset(settings: Dataset) -> dict[Part, PartSource]:
+    """All frames that are listed for training, and those for testing where there are any.
 
     Raises:
         SpaceClipError: Missing, wrong, misplaced or swapped files, or test frames that are listed for training too.
     """
-    parts: dict[Part, ListedSource | LabelledSource] = {"train": open_part(settings, "train")}
+    parts: dict[Part, PartSource] = {"train": open_part(settings, "train")}
     if has_test(settings):
         parts["test"] = open_part(settings, "test")
-        train, test = parts["train"], parts["test"]
-        if isinstance(train, ListedSource) and isinstance(test, ListedSource):
-            check_lengths(train.listed, test.listed)
-        check_apart(train.entries, test.entries)
+    for source in parts.values():
+        if isinstance(source, ListedSource) and source.problem:
+            raise SpaceClipError(source.problem)
+    check_parts(settings, parts)
     return parts
 
 
-def open_part(settings: Dataset, part: Part) -> ListedSource | LabelledSource:
-    """The frames of one list, or of the labelled file's part.
+def open_part(settings: Dataset, part: Part) -> PartSource:
+    """The frames of one list that are there, or of the labelled file's part.
 
     Raises:
-        SpaceClipError: Missing, wrong or misplaced files.
+        SpaceClipError: A list or the labelled file is missing or wrong.
     """
     if isinstance(settings, NyuData) and settings.is_labelled(part):
         return LabelledSource(settings, part)
@@ -50,30 +51,38 @@ def has_test(settings: Dataset) -> bool:
     return settings.is_labelled("test") or list_path(settings, "test") is not None
 
 
-def check_lengths(train: SplitList, test: SplitList) -> None:
-    """Refuse a test list that is longer than the training list.
+def named(source: PartSource) -> Sequence[Entry]:
+    """All frames of a part, also those whose files are missing."""
+    return source.named if isinstance(source, ListedSource) else source.entries
+
+
+def check_parts(settings: Dataset, parts: Mapping[Part, PartSource]) -> None:
+    """Refuse training and test frames that cannot belong together.
 
     Raises:
-        SpaceClipError: It is.
+        SpaceClipError: The lists look swapped, or test frames are trained on: all counted, the first few named.
     """
-    if len(test.rows) > len(train.rows):
+    if len(parts) < 2:
+        return
+    train, test = parts["train"], parts["test"]
+    if isinstance(train, ListedSource) and isinstance(test, ListedSource):
+        _check_lengths(settings, train.listed, test.listed)
+    trained, tested = ([entry.id for entry in named(source)] for source in (train, test))
+    if shared := sorted(set(trained).intersection(tested)):
         raise SpaceClipError(
-            f"the training list {train.path} names {len(train.rows)} frames and the test list {test.path} "
-            f"{len(test.rows)}: they look swapped; exchange them, or shorten the test list if it is meant so"
+            f"{counted(len(shared), 'test frame')} of {len(tested)} in the training list too: {first_few(shared)}; "
+            "expected none, or scores flatter: take them out of the training list"
         )
 
 
-def check_apart(train: Sequence[Entry], test: Sequence[Entry]) -> None:
-    """Refuse test frames that are trained on.
-
-    Raises:
-        SpaceClipError: There are some: all counted, the first few named.
-    """
-    trained = {entry.id for entry in train}
-    if shared := [entry.id for entry in test if entry.id in trained]:
+def _check_lengths(settings: Dataset, train: SplitList, test: SplitList) -> None:
+    """Refuse lists found at their usual names, of unknown content, of which that for testing is the longer."""
+    sure = settings.train_list or settings.test_list or train.released or test.released
+    if not sure and len(test.rows) > len(train.rows):
         raise SpaceClipError(
-            f"{counted(len(shared), 'test frame')} of {len(test)} in the training list too: {first_few(shared)}; "
-            "expected none, or scores flatter: take them out of the training list"
+            f"the training list {train.path} names {len(train.rows)} frames and the test list {test.path} "
+            f"{len(test.rows)}: they look swapped; exchange them, or give them as train_list and test_list if it is "
+            "meant so"
         )
 
 

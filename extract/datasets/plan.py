@@ -65,12 +65,14 @@ class Plan:
         dataset: The data set.
         root: Where it goes.
         steps: What is to do, part by part.
+        lists: Where each list is or goes, by part.
         free: Free bytes where the root is.
     """
 
     dataset: Dataset
     root: Path
     steps: tuple[Step, ...]
+    lists: Mapping[str, Path]
     free: int
 
     @property
@@ -95,7 +97,7 @@ class Plan:
         """
         if self.space > self.free:
             raise SpaceClipError(
-                f"{self.root}: {self.space / 1e9:,.1f} GB are needed and {self.free / 1e9:,.1f} GB are free: "
+                f"{self.root}: {size_text(self.space)} are needed and {size_text(self.free)} are free: "
                 "make room, choose another --root, or fetch a part at a time (--only)"
             )
 
@@ -113,18 +115,33 @@ def plan_fetch(
         dataset: The data set.
         root: Where it goes; need not exist yet.
         names: The parts, as `Dataset.choose` gives them.
-        given: Lists given by path, by part.
+        given: Lists given by path, by part; they are read where they are.
         keep_archives: Whether zips are kept once they are unpacked.
 
     Raises:
         SpaceClipError: A list cannot be read, or names what is no file of the data set.
     """
-    if missing := [str(path) for path in (given or {}).values() if not path.is_file()]:
-        raise SpaceClipError(f"the list {missing[0]} does not exist: check the path")
-    lists = {name: (given or {}).get(name) or root / dataset.parts[name].to for name in LISTS if name in dataset.parts}
-    steps = tuple(_step(name, dataset.parts[name], root, lists, given or {}, keep_archives) for name in names)
+    given = given or {}
+    for path in given.values():
+        if not path.is_file():
+            found = "is a folder, expected a file" if path.is_dir() else "does not exist"
+            raise SpaceClipError(f"the list {path} {found}: check the path")
+    lists = {name: given.get(name) or root / dataset.parts[name].to for name in LISTS}
+    steps = tuple(_step(name, dataset.parts[name], root, lists, given, keep_archives) for name in names)
     folder = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    return Plan(dataset, root, steps, shutil.disk_usage(folder).free)
+    return Plan(dataset, root, steps, lists, shutil.disk_usage(folder).free)
+
+
+def size_text(number: int) -> str:
+    """A number of bytes in the unit that suits it.
+
+    >>> size_text(2_500_000), size_text(0)
+    ('2.5 MB', '0 bytes')
+    """
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number} bytes"
 
 
 def packages(name: str, part: Part, root: Path, lists: Mapping[str, Path]) -> list[Package]:

@@ -33,7 +33,7 @@ class PartReport:
         image_sizes: Number of images of each `height x width`.
         depth_formats: Number of depth maps of each format.
         depth: Smallest, median of medians and largest depth over the probed maps, in metres.
-        probed: Depth maps that were decoded.
+        probed: Depth maps that were decoded, with their images.
     """
 
     name: Part
@@ -69,7 +69,7 @@ class PartReport:
             "depth": "-"
             if self.depth is None
             else f"{self.depth.lowest:.2f} to {self.depth.highest:.2f} m, median {self.depth.median:.2f} m "
-            f"({self.probed} maps)",
+            f"({self.probed:,} maps)",
         }
 
 
@@ -82,12 +82,19 @@ class DatasetReport:
         root: Its folder.
         parts: What was found of training and test frames; a part whose list cannot be read is left out.
         problems: What has to be mended, a line each; nothing if all is fit for extraction.
+        notes: What need not be mended but should be known, a line each.
     """
 
     title: str
     root: Path
     parts: tuple[PartReport, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def probed(self) -> tuple[int, int]:
+        """(depth maps decoded, depth maps there)."""
+        return sum(part.probed for part in self.parts), sum(part.depths for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in plain values, for JSON."""
@@ -99,10 +106,16 @@ class DatasetReport:
             }
             for part in self.parts
         }
-        return {"title": self.title, "root": str(self.root), "parts": parts, "problems": list(self.problems)}
+        return {
+            "title": self.title,
+            "root": str(self.root),
+            "parts": parts,
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+        }
 
     def table(self) -> "Table":
-        """The parts side by side; problems are not in it."""
+        """The parts side by side; problems and notes are not in it."""
         from rich.table import Table
 
         table = Table(title=f"{self.title} in {self.root}", title_justify="left", min_width=60)

@@ -1,5 +1,6 @@
 """Files below a data set's root, and a root that is given a level or two too high or too low."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,7 @@ def find_level(root: Path, is_right: Callable[[Path], bool]) -> Path | None:
     Returns:
         The folder, or None.
     """
-    root = root.absolute()
+    root = Path(os.path.abspath(root))  # noqa: PTH100, resolve() would name what links lead to
     return next((folder for folder in [*root.parents[:_LEVELS], *_below(root)] if is_right(folder)), None)
 
 

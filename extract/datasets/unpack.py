@@ -1,5 +1,6 @@
 """Taking listed files out of a zip."""
 
+import lzma
 import shutil
 import zipfile
 import zlib
@@ -70,7 +71,7 @@ def unpack(
                 else:
                     lacking.append(path)
                 report(number, len(wanted))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DamagedArchiveError(f"{archive} is damaged ({error})") from error
     return tuple(lacking)
 

@@ -94,6 +94,19 @@ def read_depth(
     Raises:
         SpaceClipError: The file is missing, empty or damaged, is no depth map, or its values cannot be right.
     """
+    depth = decode_depth(path, scale)
+    if nan_is_invalid:
+        depth[~np.isfinite(depth)] = 0
+    _check_depth(path, depth, allow_far=allow_far)
+    return depth
+
+
+def decode_depth(path: Path, scale: float | None = None) -> NDArray[np.float32]:
+    """Read the values of a depth file as [H, W] metres, float32, whatever they are.
+
+    Raises:
+        SpaceClipError: The file is missing, empty or damaged, is no depth map, or holds integers without a scale.
+    """
     if _is_npy(path):
         values = np.array(_map_npy(path))
     else:
@@ -102,11 +115,7 @@ def read_depth(
             values = np.array(picture)
     check_scale(path, values.dtype, scale)
     with np.errstate(over="ignore"):
-        depth = np.divide(values, scale or 1.0, dtype=np.float64).astype(np.float32)
-    if nan_is_invalid:
-        depth[~np.isfinite(depth)] = 0
-    _check_depth(path, depth, allow_far=allow_far)
-    return depth
+        return np.divide(values, scale or 1.0, dtype=np.float64).astype(np.float32)
 
 
 def depth_header(path: Path) -> DepthHeader:

@@ -61,7 +61,8 @@ def read_manifest(path: Path) -> Manifest:
         SpaceClipError: The file is missing, is not text, is empty, or a line is not understood.
     """
     if not path.is_file():
-        raise SpaceClipError(f"the list {path} does not exist: check the path")
+        found = "is a folder, expected a file" if path.is_dir() else "does not exist"
+        raise SpaceClipError(f"the list {path} {found}: check the path")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -21,8 +21,8 @@ from spaceclip.evaluate.protocol import ProtocolName
 NUMBERS = (0.1, 0.2, 0.3, 0.4, 0.5, 60.0, 0.7, 0.8, 0.91234)
 CLIP = BackboneFacts(name="openai/clip-vit-base-patch16", revision="57c216476eefef5ab752", random=False)
 RANDOM = BackboneFacts(name="random:openai/clip-vit-base-patch16", revision="seed 0", random=True)
-BEST = CheckpointFacts(path="runs/mine/best.safetensors", sha256="a" * 64, epoch=7, weights="ema", chosen="best")
-MAPS = SavedMapsFacts(path="maps/theirs", name="theirs")
+BEST = CheckpointFacts(path="runs/mine/best.safetensors", sha256="a" * 64, epoch=7, weights="ema", chosen="last")
+MAPS = SavedMapsFacts(path="maps/theirs", name="theirs", depth_scale=None)
 
 
 def row(data="nyu", name: ProtocolName = "standard", images=None, split=None, **changes):
@@ -81,7 +81,14 @@ def test_held_out_scenes_of_nyu_stand_beside_the_controlled_rows():
         ("kitti", row("kitti", "controlled"), "controlled: held-out training scenes, not the test set"),
         ("nyu", row(name="controlled", images=26), "26 of 2,257 images"),
         ("nyu", row(name="controlled", crop="nyu_eigen"), "nyu_eigen crop"),
-        ("nyu", row(name="controlled", max_depth=8.0), "depth to 8 m"),
+        ("nyu", row(name="controlled", max_depth=8.0), "depth from 0.001 to 8 m"),
+        ("nyu", row(name="controlled", min_depth=0.5), "depth from 0.5 to 10 m"),
+        ("nyu", row(crop="none"), "no crop"),
+        ("nyu", row(max_depth=50.0), "depth from 0.001 to 50 m"),
+        ("kitti", row("kitti", "paper", size=None), "truth at another size"),
+        ("kitti", row("kitti", kb_crop=True), "KB-cropped frames"),
+        ("kitti", row("kitti", "paper", kb_crop=True), "KB-cropped frames"),
+        ("nyu", row(truth="labelled, raw"), ""),
         ("nyu", row(name="controlled").model_copy(update={"protocol": row().protocol.model_copy(
             update={"name": "custom"})}), "other protocol: custom"),
         ("folder", row("folder", "controlled"), "no published rows of this data set"),
@@ -89,6 +96,13 @@ def test_held_out_scenes_of_nyu_stand_beside_the_controlled_rows():
 )  # fmt: skip
 def test_what_is_not_comparable_says_why(data, found, reasons):
     assert "; ".join(unlike(result(found, data=data), found)) == reasons
+
+
+def test_the_paper_s_protocol_is_of_the_final_checkpoint():
+    found = row(name="paper")
+    chosen = BEST.model_copy(update={"chosen": "best"})
+    assert unlike(result(found, model=chosen), found) == ("checkpoint chosen on validation, not the final one",)
+    assert unlike(result(row(), model=chosen), row()) == ()
 
 
 def test_random_weights_are_never_comparable_and_reasons_add_up():
@@ -132,8 +146,8 @@ Monocular depth on synthetic (▸ ours)
     images of the val split. Not comparable: no published rows of this data set.
 [2] controlled protocol: no crop, 0.001 to 80 m, native size, with flip averaging, WITH median scaling; mean over 12
     images of the val split. Not comparable: no published rows of this data set.
-    small: checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (best on validation), sha256 aaaaaaaaaaaa;
-    backbone: random:openai/clip-vit-base-patch16 (seed 0).
+    small: checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), sha256 aaaaaaaaaaaa; backbone:
+    random:openai/clip-vit-base-patch16 (seed 0).
 
 Constraint. TFI-FB: text-free inference, frozen backbone. N/A: not said, or no CLIP.
 """
@@ -214,10 +228,11 @@ def test_csv_has_every_fact_in_its_column(both):
     street, mine, part = (line for line in lines if line["ours"] == "True")
     assert mine == {
         "data": "nyu", "method": "my_run", "ours": "True", "constraint": "TFI-FB", "protocol": "standard",
-        "crop": "nyu_eigen", "size": "native", "min_depth": "0.001", "max_depth": "10.0", "flip_average": "True",
-        "median_scaling": "False", "images": "654", **{name: str(v) for name, v in zip(METRICS, NUMBERS, strict=True)},
+        "crop": "nyu_eigen", "size": "native", "min_depth": "0.001", "max_depth": "10.0",
+        "kb_crop": "False", "truth": "", "flip_average": "True", "median_scaling": "False", "images": "654",
+        **{name: str(v) for name, v in zip(METRICS, NUMBERS, strict=True)},
         "abs_rel_sd": "", "seeds": "", "source": "this run: runs/mine/best.safetensors",
-        "origin": "checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (best on validation), sha256 "
+        "origin": "checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), sha256 "
         "aaaaaaaaaaaa; backbone: openai/clip-vit-base-patch16 (57c216476eef)", "beside": "reported",
         "not_comparable": "",
     }  # fmt: skip

@@ -42,6 +42,29 @@ def test_a_published_protocol_of_another_data_set_is_refused():
         EvaluateSettings().protocol("paper", {"data": "synthetic"}, 0.001, 80)
 
 
+@pytest.mark.parametrize("split", ["train", "val", "all"])
+def test_published_protocols_score_the_test_set_alone(split):
+    with pytest.raises(SpaceClipError, match=f"scores the test split, these features are the {split} split"):
+        EvaluateSettings().protocol("standard", {"data": "nyu", "split": split}, 0.001, 80)
+
+
+@pytest.mark.parametrize(("split", "name"), [("val", "controlled"), ("test", "controlled"), ("train", "custom")])
+def test_rows_that_were_not_held_out_are_never_controlled(split, name):
+    about = {"data": "nyu", "split": split, "split_by": "scene"}
+    assert EvaluateSettings().protocol("controlled", about, 0.001, 80).name == name
+
+
+def test_cut_frames_and_the_choice_of_depth_are_named():
+    cut = EvaluateSettings().protocol("standard", {"data": "kitti", "kb_crop": True}, 0.001, 80)
+    assert cut.setting == "standard protocol: frames KB-cropped to 352 x 1216, garg crop, 0.001 to 80 m, native size"
+    raw = EvaluateSettings().protocol("paper", {"data": "nyu", "depth": "labelled, raw"}, 0.001, 80)
+    assert raw.setting == "paper protocol: no crop, 0.001 to 10 m, native size, depth: labelled, raw"
+
+
+def test_a_protocol_named_twice_is_scored_once():
+    assert EvaluateSettings(protocols=("paper", "standard", "paper")).protocols == ("paper", "standard")
+
+
 def test_both_ways_of_flipping_are_scored_and_scaling_only_on_request():
     protocol = EvaluateSettings().protocol("controlled", BY_SCENE, 0.001, 80)
     assert [found.key for found in EvaluateSettings().variants(protocol)] == ["controlled", "controlled_plain"]

@@ -157,13 +157,13 @@ def test_every_protocol_has_its_table_with_all_metrics(page, results):
     found = page(results.model_copy(
         update={"rows": (*results.rows, first.model_copy(update={"protocol": other, "metrics": metrics}))}
     ))  # fmt: skip
-    table = found.tables["controlled protocol: no crop, 0.001 to 10 m, native size"]
+    table = found.tables["controlled protocol: no crop, 0.001 to 10 m, native size, no median scaling"]
     assert table[0] == ["Metric", "flip averaged", "plain view", "mean depth", "improvement"]
     columns = list(zip(*table[1:], strict=True))
     assert [list(column) for column in columns[1:4]] == [
         shown(first.metrics), shown(results.rows[1].metrics), shown(first.baseline)
     ]  # fmt: skip
-    table = found.tables["standard protocol: garg crop, 0.001 to 10 m, native size"]
+    table = found.tables["standard protocol: garg crop, 0.001 to 10 m, native size, no median scaling"]
     assert [line[1] for line in table[1:]] == ["0.1250"] * len(METRICS)
 
 
@@ -172,7 +172,9 @@ def test_boundaries_and_interiors_say_how_many_images_have_them(page, results):
     regions = {**row.regions, "boundary_0.03": row.regions["boundary_0.03"].model_copy(update={"metrics": None})}
     changed = row.model_copy(update={"regions": regions})
     found = page(results.model_copy(update={"rows": (changed,)})).tables
-    table = found["Boundaries and interiors, controlled protocol: no crop, 0.001 to 10 m, native size"]
+    table = found[
+        "Boundaries and interiors, controlled protocol: no crop, 0.001 to 10 m, native size, no median scaling"
+    ]
     present = [name for name in REGIONS if regions[name].metrics]
     assert present
     assert table[1:] == [
@@ -213,7 +215,7 @@ def test_no_image_is_among_both_worst_and_best(page, make_maps, scored, facts, c
 def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
     wicked = "<script>alert('&amp;')</script>\"><img src=x>"
     scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
-    model = SavedMapsFacts(path=wicked, name=wicked)
+    model = SavedMapsFacts(path=wicked, name=wicked, depth_scale=None)
     found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of("test", scores, None),)), [scores])
     assert not {"script", "img"} & set(found.names)
     assert found.tables["Worst images"][1][0] == found.tables["Scenes, highest AbsRel first"][1][0] == wicked
@@ -228,7 +230,7 @@ def test_what_has_no_file_is_left_out(page, results):
 
 def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol, info):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
-    model = SavedMapsFacts(path="maps/other", name="Other Model")
+    model = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
     results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, None),))
     found = page(results, [scores], checkpoint_json=info, history_csv=HISTORY.format(","))
     assert "Other Model (maps/other)" in found.text

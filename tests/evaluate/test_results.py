@@ -56,9 +56,22 @@ def test_the_numbers_file_has_a_section_for_each_variant(tmp_path, results, both
     write_results(tmp_path, results, both)
     numbers = json.loads((tmp_path / "metrics.json").read_text())
     assert list(numbers) == ["controlled", "controlled_plain"]
+    label = (
+        "controlled protocol: no crop, 0.001 to 10 m, native size, no flip averaging, no median scaling; mean over 4"
+    )
+    assert label in numbers["controlled_plain"]["measured"]
+    assert "EMA weights of epoch 7" in numbers["controlled_plain"]["measured"]
+    assert "random weights, seed 0" in numbers["controlled_plain"]["measured"]
     for found, scores in zip(numbers.values(), both, strict=True):
         regions = {f"{name}_abs_rel" for name in REGIONS if scores.region(name)[1]}
-        assert set(found) == {*METRICS, *(f"baseline_{name}" for name in METRICS), *regions, "images", "skipped"}
+        assert set(found) == {
+            *METRICS,
+            *(f"baseline_{name}" for name in METRICS),
+            *regions,
+            "images",
+            "skipped",
+            "measured",
+        }
         assert found["abs_rel"] == scores.mean["abs_rel"]
         assert (found["images"], found["skipped"]) == (4, 0)
 
@@ -73,6 +86,9 @@ def test_the_table_of_images_gives_every_mean_again(tmp_path, results, both):
             ("controlled", "none", "10.0", "native")
         }
         assert [line["pixels"] for line in lines] == ["4800"] * 4
+        assert {(line["weights"], line["backbone"], line["random_backbone"]) for line in lines} == {
+            ("ema of epoch 7", "tiny-clip (random weights, seed 0)", "True")
+        }
         for name in METRICS:
             mean = sum(float(line[name]) for line in lines) / 4
             assert mean == pytest.approx(row.metrics[name], rel=1e-12)
@@ -98,7 +114,7 @@ def test_the_table_of_scenes_is_the_mean_of_their_images(tmp_path, results, both
 def test_the_printed_table_names_what_was_measured(results):
     text = " ".join(printed(results).split())
     for part in (
-        "synthetic, controlled protocol: no crop, 0.001 to 10 m, native size",
+        "synthetic, controlled protocol: no crop, 0.001 to 10 m, native size, no median scaling",
         "flip averaged",
         "plain view",
         "mean over 4 images of the test split",
@@ -131,7 +147,7 @@ def test_improvement_is_positive_where_the_decoder_is_better(results):
 
 def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
-    facts = SavedMapsFacts(path="maps/other", name="Other Model")
+    facts = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
     results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of("test", scores, None),))
     write_results(tmp_path, results, [scores])
     assert read_results(tmp_path) == results
@@ -161,14 +177,29 @@ def test_the_backbone_is_named_as_the_store_names_it(name, revision, random, lab
     assert facts.label == label
 
 
+def test_a_result_without_all_nine_metrics_is_refused(tmp_path, results, both):
+    write_results(tmp_path, results, both)
+    content = json.loads((tmp_path / "results.json").read_text())
+    del content["rows"][1]["metrics"]["silog"]
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(SpaceClipError, match=r"rows\.1\.metrics: .* found the metrics abs_rel"):
+        read_results(tmp_path)
+
+
 def test_a_missing_result_is_refused(tmp_path):
     with pytest.raises(SpaceClipError, match=r"results\.json is not there, expected the result of an evaluation"):
         read_results(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "its JSON"), ('{"rows": "many"}', "no valid result, data: Field required")]
-)
+    ("content", "message"),
+    [
+        ("{", "its JSON"),
+        ('{"rows": "many"}', "no valid result, data: Field required"),
+        ('{"data": "nyu", "backbone": null, "model": {"path": "x", "name": "x", "depth_scale": null}, "rows": []}',
+         "rows: Tuple should have at least 1 item"),
+    ],
+)  # fmt: skip
 def test_a_damaged_result_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(SpaceClipError, match=message) as refusal:

@@ -15,6 +15,7 @@ from spaceclip.evaluate import (
     predict,
     score,
 )
+from spaceclip.evaluate.run import check_shape
 from spaceclip.train import Checkpoint, CheckpointInfo
 
 SETTINGS = EvaluateSettings(precision="float32", batch_size=2, figures=2)
@@ -98,7 +99,7 @@ def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, 
     ours = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path / "ours")
     maps = predict(checkpoint.decoder, splits["test"], flip_average=False, precision="float32", batch_size=2)
     saved = {image.sample_id: image.depths["plain"].numpy() for image in maps}
-    facts = SavedMapsFacts(path="maps", name="ours, saved")
+    facts = SavedMapsFacts(path="maps", name="ours, saved", depth_scale=None)
     found = evaluate_saved(facts, saved.__getitem__, splits, (0.001, 10), settings, tmp_path / "saved")
     assert [row.protocol.flip_average for row in found.rows] == [None, None]
     assert [row.baseline for row in found.rows] == [None, None]
@@ -115,10 +116,36 @@ def test_frames_without_ground_truth_need_no_map_and_are_counted(tmp_path, split
         assert sample_id != "sample_1"
         return np.full((48, 64), 4.0, np.float32)
 
-    facts = SavedMapsFacts(path="maps", name="constant")
+    facts = SavedMapsFacts(path="maps", name="constant", depth_scale=None)
     found = evaluate_saved(facts, read, splits, (0.001, 10), settings, tmp_path)
     assert found.rows[0].skipped == ("sample_1",)
     assert found.rows[0].images == 2
+
+
+def test_a_frame_without_ground_truth_is_not_drawn_for_saved_maps(tmp_path, splits):
+    splits["test"].truths = [truth * 0 if row else truth for row, truth in enumerate(splits["test"].truths)]
+    settings = SETTINGS.model_copy(update={"protocols": ("standard",), "figures": 3})
+    facts = SavedMapsFacts(path="maps", name="constant", depth_scale=None)
+    evaluate_saved(facts, lambda _: np.full((48, 64), 4.0, np.float32), splits, (0.001, 10), settings, tmp_path)
+    with Image.open(tmp_path / "predictions.png") as image:
+        assert image.height < 0.5 * image.width  # one row
+
+
+@pytest.mark.parametrize(
+    ("shape", "truths", "message"),
+    [
+        ((640, 480), [(480, 640)], r"the saved map is 640 x 480 and its truth 480 x 640, .* transpose"),
+        ((352, 1216), [(375, 1242)], "KITTI's KB crop, and its truth 375 x 1242: set data.kb_crop"),
+    ],
+)
+def test_a_map_of_other_pixels_is_not_stretched_onto_the_truth(shape, truths, message):
+    with pytest.raises(SpaceClipError, match=message):
+        check_shape("a", shape, truths)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (224, 224), (240, 320)])
+def test_a_map_of_the_whole_frame_may_have_any_size(shape):
+    check_shape("a", shape, [(480, 640)])
 
 
 def test_the_papers_protocol_of_kitti_needs_its_size(tmp_path, checkpoint, splits, make_cache):

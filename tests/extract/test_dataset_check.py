@@ -36,7 +36,7 @@ def test_a_whole_data_set_has_no_problems(kitti):
     assert train.image_sizes == {"375 x 1242": 2, "370 x 1226": 2}
     assert test.depth_formats == {"16-bit png": 1}
     assert train.released is False
-    assert sorted(calls) == [(done, 11) for done in range(1, 12)]  # 6 frames and 5 maps
+    assert sorted(calls) == [(done, 12) for done in range(1, 13)]  # 6 frames' headers, then the frames
 
 
 def test_the_depth_range_is_that_of_the_maps(kitti):
@@ -65,6 +65,55 @@ def test_missing_files_are_reported_and_not_raised(nyu):
     assert test.missing_images == ()
     assert len(report.problems) == 1
     assert report.problems[0].startswith("train: 4 images of 12 that ")
+
+
+def test_an_image_that_is_cut_short_is_a_problem(nyu):
+    image = nyu / "sync/office_0002/rgb_00001.jpg"
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2 + 200])
+    (problem,) = check_dataset(NyuData(root=nyu)).problems
+    assert problem.startswith(f"train: {image} cannot be read")
+
+
+def test_full_decodes_every_sample(nyu, monkeypatch):
+    monkeypatch.setattr("spaceclip.extract.datasets.check._PROBED", 2)
+    Image.fromarray(np.zeros((48, 64), np.uint16)).save(nyu / "sync/kitchen_0001a/sync_depth_00001.png")
+    calls = []
+    settings = NyuData(root=nyu)
+    report = check_dataset(settings, lambda done, total: calls.append((done, total)))
+    assert (report.problems, report.probed, len(calls), calls[0][1]) == ((), (4, 14), 18, 18)
+    calls.clear()
+    report = check_dataset(settings, lambda done, total: calls.append((done, total)), full=True)
+    assert "kitchen_0001a/sync_depth_00001.png holds no measured depth" in report.problems[0]
+    assert (len(report.problems), len(calls), calls[0][1]) == (1, 28, 28)
+
+
+def test_the_other_data_sets_root_is_a_line_a_part(kitti):
+    for part in ("train", "test"):
+        (kitti / f"kitti_eigen_{part}_files_with_gt.txt").rename(kitti / f"{part}_files_with_gt.txt")
+    problems = check_dataset(NyuData(root=kitti)).problems
+    assert [problem.split(f"{kitti}/")[0] for problem in problems] == ["train: ", "test: "]
+    assert all("is no NYU Depth V2 list: expected images such as kitchen_0028b/rgb_00045.jpg" in p for p in problems)
+
+
+def test_lists_whose_images_are_elsewhere_are_not_compared(nyu, tmp_path):
+    test = nyu / "nyudepthv2_test_files_with_gt.txt"
+    train = tmp_path / "train.txt"
+    train.write_text(test.read_text())
+    (nyu / "test").rename(tmp_path / "away")
+    problems = check_dataset(NyuData(root=nyu, train_list=train)).problems
+    assert [problem.split(":")[0] for problem in problems] == ["train", "test"]
+
+
+def test_no_test_list_is_noted(nyu):
+    assert check_dataset(NyuData(root=nyu)).notes == ()
+    (nyu / "nyudepthv2_test_files_with_gt.txt").unlink()
+    report = check_dataset(NyuData(root=nyu))
+    assert report.problems == ()
+    (note,) = report.notes
+    assert note.startswith(
+        "no test list (nyudepthv2_test_files_with_gt.txt or test_files_with_gt.txt, or give test_list)"
+    )
+    assert note.endswith(": there will be no test split")
 
 
 def test_every_problem_is_a_line(nyu):

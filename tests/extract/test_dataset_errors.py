@@ -60,6 +60,7 @@ def test_a_root_at_another_level_names_the_right_one(nyu, wrong):
 @pytest.mark.parametrize("wrong", ["..", "../..", "2011_09_26", "train"])
 def test_a_kitti_root_at_another_level_names_the_right_one(kitti, nyu, wrong):
     assert message(KittiData(root=(kitti / wrong).resolve())).endswith(f"this level looks right: {kitti}")
+    assert message(KittiData(root=kitti / "../nyu" / ".." / "kitti" / wrong)).endswith(f"looks right: {kitti}")
 
 
 def test_a_root_that_is_nowhere_near_says_what_was_looked_for(nyu, tmp_path):
@@ -89,8 +90,23 @@ def test_swapped_nyu_lists_are_told_by_where_their_images_lie(nyu):
 
 def test_swapped_kitti_lists_are_told_by_their_lengths(kitti):
     train, test = (kitti / f"kitti_eigen_{part}_files_with_gt.txt" for part in ("train", "test"))
-    text = message(KittiData(root=kitti, train_list=test, test_list=train))
-    assert f"{test} names 2 frames and the test list {train} 4: they look swapped; exchange them" in text
+    train.rename(kitti / "aside")
+    test.rename(train)
+    (kitti / "aside").rename(test)
+    text = message(KittiData(root=kitti))
+    assert f"{train} names 2 frames and the test list {test} 4: they look swapped; exchange them, or give them" in text
+
+
+def test_few_training_frames_are_no_swapped_lists(kitti, monkeypatch):
+    train, test = (kitti / f"kitti_eigen_{part}_files_with_gt.txt" for part in ("train", "test"))
+    few = kitti / "few.txt"
+    few.write_text(train.read_text().splitlines(keepends=True)[0])
+    assert len(open_splits(KittiData(root=kitti, train_list=few))["test"].entries) == 2
+    few.rename(train)
+    assert "look swapped" in message(KittiData(root=kitti))
+    assert len(open_splits(KittiData(root=kitti, test_list=test))["test"].entries) == 2
+    release(monkeypatch, test, "kitti", "test")
+    assert len(open_splits(KittiData(root=kitti))["test"].entries) == 2
 
 
 def test_released_lists_are_told_by_their_sum(nyu, kitti, monkeypatch):
@@ -153,6 +169,22 @@ def test_depth_in_the_other_data_sets_unit_is_refused(made_up, tmp_path):
         open_and_check(settings.model_copy(update={"allow_odd_depth": True}))
 
 
+@pytest.mark.parametrize(("wrong", "refused"), [(1, False), (3, False), (5, True)])
+def test_some_maps_in_another_unit_are_refused(nyu, wrong, refused):
+    files = sorted((nyu / "sync").rglob("sync_depth_*.png"))
+    for file in files[:wrong]:  # of 12, so that the medians over the maps look right
+        counts = np.array(Image.open(file)).astype(np.float64)
+        Image.fromarray((counts * 256 / 1000).astype(np.uint16)).save(file)
+    if not refused:
+        open_and_check(NyuData(root=nyu))
+        return
+    text = message(NyuData(root=nyu))
+    assert f"{wrong} of 12 probed maps with another depth than median 1.2 to 5.5 m and farthest 2 to 12 m: " in text
+    assert re.search(r"bath_0003a/rgb_00000 \(median 0\.\d\d m, farthest [01]\.\d\d m\)", text)
+    assert "some written in another unit? (KITTI counts" in text
+    open_and_check(NyuData(root=nyu, allow_odd_depth=True))
+
+
 @pytest.mark.skipif(not (REAL / "kitti").is_dir(), reason="no real frames here")
 @pytest.mark.parametrize(("kind", "factor"), [("kitti", 1000 / 256), ("nyu", 256 / 1000)])
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -203,6 +235,22 @@ def test_lines_that_are_not_understood_are_named(nyu, line, words):
 def test_a_list_without_depth_is_refused(nyu):
     (nyu / TRAIN).write_text("kitchen_0001a/rgb_00000.jpg\n")
     assert "names no depth files: expected `image depth focal` a line" in message(NyuData(root=nyu))
+
+
+def test_lists_that_cannot_be_pairs_are_refused(kitti, nyu):
+    train, test = (kitti / f"kitti_eigen_{part}_files_with_gt.txt" for part in ("train", "test"))
+    lines = [line.split() for line in train.read_text().splitlines()]
+    train.write_text("".join(f"{image} None {focal}\n" for image, _, focal in lines))
+    assert message(KittiData(root=kitti)) == (
+        f"{train} gives `None` for the depth of every image: expected depth to train on"
+    )
+    train.write_text("".join(f"{image} {lines[0][1]} {focal}\n" for image, _, focal in lines))
+    assert message(KittiData(root=kitti)) == (
+        f"{train} names the same depth file for every image, {lines[0][1]}: expected each its own"
+    )
+    train.write_text("".join(f"{' '.join(line)}\n" for line in lines))
+    test.write_text(test.read_text().splitlines(keepends=True)[1])  # the one without ground truth
+    open_splits(KittiData(root=kitti))
 
 
 def test_foreign_line_ends_and_leading_slashes_are_tolerated(nyu):

@@ -33,7 +33,8 @@ def silent(_label, _unit):
 
 def load(url, file, sha256=None, progress=silent):
     waits: list[float] = []
-    download(url, file, name="stuff", sha256=sha256, progress=progress, pause=waits.append)
+    found = download(url, file, name="stuff", sha256=sha256, progress=progress, pause=waits.append)
+    assert found == hashlib.sha256(file.read_bytes()).hexdigest()
     return waits
 
 
@@ -85,18 +86,39 @@ def test_the_next_run_goes_on_where_an_interrupted_one_stopped(tmp_path, web):
     assert left(tmp_path) == ["file.bin"]
 
 
-def test_killed_while_the_sum_is_computed_nothing_is_loaded_again(tmp_path, web, monkeypatch):
+@pytest.mark.parametrize("tags", [True, False])
+def test_killed_while_the_sum_is_computed_nothing_is_loaded_again(tmp_path, web, monkeypatch, tags):
+    web.tags = tags
+
     def killed(*_args, **_options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pooch.core.hash_matches", killed)
+        patch.setattr("pooch.file_hash", killed)
         with pytest.raises(KeyboardInterrupt):
             load(web.url("/file.bin"), tmp_path / "file.bin", SUM)
-    assert not (tmp_path / "file.bin").exists()
+    assert left(tmp_path) == ["file.bin.part", "file.bin.part.json"]
     load(web.url("/file.bin"), tmp_path / "file.bin", SUM)
     assert web.sent("/file.bin") == len(CONTENT)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert left(tmp_path) == ["file.bin"]
+
+
+def test_at_no_moment_is_there_anything_but_the_part_and_its_note(tmp_path, web, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def looking(_label, _unit):
+        yield lambda _done, _total: seen.append(left(tmp_path))
+
+    def hashing(file):
+        seen.append(left(tmp_path))
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+    monkeypatch.setattr("pooch.file_hash", hashing)
+    load(web.url("/file.bin"), tmp_path / "file.bin", SUM, looking)
+    assert len(seen) > len(CONTENT) // BLOCK
+    assert {tuple(names) for names in seen} == {("file.bin.part", "file.bin.part.json")}
 
 
 def test_a_server_without_ranges_starts_over(tmp_path, web):
@@ -158,8 +180,19 @@ def test_what_came_through_is_kept_when_the_connection_stays_cut(tmp_path, web):
     text = fails(web.url("/file.bin"), tmp_path / "file.bin")
     kept = (tmp_path / "file.bin.part").stat().st_size
     assert 200_000 - BLOCK < kept <= 200_000
-    assert f"{kept:,} bytes are kept" in text
+    assert f"{kept:,} bytes are kept: run the same command again to go on from them if the server allows it" in text
     assert not (tmp_path / "file.bin").exists()
+
+
+def test_of_a_server_that_cannot_resume_nothing_is_promised(tmp_path, web):
+    web.tags = False
+    web.cuts["/file.bin"] = [200_000, *[100_000] * 99]
+    text = fails(web.url("/file.bin"), tmp_path / "file.bin")
+    assert "the server cannot resume (it sends no ETag and no Last-Modified): run the same command again" in text
+    assert "kept" not in text
+    web.cuts = {}
+    load(web.url("/file.bin"), tmp_path / "file.bin", SUM)
+    assert {wanted for _, wanted, _ in web.asked} == {None}
 
 
 def test_missing_file_refused_connection_and_no_address(tmp_path, web):

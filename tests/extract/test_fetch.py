@@ -87,7 +87,7 @@ class Kitti:
 
     def fetch(self, *only, given=None, keep_archives=False, progress=silent):
         plan = self.plan(*only, given=given, keep_archives=keep_archives)
-        Fetch(progress, self.told.append, keep_archives, pause=lambda _seconds: None).run(plan, given)
+        Fetch(progress, self.told.append, keep_archives, pause=lambda _seconds: None).run(plan)
 
     def fails(self, *only, **options):
         with pytest.raises(SpaceClipError) as caught:
@@ -213,18 +213,63 @@ def test_archives_are_kept_on_request_and_where_a_person_put_them(kitti):
 
 
 def test_sums_are_noted_and_hold_from_then_on(kitti):
-    kitti.fetch()
+    kitti.fetch(keep_archives=True)
     notes = (kitti.root / "checksums.txt").read_text().splitlines()
     zips = {f"{drive}_sync.zip": sum_of(kitti.web.files[f"/raw/{drive}.zip"]) for drive in DRIVES}
     zips["data_depth_annotated.zip"] = sum_of(kitti.web.files["/depth.zip"])
     assert set(notes) >= {f"{found}  {name}" for name, found in zips.items()}
     kitti.web.files["/depth.zip"] = zipped({**MAPS, "more": b"more"})
     (kitti.root / WANTED_MAPS[0]).unlink()
+    (kitti.root / "data_depth_annotated.zip").unlink()
     text = kitti.fails()
     assert f"expected {zips['data_depth_annotated.zip']} (noted in checksums.txt when it was first loaded)" in text
     assert not (kitti.root / "data_depth_annotated.zip").exists()
     kitti.sums["depth"] = sum_of(kitti.web.files["/depth.zip"])
+    kitti.fetch(keep_archives=True)
+    notes = (kitti.root / "checksums.txt").read_text().splitlines()
+    assert [line for line in notes if "annotated" in line] == [f"{kitti.sums['depth']}  data_depth_annotated.zip"]
+    del kitti.sums["depth"]
+    (kitti.root / WANTED_MAPS[0]).unlink()
     kitti.fetch()
+
+
+def test_a_zip_put_in_the_place_of_one_loaded_here_is_left(kitti):
+    kitti.fetch("depth")
+    assert "annotated" not in (kitti.root / "checksums.txt").read_text()
+    (kitti.root / WANTED_MAPS[0]).unlink()
+    own = kitti.root / "data_depth_annotated.zip"
+    own.write_bytes(kitti.web.files["/depth.zip"])
+    kitti.fetch("depth")
+    assert (kitti.root / WANTED_MAPS[0]).is_file()
+    assert own.is_file()
+
+
+def test_a_file_of_the_user_s_own_that_is_given_its_sum_is_trusted_from_then_on(kitti):
+    kitti.fetch("depth", keep_archives=True)
+    own = kitti.root / "data_depth_annotated.zip"
+    own.write_bytes(zipped({**MAPS, "more": b"more"}))
+    (kitti.root / WANTED_MAPS[0]).unlink()
+    assert "if you trust it give its sum (--sha256 depth=HEX)" in kitti.fails("depth")
+    kitti.sums["depth"] = sum_of(own.read_bytes())
+    kitti.fetch("depth")
+    del kitti.sums["depth"]
+    (kitti.root / WANTED_MAPS[0]).unlink()
+    kitti.fetch("depth")
+    assert own.is_file()
+    assert kitti.files() == sorted([*LISTS, "checksums.txt", own.name, *WANTED_MAPS])
+
+
+def test_each_file_that_is_loaded_is_hashed_once(kitti, monkeypatch):
+    hashed = []
+
+    def hashing(file):
+        hashed.append(Path(file).name.removesuffix(".part"))
+        return sum_of(Path(file).read_bytes())
+
+    monkeypatch.setattr("pooch.file_hash", hashing)
+    kitti.fetch()
+    zips = ["data_depth_annotated.zip", *(f"{drive}_sync.zip" for drive in DRIVES)]
+    assert sorted(hashed) == sorted([*LISTS, *zips])
 
 
 def test_a_drive_s_own_address_and_sum(kitti):
@@ -262,6 +307,19 @@ def test_a_damaged_archive_is_deleted_and_can_be_loaded_again(kitti):
     assert set(WANTED_MAPS) < set(kitti.files())
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damaged_bytes_of_every_packing_are_named(kitti, packing):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", packing) as archive:
+        for name, data in MAPS.items():
+            archive.writestr(name, data)
+    torn, name = bytearray(content.getvalue()), WANTED_MAPS[1].encode()
+    start = torn.index(name) + len(name) + 12
+    torn[start : start + 40] = b"\xff" * 40
+    kitti.web.files["/depth.zip"] = bytes(torn)
+    assert "data_depth_annotated.zip is damaged" in kitti.fails("depth")
+
+
 def test_a_damaged_archive_of_the_user_s_own_is_left(kitti):
     kitti.root.mkdir()
     own = kitti.root / "data_depth_annotated.zip"
@@ -277,17 +335,33 @@ def test_a_wrong_list_is_not_taken(kitti):
     assert kitti.files() == []
 
 
-def test_lists_given_by_path_are_taken_as_they_are_and_said_to_differ(kitti, tmp_path):
-    mine = tmp_path / "mine.txt"
-    mine.write_text(TRAIN.splitlines()[0] + "\n")
+@pytest.mark.parametrize("suffix", [".txt", ".csv"])
+def test_a_list_given_by_path_serves_one_fetch_and_never_takes_the_released_one_s_place(kitti, tmp_path, suffix):
+    mine = tmp_path / f"mine{suffix}"
+    line = TRAIN.splitlines()[0]
+    mine.write_text("image,depth,focal\n" + line.replace(" ", ",") if suffix == ".csv" else line + "\n")
     kitti.fetch("images", "depth", given={"train_list": mine})
-    assert (kitti.root / LISTS[1]).read_bytes() == mine.read_bytes()
-    assert [f"{kitti.root / LISTS[1]} is not the released list" in line for line in kitti.told] == [True]
     images = [image_name(DRIVES[0], 5), image_name(DRIVES[0], 7)]
-    assert kitti.files() == sorted([*LISTS, "checksums.txt", *images, f"train/{DEPTH.format(DRIVES[0], 5)}"])
+    assert kitti.files() == sorted([LISTS[0], "checksums.txt", *images, f"train/{DEPTH.format(DRIVES[0], 5)}"])
+    assert f"{mine} is not the released list" in kitti.told[0]
+    assert f"set `train_list: {mine}` below `data:`" in kitti.told[1]
+    kitti.fetch()
+    assert (kitti.root / LISTS[1]).read_text() == TRAIN
+    assert kitti.files() == sorted([*LISTS, "checksums.txt", *WANTED, *WANTED_MAPS])
+    kitti.fetch(given={"train_list": mine})
+    assert (kitti.root / LISTS[1]).read_text() == TRAIN
+
+
+def test_another_list_at_the_root_is_said_to_differ(kitti):
+    kitti.root.mkdir()
+    (kitti.root / LISTS[1]).write_text(TRAIN.splitlines()[0] + "\n")
     kitti.fetch("lists")
-    assert (kitti.root / LISTS[1]).read_bytes() == mine.read_bytes()
-    assert "does not exist: check the path" in kitti.fails(given={"train_list": tmp_path / "no.txt"})
+    assert [f"{kitti.root / LISTS[1]} is not the released list" in line for line in kitti.told] == [True]
+
+
+def test_a_given_list_that_is_none_is_refused(kitti, tmp_path):
+    assert "no.txt does not exist: check the path" in kitti.fails(given={"train_list": tmp_path / "no.txt"})
+    assert f"{tmp_path} is a folder, expected a file" in kitti.fails(given={"train_list": tmp_path})
 
 
 @pytest.mark.parametrize("line", ["../../x_drive/a.png None", "2011_09_26/../../2011_09_26_drive_0001_sync/a.png None"])
@@ -377,6 +451,9 @@ def test_what_cannot_fit_is_refused(kitti, monkeypatch):
     with pytest.raises(SpaceClipError, match=r"45\.0 GB are needed and 1\.0 GB are free: make room"):
         kitti.plan().check_space()
     kitti.plan("lists").check_space()
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
+    with pytest.raises(SpaceClipError, match=r"3\.1 MB are needed and 0 bytes are free"):
+        kitti.plan("lists").check_space()
 
 
 def test_what_an_interrupted_load_has_is_not_counted_again(kitti):
@@ -405,9 +482,12 @@ def test_the_table_is_complete_and_pins_what_is_known():
     ("arguments", "words"),
     [
         ({"urls": {"imagse": "http://x/{drive}"}}, "did you mean images?"),
-        ({"urls": {"depth": "ftp://x/y"}}, "kitti.parts.depth.url: expected an address that begins with http"),
-        ({"urls": {"images": "http://x/all.zip"}}, "expected {drive} in it"),
-        ({"sums": {"depth": "abc"}}, "kitti.parts.depth.sha256: expected a SHA-256, 64 hexadecimal digits"),
+        ({"urls": {"depth": "ftp://x/y"}}, "--url depth=ftp://x/y: expected an address that begins with http"),
+        (
+            {"urls": {"images": "http://x/a.zip"}},
+            "--url images=http://x/a.zip: the address http://x/a.zip is of one file: expected {drive} in it",
+        ),
+        ({"sums": {"depth": "abc"}}, "--sha256 depth=abc: expected a SHA-256, 64 hexadecimal digits"),
         ({"sums": {"images": "0" * 64}}, "give it by the drive's name"),
         ({"sums": {"2011_09_26_drive_01": "0" * 64}}, "kitti has no such part"),
     ],
@@ -416,6 +496,7 @@ def test_wrong_addresses_and_sums_are_named(arguments, words):
     with pytest.raises(SpaceClipError) as caught:
         load_catalogue("kitti", **arguments)
     assert words in str(caught.value)
+    assert "downloads.yaml" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -423,6 +504,11 @@ def test_wrong_addresses_and_sums_are_named(arguments, words):
     [
         ("kitti: {parts: {depth: {adress: x}}}", "kitti.parts.depth.adress: Extra inputs are not permitted"),
         ("kitti: {parts: {more: {what: x}}}", "kitti.parts.more.to: Field required"),
+        ("kitti: {parts: {images: null}}", "kitti.parts.images: Input should be a valid dictionary"),
+        ("kitti: {parts: [1]}", "kitti.parts: Input should be a valid dictionary"),
+        ("kitti: {parts: {images: {drives: null}}}", "kitti.parts.images.drives: Input should be a valid dictionary"),
+        ("kitti: {parts: {images: {archive: {of: {nope: [image]}}}}}", "'train_list' or 'test_list'"),
+        ("kitti: {parts: {depth: {to: /depth.zip}}}", "kitti.parts.depth.to: found '/depth.zip', expected a place"),
         ("a: [", "not YAML"),
         ("- a", "expected the shape of downloads.yaml"),
         ("kitti: 3", "no data set 'kitti'"),
@@ -432,7 +518,7 @@ def test_wrong_tables_are_named(tmp_path, text, words):
     table = tmp_path / "table.yaml"
     table.write_text(text)
     with pytest.raises(SpaceClipError) as caught:
-        load_catalogue("kitti", table)
+        load_catalogue("kitti", table, urls={"images": "http://x/{drive}", DRIVES[0]: "http://x"})
     assert words in str(caught.value)
     assert str(table) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -95,6 +96,18 @@ def test_other_files_are_told_from_the_labelled_one(root, arrays):
     assert "(0 bytes) is no HDF5 file" in message(root)
     file.unlink()
     assert f"the labelled file {file} does not exist" in message(root)
+
+
+def test_a_root_at_another_level_names_the_right_one(root, arrays, monkeypatch):
+    (root / "sync").mkdir()
+    for wrong in (root / "sync", root.parent):
+        assert message(wrong) == (
+            f"NYU Depth V2 root {wrong} holds no nyu_depth_v2_labeled.mat; this level looks right: {root}"
+        )
+    monkeypatch.chdir(root.parent)
+    assert message(Path()).endswith(f"this level looks right: {root}")
+    given = root.parent / "other.mat"
+    assert f"the labelled file {given} does not exist" in message(root.parent, labelled=given)
 
 
 @pytest.mark.parametrize(

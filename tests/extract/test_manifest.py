@@ -139,3 +139,4 @@ def test_bad_lists_are_refused_by_line(tmp_path, name, text, words):
 
 def test_missing_list_is_named(tmp_path):
     assert f"the list {tmp_path / 'no.txt'} does not exist" in message(tmp_path / "no.txt")
+    assert message(tmp_path) == f"the list {tmp_path} is a folder, expected a file: check the path"

@@ -85,6 +85,13 @@ def test_a_data_set_without_validation_trains_to_the_last_epoch(project, spacecl
     assert "controlled protocol" in told
 
 
+def test_an_experiment_without_the_test_set_that_it_scores_is_told_so_at_once(project, spaceclip):
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace(", test: 0.25", "").replace("crop: none", "protocols: [standard]"))
+    told = spaceclip("extract", *CONFIG).output
+    assert "the standard protocol of configs/tiny.yaml will find no test split to score" in told
+
+
 def test_an_absent_split_by_name_is_no_error_for_an_experiment(project, spaceclip):
     file = project / "configs/tiny.yaml"
     file.write_text(file.read_text().replace("val: 0.2, ", ""))
@@ -127,8 +134,30 @@ def test_saved_maps_are_scored_against_a_store_and_against_the_files_alike(proje
     assert numbers["silog"] == pytest.approx(0, abs=1e-4)
     (project / "maps" / f"{test.sample_ids[2]}.npy").unlink()
     told = spaceclip(*maps, *CONFIG, "--out", "again", fails=True).output
-    assert f"no map of {test.sample_ids[2]}, expected {test.sample_ids[2]}.npy (metres)" in told
+    assert f"no map of 1 sample: {test.sample_ids[2]}; expected {test.sample_ids[2]}.npy (metres)" in told
     assert not (project / "again").exists()
+
+
+def test_saved_maps_that_cannot_be_depth_are_refused(project, spaceclip):
+    spaceclip("extract", *CONFIG, "--split", "test")
+    test = FeatureCache.open("features/tiny/test.json")
+    for row, name in enumerate(test.sample_ids):
+        (project / "maps" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(project / "maps" / f"{name}.npy", test.ground_truth(row))
+    maps = ("evaluate", "--predictions", "maps", "--features", "features/tiny/test.json", "--out", "other")
+    file = project / "maps" / f"{test.sample_ids[0]}.npy"
+    good = np.load(file)
+    for wrong, message in (
+        (np.where(good > good.mean(), np.nan, good), "negative, NaN or infinite: expected a predicted depth"),
+        (good * 0, "holds nothing but zeros"),
+        (good.T, "transpose the maps"),
+    ):
+        np.save(file, wrong)
+        told = spaceclip(*maps, fails=True).output
+        assert message in told
+        assert "--nan-is-invalid" not in told
+    np.save(file, np.where(good > good.mean(), 0, good))
+    assert "1 maps hold zeros, which were scored as 0.001 m" in spaceclip(*maps).output
 
 
 def test_saved_maps_in_integers_need_their_scale(project, spaceclip):
@@ -226,7 +255,16 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
         (("evaluate",), "give --config, or --checkpoint and --features"),
         (("evaluate", *CONFIG, "--depth-scale", "256"), "--depth-scale goes with --predictions"),
         (("evaluate", "--predictions", "x"), "--predictions needs --out, the folder of its results"),
-        (("evaluate", "--predictions", "x", "--out", "y"), "give --features (a store) or --config (an experiment)"),
+        (("evaluate", "--predictions", ".", "--out", "y"), "give --features (a store) or --config (an experiment)"),
+        (
+            ("evaluate", "--predictions", "x", "--device", "cpu"),
+            "--device goes with a checkpoint, not with --predictions",
+        ),
+        (
+            ("evaluate", "--predictions", "x", "--protocol", "paper", "--max-depth", "5"),
+            "--max-depth is of the controlled protocol; the others have their own",
+        ),
+        (("evaluate", "--predictions", "x", "--depth-scale", "0"), "0.0 is not in the range x>0"),
         (("evaluate", "--predictions", "x", *CONFIG, "--out", "y"), "x: no folder is there"),
         (("show", "absent"), "expected the result of an evaluation"),
         (("cache", "info", "absent"), "no feature store is there"),
@@ -260,6 +298,24 @@ def test_scoring_beside_another_training_set_is_refused(project, spaceclip):
     spaceclip("extract", *CONFIG)
     told = spaceclip("evaluate", *CONFIG, fails=True).output
     assert "was trained on, so what it has seen is unknown; train again on these" in " ".join(told.split())
+
+
+def test_a_validation_split_kept_from_other_settings_is_refused(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("val: 0.2, test: 0.25", "val: 0"))
+    spaceclip("extract", *CONFIG, "--split", "train")
+    told = spaceclip("train", *CONFIG, fails=True).output
+    assert "train-" in told
+    assert "(val) share" in told
+    assert "scores would flatter; extract all splits anew" in told
+
+
+def test_what_was_trained_on_is_never_scored_as_held_out(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    told = spaceclip("evaluate", *CONFIG, "--features", "features/tiny/train.json", fails=True).output
+    assert "share 7 scenes" in told
 
 
 def test_features_extracted_whole_say_how_to_hold_scenes_out(tmp_path, pictures, tiny, spaceclip):

@@ -17,7 +17,7 @@ def leave(tmp_path, monkeypatch):
             regions={}, scenes={}, baseline=None,
         )  # fmt: skip
         checkpoint = CheckpointFacts(path=f"{folder}/best", sha256="a" * 64, epoch=1, weights="raw", chosen="last")
-        model = SavedMapsFacts(path="maps", name="theirs") if saved else checkpoint
+        model = SavedMapsFacts(path="maps", name="theirs", depth_scale=None) if saved else checkpoint
         path = tmp_path / folder / "results.json"
         path.parent.mkdir(parents=True)
         path.write_text(Results(data=data, model=model, backbone=None, rows=(row,)).model_dump_json())

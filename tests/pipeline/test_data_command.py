@@ -1,13 +1,10 @@
 import io
-import json
 import runpy
 import zipfile
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 WEB = runpy.run_path(str(Path(__file__).parents[1] / "extract" / "webserver.py"))["Web"]
 TRAIN = b"kitchen_0001/rgb_00000.jpg kitchen_0001/sync_depth_00000.png 518.8579\n"
@@ -93,7 +90,9 @@ def test_only_lists_given_by_path_need_no_server(web, tmp_path, spaceclip):
         *(argument for pair in lists.items() for argument in pair),
     ).output
     assert words(told).count("is not the released list") == 2
-    assert (tmp_path / "nyu" / "nyudepthv2_test_files_with_gt.txt").read_bytes() == TRAIN
+    assert f"set `test_list: {lists['--test-list']}` below `data:`" in words(told)
+    assert told.splitlines()[-1] == f"{tmp_path / 'nyu'}: all there"
+    assert list((tmp_path / "nyu").iterdir()) == []
 
 
 def test_errors_are_one_line(nyu, web, spaceclip):
@@ -101,6 +100,8 @@ def test_errors_are_one_line(nyu, web, spaceclip):
     told = spaceclip(*nyu, "--yes", fails=True)
     assert told.output.splitlines()[-1].startswith("Error: labelled: http://127.0.0.1")
     assert "expected --" not in told.output
+    told = spaceclip(*nyu, "--url", "sync=ftp://x", fails=True).output
+    assert "Error: --url sync=ftp://x: expected an address that begins with http:// or https://" in told
     assert "expected NAME=URL" in spaceclip(*nyu, "--url", "mat", fails=True).output
     assert "did you mean labelled?" in spaceclip(*nyu, "--only", "labeled", fails=True).output
     assert "no data set" not in spaceclip("data", "fetch", "nyc", "--root", "x", fails=True).output
@@ -122,49 +123,3 @@ def test_a_table_laid_over_ours(web, tmp_path, spaceclip):
     found = sha256(b"MATLAB 5").hexdigest()
     assert (tmp_path / "nyu" / "checksums.txt").read_text() == f"{found}  splits.mat\n"
     assert "to fetch" not in spaceclip(*fetch).output
-
-
-@pytest.fixture
-def frames(tmp_path):
-    """Thirty rooms of one frame each, of which two are for testing, in NYU's layout."""
-    root, lists = tmp_path / "frames", {"train": "", "test": ""}
-    for number in range(30):
-        part, folder = ("test", "test") if number < 2 else ("train", "sync")
-        names = f"room_{number:04}/rgb_00000.jpg", f"room_{number:04}/sync_depth_00000.png"
-        for name, array in zip(
-            names, (np.zeros((48, 64, 3), np.uint8), np.linspace(500, 6000, 48 * 64).reshape(48, 64)), strict=True
-        ):
-            file = root / folder / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array if array.ndim == 3 else array.astype(np.uint16)).save(file)
-        lists[part] += f"{' '.join(names)} 518.8579\n"
-    for part, lines in lists.items():
-        (root / f"nyudepthv2_{part}_files_with_gt.txt").write_text(lines)
-    return root
-
-
-def test_check_says_what_is_there_and_what_is_missing(frames, spaceclip):
-    told = words(spaceclip("data", "check", "nyu", "--root", frames).output)
-    assert "28 there, 0 missing" in told
-    (frames / "sync" / "room_0005" / "rgb_00000.jpg").unlink()
-    told = spaceclip("data", "check", "nyu", "--root", frames, fails=True)
-    assert "27 there, 1 missing" in words(told.output)
-    assert told.output.splitlines()[-1].startswith(f"Error: {frames}: 1 problem, named above")
-    told = spaceclip("data", "check", "nyu", "--root", frames, "--json", fails=True).output
-    found = json.loads(told[: told.rindex("}") + 1])
-    assert found["parts"]["train"]["missing_images"] == ["room_0005/rgb_00000.jpg"]
-
-
-def test_split_writes_whole_scenes(frames, tmp_path, spaceclip):
-    told = spaceclip("data", "split", "nyu", "--root", frames, "--out", tmp_path / "lists").output
-    parts = {name: (tmp_path / "lists" / f"{name}.txt").read_bytes() for name in ("train", "val")}
-    listed = (frames / "nyudepthv2_train_files_with_gt.txt").read_text().splitlines()
-    assert sorted(listed) == sorted(b"".join(parts.values()).decode().splitlines())
-    for name, content in parts.items():
-        found = sha256(content).hexdigest()
-        assert f"{tmp_path / 'lists' / name}.txt: {content.count(b'rgb')} frames, SHA-256 {found}" in told
-
-
-def test_the_labelled_file_is_an_option_of_nyu_only(tmp_path, spaceclip):
-    told = spaceclip("data", "check", "kitti", "--root", tmp_path, "--labelled", "test", fails=True).output
-    assert "kitti has no labelled file" in told

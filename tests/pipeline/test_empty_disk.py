@@ -8,7 +8,10 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
+from spaceclip.cache import FeatureCache
+from spaceclip.evaluate import read_results
 
 EXTRACT = Path(__file__).parents[1] / "extract"
 WEB = runpy.run_path(str(EXTRACT / "webserver.py"))["Web"]
@@ -68,6 +71,16 @@ def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, ti
     assert [name for name in numbers if "plain" not in name] == ["standard", "paper", "controlled"]
     counts = {name: (found["images"], found["skipped"]) for name, found in numbers.items()}
     assert (counts["standard"], counts["paper"], counts["controlled"]) == ((1, 1), (1, 1), (2, 0))
+    test = FeatureCache.open("features/road/test.json")
+    (name,) = (name for row, name in enumerate(test.sample_ids) if test.ground_truth(row).any())
+    (tmp_path / "maps" / name).parent.mkdir(parents=True)
+    np.save(tmp_path / "maps" / f"{name}.npy", np.linspace(5, 60, 40, dtype=np.float32).reshape(5, 8))
+    maps = ("evaluate", "--predictions", "maps", "--protocol", "paper", "--protocol", "standard")
+    spaceclip(*maps, "--config", "road.yaml", "--out", "by_files")
+    spaceclip(*maps, "--features", "features/road", "--out", "by_store")
+    by_files, by_store = (read_results(tmp_path / folder).rows for folder in ("by_files", "by_store"))
+    assert by_files == by_store
+    assert [row.protocol.size for row in by_files] == [(352, 704), None]
     spaceclip("compare", "results/road", "--out", "table")
     with (tmp_path / "table/comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
