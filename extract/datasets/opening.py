@@ -105,5 +105,5 @@ def describe_dataset(settings: Dataset, name: str, source: Source) -> dict[str, 
     elif labelled:
         about["depth"] = "labelled, in-painted" if labelled.depth == "inpainted" else "labelled, raw"
     else:
-        about["depth"] = "sync png"
+        about["depth"] = "listed files"
     return about | {"without_depth": sum(size is None for size in source.depth_sizes())}

@@ -63,7 +63,7 @@ def test_splits_say_where_they_are_from(root):
     about = describe(settings, "train", splits)
     assert about["list"] == "nyudepthv2_train_files_with_gt.txt"
     assert about["split_by"] is None
-    assert about["depth"] == "sync png"
+    assert about["depth"] == "listed files"
     assert len(about["list_sha256"]) == 64
 
 
