@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from ..extract.datasets import KittiData, NyuData
-    from ..extract.datasets.plan import Plan
+    from ..extract.fetch.plan import Plan
 
 _DATASETS = click.Choice(["kitti", "nyu"])
 _DATASET = click.argument("dataset", type=_DATASETS)
@@ -62,9 +62,9 @@ def fetch(
     PARTs of kitti: lists, images, depth. Of nyu: lists, labelled, splits, sync.
     """
     from ..cache import SpaceClipError
-    from ..extract.datasets.catalogue import load_catalogue
-    from ..extract.datasets.fetch import Fetch
-    from ..extract.datasets.plan import BY_HAND, FETCH, plan_fetch, size_text
+    from ..extract.fetch.catalogue import load_catalogue
+    from ..extract.fetch.plan import BY_HAND, FETCH, plan_fetch, size_text
+    from ..extract.fetch.run import Fetch
     from .progress import progress
 
     entry = load_catalogue(dataset, table, url, sha256)
@@ -184,7 +184,7 @@ def _show(plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..extract.datasets.plan import BY_HAND, size_text
+    from ..extract.fetch.plan import BY_HAND, size_text
 
     console = Console()
     table = Table(title=f"{plan.dataset.title} in {plan.root}", title_justify="left")

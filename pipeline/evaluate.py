@@ -75,7 +75,8 @@ def evaluate(config: Path | None, features: Path | None, out: Path | None, **opt
             _refuse(options, ("max_depth",), "is of the controlled protocol; the others have their own")
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
-        run_saved(options["predictions"], experiment, features, settings, out, options)
+        splits = open_splits(features) if features else None
+        run_saved(options["predictions"], experiment, splits, settings, out, options)
     else:
         _refuse(options, ("name", "depth_scale", "max_depth"), "goes with --predictions")
         out = _run_checkpoint(config, features, settings, out, options)

@@ -134,24 +134,20 @@ class SavedMaps:
 def run_saved(
     folder: Path,
     experiment: "Experiment | None",
-    features: Path | None,
+    splits: "Mapping[str, GroundTruth] | None",
     settings: "EvaluateSettings",
     out: Path,
     options: Mapping[str, Any],
 ) -> None:
-    """Score saved maps and write numbers and figures into a folder."""
+    """Score saved maps, on the splits given or else on an experiment's files, and write numbers and figures."""
     from ..evaluate import SavedMapsFacts, evaluate_saved, scored_split
-    from .evaluate import open_splits
     from .progress import progress
 
     read = SavedMaps(folder, options["depth_scale"])
-    splits: Mapping[str, GroundTruth]
-    if features is not None:
-        splits = open_splits(features)
-    elif experiment is not None:
+    if splits is None:
+        if experiment is None:
+            raise SpaceClipError("saved maps need a truth: give --features (a store) or --config (an experiment)")
         splits = _from_files(experiment)
-    else:
-        raise SpaceClipError("saved maps need a ground truth: give --features (a store) or --config (an experiment)")
     data = next((split.about.get("data") for split in splits.values()), None)
     farthest = experiment.train.max_depth if experiment else _MAX_DEPTH.get(str(data), _FARTHEST)
     if options["max_depth"] is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.datasets.download import PAUSES, download
+from spaceclip.extract.fetch.download import PAUSES, download
 
 WEB = runpy.run_path(str(Path(__file__).with_name("webserver.py")))
 CONTENT = np.random.default_rng(0).bytes(1_000_000)

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.datasets.catalogue import load_catalogue
-from spaceclip.extract.datasets.fetch import Fetch
-from spaceclip.extract.datasets.plan import BY_HAND, FETCH, THERE, UNPACK, plan_fetch
+from spaceclip.extract.fetch.catalogue import load_catalogue
+from spaceclip.extract.fetch.plan import BY_HAND, FETCH, THERE, UNPACK, plan_fetch
+from spaceclip.extract.fetch.run import Fetch
 
 WEB = runpy.run_path(str(Path(__file__).with_name("webserver.py")))
 DRIVES = ("2011_09_26_drive_0001", "2011_10_03_drive_0034")
@@ -195,7 +195,7 @@ def test_killed_while_a_file_is_written_nothing_half_is_left(kitti, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("spaceclip.extract.datasets.unpack.shutil.copyfileobj", killed)
+        patch.setattr("spaceclip.extract.fetch.unpack.shutil.copyfileobj", killed)
         with pytest.raises(KeyboardInterrupt):
             kitti.fetch("depth")
     assert kitti.files() == sorted([*LISTS, "checksums.txt", "data_depth_annotated.zip"])
