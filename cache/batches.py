@@ -36,6 +36,8 @@ class Batch:
 class Batches:
     """The training batches of an epoch, the same for the same seed and epoch, on any machine.
 
+    Quarantined samples are left out.
+
     Args:
         cache: The store; it must hold depth and, where flips are drawn, both views.
         batch_size: Samples B in a batch; what is left over at the end of an epoch is dropped.
@@ -62,9 +64,10 @@ class Batches:
         ahead: int = 2,
         allocate: Allocate = np.empty,
     ) -> None:
-        if len(cache) < batch_size:
+        self._rows = cache.usable
+        if len(self._rows) < batch_size:
             raise StoreError(
-                f"{cache.path}: {len(cache)} samples do not fill one batch of {batch_size}; lower batch_size"
+                f"{cache.path}: {len(self._rows)} samples do not fill one batch of {batch_size}; lower batch_size"
             )
         cache.require(layers, depth=True)
         if flip_probability and "flipped" not in cache.views:
@@ -85,12 +88,12 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self._cache) // self._size
+        return len(self._rows) // self._size
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch."""
         generator = np.random.default_rng([self._seed, number])
-        order = generator.permutation(len(self._cache))[: len(self) * self._size].reshape(len(self), self._size)
+        order = generator.permutation(self._rows)[: len(self) * self._size].reshape(len(self), self._size)
         flipped = generator.random(order.shape) < self._flips
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:

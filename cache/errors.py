@@ -11,3 +11,7 @@ class SpaceClipError(Exception):
 
 class StoreError(SpaceClipError):
     """A feature store that is missing, incomplete, damaged, or made with other settings."""
+
+
+class DamagedError(StoreError):
+    """A store's own description (its `zarr.json`) that is cut short or altered."""

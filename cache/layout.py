@@ -2,11 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from .spec import StoreSpec
 
@@ -44,38 +40,28 @@ def layer_array(layer: int) -> str:
 
 
 def arrays(spec: StoreSpec) -> dict[str, ArrayLayout]:
-    """Every array of a store by name.
+    """Every array of a store by name (see `identity_arrays`)."""
+    return identity_arrays(spec.identity)
+
+
+def identity_arrays(identity: Mapping[str, Any]) -> dict[str, ArrayLayout]:
+    """Every array of the store of an identity by name.
 
     `layers/<index>` [N, V, P, C] float16 does not compress and is kept plain; `image` [N, H, W, 3] uint8,
     `depth` [N, H, W] and `ground_truth` [N, H, W] (counts of the depth unit, padded, with `ground_truth_size`
     [N, 2]) are compressed.
     """
-    n, v, p, c = len(spec.entries), len(spec.views), spec.patches, spec.channels
-    height, width = spec.image_size
-    found = {layer_array(layer): ArrayLayout((n, v, p, c), (1, 1, p, c), "float16") for layer in spec.layers}
+    n, v = identity["samples"]["count"], len(identity["views"])
+    p, c = identity["tokens"]["patches"], identity["tokens"]["channels"]
+    height, width = identity["image_size"]
+    found = {layer_array(layer): ArrayLayout((n, v, p, c), (1, 1, p, c), "float16") for layer in identity["layers"]}
     found[POOLED] = ArrayLayout((n, v, c), (1, 1, c), "float32")
     found[IMAGE] = ArrayLayout((n, height, width, 3), (1, height, width, 3), "uint8", compressed=True)
-    if spec.depth:
-        size = spec.depth.size
+    if identity["depth"]:
+        size = tuple(identity["depth"]["size"])
         found[DEPTH] = ArrayLayout((n, *size), (1, *size), "uint32", compressed=True)
-        if spec.depth.native:
-            size = spec.depth.native
+        if identity["depth"]["native"]:
+            size = tuple(identity["depth"]["native"])
             found[GROUND_TRUTH] = ArrayLayout((n, *size), (1, *size), "uint32", compressed=True)
             found[GROUND_TRUTH_SIZE] = ArrayLayout((n, 2), (1, 2), "int32")
     return found
-
-
-def create_arrays(path: Path, spec: StoreSpec, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata of the group and of every array; no sample is written."""
-    root = zarr.create_group(path, zarr_format=3, attributes=dict(attributes))
-    for name, array in arrays(spec).items():
-        coders = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")] if array.compressed else []
-        root.create_array(
-            name,
-            shape=array.shape,
-            chunks=array.chunk,
-            shards=array.shard(spec.shard),
-            dtype=array.dtype,
-            serializer=BytesCodec(),
-            compressors=[*coders, Crc32cCodec()],
-        )

@@ -1,10 +1,13 @@
 """The ledger: one record a shard, written after its data. What has no record was never written."""
 
+import gc
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ from .errors import StoreError
 
 FOLDER = "ledger"
 
+_SEAL = b',\n "sha256": "'
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """Size and SHA-256 of one stored object.
 
@@ -22,6 +27,21 @@ class Stored:
 
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A sample that could not be used: it keeps its row, which holds zeros.
+
+    Attributes:
+        row: Of the store.
+        id: The sample's name.
+        reason: What was wrong with it, in one line.
+    """
+
+    row: int
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Record:
         stop: Row after the last.
         arrays: The stored object of each array.
         statistics: Mean, standard deviation, minimum, maximum and share of zeros of each hidden state.
+        quarantined: Samples that could not be used, by row.
     """
 
     fingerprint: str
@@ -43,24 +64,42 @@ class Record:
     stop: int
     arrays: Mapping[str, Stored]
     statistics: Mapping[str, Mapping[str, float]]
+    quarantined: tuple[Quarantined, ...] = ()
+
+    @cached_property
+    def content(self) -> bytes:
+        """Canonical bytes of what the record says, which the ledger's digest is taken of."""
+        fields = asdict(self)
+        if not self.quarantined:
+            # As records were before there was a quarantine, so that the digests of older stores hold.
+            del fields["quarantined"]
+        return json.dumps(fields, sort_keys=True, indent=1).encode()
 
     def to_json(self) -> bytes:
-        """Canonical bytes of the record."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
+        """Bytes of the record's file: its content, sealed with the SHA-256 of it as the last field."""
+        return self.content.removesuffix(b"\n}") + _SEAL + hashlib.sha256(self.content).hexdigest().encode() + b'"\n}'
 
     @classmethod
     def from_json(cls, text: bytes) -> "Record":
-        """Read a record's bytes.
+        """Read the bytes of a record's file; one of an earlier version carries no seal.
 
         Raises:
-            ValueError: The bytes are not a record.
+            ValueError: The bytes are not a record, or not the ones that were sealed.
         """
+        body, sealed, seal = text.rpartition(_SEAL)
+        content = body + b"\n}" if sealed else text
+        if sealed and seal != hashlib.sha256(content).hexdigest().encode() + b'"\n}':
+            raise ValueError("it does not match its SHA-256")
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = json.loads(content)
             fields["arrays"] = {name: Stored(**stored) for name, stored in fields["arrays"].items()}
-            return cls(**fields)
+            fields["quarantined"] = tuple(Quarantined(**sample) for sample in fields.get("quarantined", ()))
+            record = cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a ledger record: {error}") from error
+        # Making it anew would cost 0.3 ms, and 10,000 records are to open within a second.
+        vars(record)["content"] = content
+        return record
 
 
 def hash_file(path: Path) -> Stored:
@@ -71,7 +110,11 @@ def hash_file(path: Path) -> Stored:
 
 def record_path(store: Path, shard: int) -> Path:
     """Where the record of a shard lies."""
-    return store / FOLDER / f"{shard:06d}.json"
+    return store / FOLDER / _record_name(shard)
+
+
+def _record_name(shard: int) -> str:
+    return f"{shard:06d}.json"
 
 
 def commit(store: Path, record: Record) -> None:
@@ -85,28 +128,59 @@ def read_ledger(store: Path, fingerprint: str) -> dict[int, Record]:
     Raises:
         StoreError: A record is unreadable or belongs to another store.
     """
-    records = {}
-    for path in sorted((store / FOLDER).glob("*.json")):
-        try:
-            record = Record.from_json(path.read_bytes())
-        except ValueError as error:
-            raise StoreError(
-                f"{path}: the ledger record is unreadable ({error}); delete it and extract again to redo its shard"
-            ) from error
-        if record.fingerprint != fingerprint or path.name != record_path(store, record.shard).name:
-            raise StoreError(
-                f"{path}: the ledger record says shard {record.shard} of store {record.fingerprint}, "
-                f"store {fingerprint} was expected; delete it and extract again to redo its shard"
-            )
-        records[record.shard] = record
+    records, damaged = scan_ledger(store, fingerprint)
+    for path, reason in damaged.items():
+        raise StoreError(
+            f"{path}: the ledger record {reason}; run `spaceclip cache repair` on the store, then the same "
+            "`spaceclip extract` to redo its shard"
+        )
     return records
+
+
+def scan_ledger(store: Path, fingerprint: str) -> tuple[dict[int, Record], dict[Path, str]]:
+    """Every sound record of a store by shard, and what is wrong with each of the others by file."""
+    records, damaged = {}, {}
+    folder = store / FOLDER
+    names = sorted(os.listdir(folder)) if folder.is_dir() else ()  # noqa: PTH208 - 10,000 Paths cost 0.4 s
+    with _collector_paused():
+        for name in names:
+            if not name.endswith(".json"):
+                continue
+            try:
+                record = Record.from_json(_content(f"{folder}/{name}"))
+            except ValueError as error:
+                damaged[folder / name] = f"is unreadable ({error})"
+                continue
+            if record.fingerprint != fingerprint or name != _record_name(record.shard):
+                reason = f"says shard {record.shard} of store {record.fingerprint}, not of {fingerprint}"
+                damaged[folder / name] = reason
+            else:
+                records[record.shard] = record
+    return records, damaged
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Nothing of a ledger is garbage, and looking for some in a million objects takes a third of the reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see above
+        return file.read()
 
 
 def ledger_digest(records: Mapping[int, Record]) -> str:
     """SHA-256 over all records in order: the identity of a store's content."""
     digest = hashlib.sha256()
     for shard in sorted(records):
-        digest.update(records[shard].to_json())
+        digest.update(records[shard].content)
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from .errors import StoreError
-from .ledger import write_atomically
+from .ledger import FOLDER, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,17 @@ class Pointer:
         except (ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
+    def means(self, fingerprint: str, samples: int, ledger: str | None) -> bool:
+        """Whether it was written for this store; the ledger's digest is None while shards are missing."""
+        return (self.fingerprint, self.samples) == (fingerprint, samples) and ledger in (None, self.ledger)
+
     def write(self, path: Path) -> None:
         """Write the pointer atomically."""
-        write_atomically(path, json.dumps(asdict(self), indent=1).encode() + b"\n")
+        write_atomically(path, self.to_json())
+
+    def to_json(self) -> bytes:
+        """The content of the pointer's file."""
+        return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
 
 def resolve(path: Path) -> tuple[Path, Pointer | None]:
@@ -55,7 +63,8 @@ def resolve(path: Path) -> tuple[Path, Pointer | None]:
     Raises:
         StoreError: Nothing of the kind is there, or a folder holds several.
     """
-    if path.is_dir() and not (path / "zarr.json").exists():
+    # A store that lost its `zarr.json` is known by its ledger.
+    if path.is_dir() and not (path / "zarr.json").exists() and not (path / FOLDER).is_dir():
         pointers = sorted(found for found in path.glob("*.json"))
         if len(pointers) != 1:
             names = ", ".join(found.name for found in pointers) or "none"

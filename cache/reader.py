@@ -1,6 +1,5 @@
 """Reading a store. The ledger comes first: what has no record is not there, whatever Zarr would return for it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,12 +11,12 @@ import zarr
 from numpy.typing import NDArray
 
 from .errors import StoreError
-from .layout import DEPTH, GROUND_TRUTH, GROUND_TRUTH_SIZE, IMAGE, POOLED, layer_array
+from .layout import DEPTH, GROUND_TRUTH, GROUND_TRUTH_SIZE, IMAGE, POOLED, identity_arrays, layer_array
 from .ledger import Record, ledger_digest, read_ledger
+from .metadata import read_attributes, read_samples
 from .pointer import resolve
 from .shardfile import ShardedArray
-from .spec import Entry, entries_digest, fingerprint, require_same
-from .writer import SAMPLES, read_attributes
+from .spec import Entry, require_same
 
 THREADS = 4
 
@@ -38,6 +37,7 @@ class FeatureCache:
         self.layers = tuple(self.identity["layers"])
         self.views = tuple(self.identity["views"])
         self.shard = int(self.identity["shard"])
+        self._layout = identity_arrays(self.identity)
         self._arrays: dict[str, ShardedArray] = {}
         self._group = zarr.open_group(path, mode="r", zarr_format=3)
 
@@ -58,8 +58,6 @@ class FeatureCache:
         attributes = read_attributes(store)
         if attributes is None:
             raise StoreError(f"{store}: no feature store is there; run `spaceclip extract` to make it")
-        if fingerprint(attributes["identity"]) != attributes["fingerprint"]:
-            raise StoreError(f"{store}/zarr.json: the identity does not match its fingerprint; it was altered by hand")
         if expect is not None:
             require_same(attributes["identity"], expect, str(store))
         records = read_ledger(store, attributes["fingerprint"])
@@ -70,7 +68,7 @@ class FeatureCache:
                 f"{store}: incomplete, {missing} of {missing + len(records)} shards are missing; "
                 "run the same `spaceclip extract` again to finish it"
             )
-        if pointer is not None and not missing and pointer.ledger != cache.digest:
+        if pointer is not None and not pointer.means(cache.fingerprint, len(cache), None if missing else cache.digest):
             raise StoreError(
                 f"{store}: its content is not what the pointer {path} was written for; run `spaceclip extract` again"
             )
@@ -96,13 +94,7 @@ class FeatureCache:
         Raises:
             StoreError: The list was altered.
         """
-        try:
-            entries = [Entry(**json.loads(line)) for line in (self.path / SAMPLES).read_text().splitlines()]
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{self.path / SAMPLES}: unreadable ({error}); extract the store again") from error
-        if entries_digest(entries) != self.identity["samples"]["sha256"]:
-            raise StoreError(f"{self.path / SAMPLES}: the sample list was altered; extract the store again")
-        return entries
+        return read_samples(self.path, self.identity)
 
     @property
     def sample_ids(self) -> list[str]:
@@ -113,6 +105,17 @@ class FeatureCache:
     def scenes(self) -> list[str | None]:
         """Scenes of the samples."""
         return [entry.scene for entry in self.entries]
+
+    @property
+    def quarantined(self) -> dict[int, str]:
+        """Rows of samples that could not be used, with the reason; they hold zeros, and are in no batch."""
+        records = (self.records[shard] for shard in sorted(self.records))
+        return {sample.row: sample.reason for record in records for sample in record.quarantined}
+
+    @property
+    def usable(self) -> NDArray[np.int64]:
+        """The rows that are not quarantined, ascending."""
+        return np.setdiff1d(np.arange(len(self)), list(self.quarantined), assume_unique=True)
 
     @property
     def has_depth(self) -> bool:
@@ -203,7 +206,7 @@ class FeatureCache:
             raise IndexError(f"row {index} of a store of {len(self)}")
         if index // self.shard not in self.records:
             raise StoreError(f"{self.path}: row {index} is not extracted yet; run the same `spaceclip extract` again")
-        return self._open_array(name)
+        return self.array(name)
 
     @staticmethod
     def dimensions(name: str) -> int:
@@ -211,18 +214,31 @@ class FeatureCache:
         plain = {POOLED: 3, IMAGE: 4, DEPTH: 3, GROUND_TRUTH: 3, GROUND_TRUTH_SIZE: 2}
         return plain.get(name, 4)
 
-    def _open_array(self, name: str) -> ShardedArray:
+    def array(self, name: str) -> ShardedArray:
+        """One array by name, as `layers/3`, for reading by row whatever the ledger says of it.
+
+        Raises:
+            StoreError: The store has none of this name, or its metadata is damaged.
+        """
         if name not in self._arrays:
-            try:
-                array = self._group.get(name)
-            except (ValueError, TypeError, KeyError) as error:
-                raise StoreError(
-                    f"{self.path / name}/zarr.json: damaged ({error}); delete the store and extract it again"
-                ) from error
-            if not isinstance(array, zarr.Array):
+            if name not in self._layout:
                 held = ", ".join(str(layer) for layer in self.layers)
                 raise StoreError(
                     f"{self.path}: has no {name}; it holds the hidden states {held}: extract the one wanted"
                 )
-            self._arrays[name] = ShardedArray(array, self.path / name)
+            self._arrays[name] = ShardedArray(self._checked(name), self.path / name)
         return self._arrays[name]
+
+    def _checked(self, name: str) -> zarr.Array[Any]:
+        """The Zarr array, if its metadata is what the identity asks for."""
+        wanted, found, reason = self._layout[name], None, "not what the store's identity asks for"
+        try:
+            found = self._group.get(name)
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            reason = str(error)
+        shape = (wanted.shape, wanted.chunk, wanted.shard(self.shard), wanted.dtype)
+        if not isinstance(found, zarr.Array) or (found.shape, found.chunks, found.shards, found.dtype.name) != shape:
+            raise StoreError(
+                f"{self.path / name}/zarr.json: damaged ({reason}); run `spaceclip cache repair` on the store"
+            )
+        return found

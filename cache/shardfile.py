@@ -71,6 +71,21 @@ class ShardedArray:
         except (OSError, ValueError, RuntimeError) as error:
             raise _damaged(path, f"row {row} cannot be read ({error})") from error
 
+    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Whole rows [stop - start, ...], every chunk checked.
+
+        Raises:
+            StoreError: A chunk is missing, cut short or altered.
+        """
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        for row in range(start, stop):
+            if self.grid[1] == 1:
+                self.read_into(out[row - start], row)
+            else:
+                for view in range(self.grid[1]):
+                    self.read_into(out[row - start, view], row, view)
+        return out
+
     def _read_index(self, shard: int) -> NDArray[np.uint64]:
         path = object_path(self.path, shard, len(self.shape))
         size = math.prod(self.grid) * 16 + 4
@@ -90,4 +105,4 @@ def object_path(array: Path, shard: int, dimensions: int) -> Path:
 
 
 def _damaged(path: Path, what: str) -> StoreError:
-    return StoreError(f"{path}: damaged: {what}; run `spaceclip cache verify` on the store, then extract again")
+    return StoreError(f"{path}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again")

@@ -1,9 +1,8 @@
 """Writing a store: whole shards, data first, then the record."""
 
-import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from .errors import StoreError
-from .layout import arrays, create_arrays
-from .ledger import Record, Stored, commit, hash_file, read_ledger, write_atomically
+from .errors import DamagedError, StoreError
+from .layout import arrays
+from .ledger import Quarantined, Record, Stored, commit, hash_file, read_ledger, record_path, scan_ledger
+from .metadata import GROUP, attributes_of, read_attributes, write_missing
 from .shardfile import object_path
 from .spec import StoreSpec, require_same
 from .statistics import layer_statistics
-
-FORMAT = 1
-ATTRIBUTE = "spaceclip"
-SAMPLES = "samples.jsonl"
 
 # Zeros are written like anything else: what is not there must mean "not extracted". And only zarr's own pipeline writes
 # objects atomically. Both are decided when an array is opened.
@@ -31,7 +27,7 @@ _WRITING = {
 
 
 class StoreWriter:
-    """Creates a store, or goes on with one that was left unfinished.
+    """Creates a store, or goes on with one that was left unfinished or whose damaged parts were taken away.
 
     Args:
         path: Folder of the store.
@@ -46,11 +42,12 @@ class StoreWriter:
         self.path = path
         self.spec = spec
         self._layout = arrays(spec)
-        attributes = read_attributes(path)
-        if attributes is None:
-            _create(path, spec, about)
-        else:
+        attributes = _attributes(path, spec)
+        if attributes is not None:
             require_same(attributes["identity"], spec.identity, str(path))
+        elif not scan_ledger(path, spec.fingerprint)[0]:
+            _create(path, spec, about)
+        write_missing(path, attributes or attributes_of(spec, about), spec.entries)
         with zarr.config.set(_WRITING):
             root = zarr.open_group(path, mode="r+", zarr_format=3)
             self._arrays = {name: _array(root, name) for name in self._layout}
@@ -61,12 +58,18 @@ class StoreWriter:
         """Shards that have no record yet."""
         return [shard for shard in range(self.spec.shards) if shard not in self.records]
 
-    def write(self, shard: int, block: Mapping[str, NDArray[Any]]) -> Record:
+    def forget(self, shard: int) -> None:
+        """Take a shard's record away, so that the shard is pending again."""
+        record_path(self.path, shard).unlink(missing_ok=True)
+        self.records.pop(shard, None)
+
+    def write(self, shard: int, block: Mapping[str, NDArray[Any]], quarantined: Sequence[Quarantined] = ()) -> Record:
         """Write one whole shard and commit it. Writing it again gives the same bytes and the same record.
 
         Args:
             shard: Index of the shard.
             block: For each array of the layout, the rows of the shard.
+            quarantined: Samples of it that could not be used.
 
         Raises:
             StoreError: A block of another shape or type, features beyond float16's range, or no space left.
@@ -81,7 +84,7 @@ class StoreWriter:
         statistics = {name: layer_statistics(block[name], name, start) for name in block if name.startswith("layers/")}
         try:
             stored = {name: self._write_array(name, shard, block[name]) for name in self._layout}
-            record = Record(self.spec.fingerprint, shard, start, stop, stored, statistics)
+            record = Record(self.spec.fingerprint, shard, start, stop, stored, statistics, tuple(quarantined))
             commit(self.path, record)
         except OSError as error:
             raise StoreError(
@@ -114,36 +117,27 @@ class StoreWriter:
                 )
 
 
-def read_attributes(path: Path) -> dict[str, Any] | None:
-    """What a store says of itself: format, fingerprint, identity, about. None where nothing was created yet.
-
-    Raises:
-        StoreError: The folder is something else, or a store of another format.
-    """
-    file = path / "zarr.json"
-    if not file.exists():
-        return None
-    try:
-        attributes = json.loads(file.read_bytes())["attributes"].get(ATTRIBUTE)
-    except (ValueError, KeyError, AttributeError) as error:
-        raise StoreError(f"{file}: not the metadata of a Zarr group ({error}); a feature store was expected") from error
-    if attributes is None:
-        raise StoreError(f"{path}: a Zarr group, but no feature store; give another path")
-    if attributes["format"] != FORMAT:
-        raise StoreError(
-            f"{path}: a store of format {attributes['format']}, this version reads {FORMAT}; extract it again"
-        )
-    return attributes
-
-
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
     try:
         array = root.get(name)
     except (ValueError, TypeError, KeyError):
         array = None
     if not isinstance(array, zarr.Array):
-        raise StoreError(f"{root.store_path}: the metadata of {name} is damaged; delete the store and extract it again")
+        raise StoreError(
+            f"{root.store_path}: the metadata of {name} is damaged; run `spaceclip cache repair` on the store"
+        )
     return array
+
+
+def _attributes(path: Path, spec: StoreSpec) -> dict[str, Any] | None:
+    """What the store says of itself; None if it is damaged (and now gone) but the ledger shows whose store it is."""
+    try:
+        return read_attributes(path)
+    except DamagedError:
+        if not scan_ledger(path, spec.fingerprint)[0]:
+            raise
+        (path / GROUP).unlink()
+        return None
 
 
 def _create(path: Path, spec: StoreSpec, about: Mapping[str, Any]) -> None:
@@ -151,12 +145,9 @@ def _create(path: Path, spec: StoreSpec, about: Mapping[str, Any]) -> None:
     if path.exists():
         raise StoreError(f"{path}: is there already and is no feature store; give another path, or delete it")
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    attributes = {"format": FORMAT, "fingerprint": spec.fingerprint, "identity": spec.identity, "about": dict(about)}
-    lines = [json.dumps({"id": entry.id, "scene": entry.scene, "stamp": entry.stamp}) for entry in spec.entries]
     try:
         partial.mkdir(parents=True)
-        create_arrays(partial, spec, {ATTRIBUTE: attributes})
-        write_atomically(partial / SAMPLES, "\n".join(lines).encode() + b"\n")
+        write_missing(partial, attributes_of(spec, about), spec.entries)
         partial.rename(path)
     except OSError as error:
         raise StoreError(f"{path}: a store cannot be made here ({error.strerror}); give another path") from error

@@ -40,7 +40,8 @@ def predict(
     """Yield the depth maps of each row of the store, in order, as the decoder makes them, on its device.
 
     The plain prediction always; with flip averaging also its average with the prediction of the flipped view, flipped
-    back. The decoder runs in evaluation mode and is left in the mode it was in. The next batch is read meanwhile.
+    back. Rows that extraction quarantined are left out. The decoder runs in evaluation mode and is left in the mode it
+    was in. The next batch is read meanwhile.
 
     Args:
         decoder: The weights to use.
@@ -59,7 +60,8 @@ def predict(
             f"the store holds the views {', '.join(cache.views)}, expected a flipped one for flip averaging: "
             "set flip_average to false or extract with it"
         )
-    rows = list(range(len(cache)) if indices is None else indices)
+    unusable = cache.quarantined
+    rows = [row for row in (range(len(cache)) if indices is None else indices) if row not in unusable]
     sample_ids, scenes = cache.sample_ids, cache.scenes
     views = ("plain", "flipped") if flip_average else ("plain",)
     truths = truths or read_truths(cache, [None])

@@ -103,7 +103,7 @@ class Row(BaseModel):
         protocol: What they were measured under.
         split: `val` or `test`.
         images: How many were scored.
-        skipped: Ids of those that were not, for want of a valid pixel or of any ground truth.
+        skipped: Ids of those that were not: without a valid pixel, without any ground truth, or quarantined.
         metrics: Mean over images, each with equal weight.
         regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
         scenes: Likewise for each scene.
@@ -122,14 +122,14 @@ class Row(BaseModel):
     baseline: Metrics | None
 
     @classmethod
-    def of(cls, split: str, scores: Scores, baseline: Scores | None) -> Self:
-        """From the scores of a prediction and of the mean depth map."""
+    def of(cls, split: str, scores: Scores, baseline: Scores | None, unusable: tuple[str, ...] = ()) -> Self:
+        """From the scores of a prediction and of the mean depth map, and the ids of images that could not be used."""
         regions = {name: scores.region(name) for name in REGIONS}
         return cls(
             protocol=scores.protocol,
             split=split,
             images=len(scores.images),
-            skipped=scores.skipped,
+            skipped=scores.skipped + unusable,
             metrics=scores.mean,
             regions={name: RegionMean(images=count, metrics=mean) for name, (count, mean) in regions.items()},
             scenes={

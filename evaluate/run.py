@@ -127,7 +127,10 @@ def evaluate_saved(
 
     def saved(truth: _Split, protocols: Sequence[Protocol]) -> Iterator[DepthMaps]:
         truths = read_truths(truth, [protocol.size for protocol in protocols])
+        unusable = truth.quarantined
         for row, (sample_id, scene) in enumerate(zip(truth.sample_ids, truth.scenes, strict=True)):
+            if row in unusable:
+                continue
             found = truths(row)
             # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
             known = any(depth.any() for depth in found.values())
@@ -194,7 +197,9 @@ def _evaluate(
         mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = watch.images(maps(splits[split], variants), splits[split])
-        for found in _score_split(images, str(splits[split].about.get("split", split)), variants, mean_depth):
+        name = str(splits[split].about.get("split", split))
+        unusable = tuple(splits[split].sample_ids[row] for row in splits[split].quarantined)
+        for found in _score_split(images, name, variants, mean_depth, unusable):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]
     results = Results(
@@ -241,7 +246,11 @@ class _Watch:
 
 
 def _score_split(
-    maps: Iterable[DepthMaps], split: str, variants: Sequence[Protocol], mean_depth: NDArray[np.float32] | None
+    maps: Iterable[DepthMaps],
+    split: str,
+    variants: Sequence[Protocol],
+    mean_depth: NDArray[np.float32] | None,
+    unusable: tuple[str, ...],
 ) -> list[_Scored]:
     """Score every variant, and the mean depth map once for each protocol and scaling, in one pass."""
     scorers = [(_MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
@@ -259,5 +268,5 @@ def _score_split(
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
         baseline = baselines[variant].scores() if baselines else None
-        found.append(_Scored(Row.of(split, scorer.scores(), baseline), scorer.scores(), baseline))
+        found.append(_Scored(Row.of(split, scorer.scores(), baseline, unusable), scorer.scores(), baseline))
     return found

@@ -43,6 +43,11 @@ class GroundTruth(typing.Protocol):
         ...
 
     @property
+    def quarantined(self) -> dict[int, str]:
+        """Rows that could not be used, with the reason; they are not scored."""
+        ...
+
+    @property
     def depth_size(self) -> Size:
         """(height, width) of the training targets."""
         ...

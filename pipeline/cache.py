@@ -1,34 +1,73 @@
-"""`spaceclip cache`: looking into feature stores."""
+"""`spaceclip cache`: looking into feature stores, and their upkeep."""
 
+import json
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .cache_check import repair, verify
+from .cache_keep import copy, gc
+
+if TYPE_CHECKING:
+    from ..cache import ChannelStatistics, FeatureCache
+
+_EXTREMES = 5
 
 
 @click.group()
 def cache() -> None:
-    """Look into a feature store, or check it."""
+    """Look into a feature store, check it, mend it, copy it, or clear away what nothing uses."""
 
 
 @cache.command()
 @click.argument("path", type=click.Path(path_type=Path))
-def info(path: Path) -> None:
+@click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
+def info(path: Path, *, stats: bool, as_json: bool) -> None:
     """Say what a store holds. PATH is the store, its pointer, or a folder with one pointer."""
     from rich.console import Console
     from rich.table import Table
 
-    from ..cache import FeatureCache, stored_bytes
+    from ..cache import FeatureCache
 
-    store = FeatureCache.open(path, allow_incomplete=True)
-    shards = -(-len(store) // store.shard)
-    identity = store.identity
-    depth = identity["depth"]
+    store = FeatureCache.open(path, allow_incomplete=not stats)
+    found = _statistics(store) if stats else {}
+    if as_json:
+        told = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
+        click.echo(json.dumps(told | ({"statistics": _plain(found)} if stats else {}), indent=1))
+        return
     table = Table(title=str(store.path), show_header=False, title_justify="left")
-    for name, value in {
+    for name, value in _described(store).items():
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    for layer, statistics in found.items():
+        console.print(_table(layer, statistics))
+
+
+def _facts(store: "FeatureCache") -> dict[str, Any]:
+    from ..cache import stored_bytes
+
+    return {
         "fingerprint": store.fingerprint,
-        "samples": f"{len(store):,}",
-        "shards": f"{len(store.records):,} of {shards:,} committed",
-        "size": f"{stored_bytes(store) / 1e9:,.2f} GB",
+        "samples": len(store),
+        "quarantined": len(store.quarantined),
+        "shards": -(-len(store) // store.shard),
+        "committed": len(store.records),
+        "bytes": stored_bytes(store),
+    }
+
+
+def _described(store: "FeatureCache") -> dict[str, str]:
+    facts, identity, depth = _facts(store), store.identity, store.identity["depth"]
+    quarantined = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
+    return {
+        "fingerprint": store.fingerprint,
+        "samples": f"{len(store):,}{quarantined}",
+        "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
+        "size": f"{facts['bytes'] / 1e9:,.2f} GB",
         "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
         "precision": f"computed in {identity['backbone']['precision']}, stored in float16",
         "hidden states": ", ".join(map(str, store.layers)),
@@ -36,35 +75,45 @@ def info(path: Path) -> None:
         "tokens": f"{identity['tokens']['patches']} patches x {identity['tokens']['channels']} channels",
         "depth": f"{depth['size'][0]} x {depth['size'][1]}, in steps of {depth['unit']:g} m" if depth else "none",
         "data": ", ".join(f"{name} {value}" for name, value in store.about.items() if value is not None),
-    }.items():
-        table.add_row(name, value)
-    Console().print(table)
+    }
 
 
-@cache.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def verify(path: Path) -> None:
-    """Compare every byte of a store with its ledger; exit status 1 if anything is missing, torn or altered."""
-    from ..cache import FeatureCache, StoreError, stored_bytes
-    from ..cache import verify as verify_store
-    from .progress import progress
+def _statistics(store: "FeatureCache") -> "dict[int, ChannelStatistics]":
+    from ..cache import channel_statistics
+    from .cache_progress import counting
 
-    total = stored_bytes(FeatureCache.open(path, allow_incomplete=True)) // 10**6
-    done = 0
-    with progress("verify", "MB") as report:
+    total = sum(record.arrays[f"layers/{layer}"].bytes for record in store.records.values() for layer in store.layers)
+    with counting("statistics", total) as count:
+        return {layer: channel_statistics(store, layer, count) for layer in store.layers}
 
-        def read(size: int) -> None:
-            nonlocal done
-            done += size
-            report(done // 10**6, total)
 
-        found = verify_store(path, read)
-    for problem in found.problems:
-        click.echo(f"{found.store}: {problem}")
-    if found.problems:
-        shards = len({problem.shard for problem in found.problems})
-        raise StoreError(
-            f"{found.store}: {len(found.problems)} problems in {shards} of {found.shards} shards; delete the "
-            "ledger records of those shards (ledger/<shard>.json) and run the same `spaceclip extract` to redo them"
-        )
-    click.echo(f"{found.store}: all {found.shards} shards are as the ledger says ({found.bytes / 1e9:,.2f} GB read)")
+def _plain(found: "dict[int, ChannelStatistics]") -> dict[str, Any]:
+    return {
+        str(layer): {name: values.tolist() for name, values in vars(statistics).items()}
+        | {"extremes": statistics.extremes(_EXTREMES)}
+        for layer, statistics in found.items()
+    }
+
+
+def _table(layer: int, found: "ChannelStatistics") -> Any:
+    """A summary over the channels of one hidden state, and the channels that reach furthest from zero."""
+    from rich.table import Table
+
+    columns = [values.tolist() for values in vars(found).values()]
+    table = Table(title=f"hidden state {layer}, {len(found.mean)} channels", title_justify="left")
+    table.add_column("")
+    for name in ("mean", "std", "min", "max", "zeros"):
+        table.add_column(name, justify="right")
+    for name, of in (("lowest", min), ("median", median), ("highest", max)):
+        table.add_row(name, *_numbers([of(column) for column in columns]), end_section=of is max)
+    for channel in found.extremes(_EXTREMES):
+        table.add_row(f"channel {channel}", *_numbers([column[channel] for column in columns]))
+    return table
+
+
+def _numbers(values: list[float]) -> list[str]:
+    return [*(f"{value:.4g}" for value in values[:4]), f"{values[4]:.2%}"]
+
+
+for command in (verify, repair, gc, copy):
+    cache.add_command(command)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..extract import BackboneSettings, DataSettings, ExtractSettings, Source
+    from ..extract import BackboneSettings, ExtractSettings, OnError
     from ..extract.data import FolderData
 
 
@@ -44,7 +44,31 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--batch-size", type=int, help="Images in one forward pass.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Where stores go. [default: features/<experiment>]")
-def extract(config: Path | None, split: str | None, device: str, out: Path | None, **options: Any) -> None:
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "quarantine"]),
+    default="stop",
+    show_default=True,
+    help="At an image that cannot be used: stop, or record it, leave it out of batches, and exit with status 3.",
+)
+@click.option("--retry-quarantined", is_flag=True, help="Do the shards again that hold quarantined images.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
+@click.option("--workers", type=click.IntRange(min=1), help="Run on so many processes of this machine.")
+@click.option("--gpus", is_flag=True, help="With --workers: a GPU for each.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take: images, bytes, time. Writes nothing.")
+def extract(
+    config: Path | None,
+    split: str | None,
+    device: str,
+    out: Path | None,
+    on_error: "OnError",
+    retry_quarantined: bool,
+    dry_run: bool,
+    scheduler: str | None,
+    workers: int | None,
+    gpus: bool,
+    **options: Any,
+) -> None:
     """Run the frozen encoder once over every image and store its features.
 
     Either an experiment file:  spaceclip extract --config configs/demo.yaml
@@ -57,6 +81,7 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
     from ..extract import open_splits
     from ..extract.splits import SPLITS
     from .config import load_experiment
+    from .extraction import QUARANTINED, Manner, run
 
     given = [f"--{name.replace('_', '-')}" for name in options if _is_given(name)]
     if config is not None:
@@ -73,8 +98,11 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
     sources = open_splits(data)
     if config is None and list(sources) == ["train"]:
         sources = {"all": sources["train"]}
-    run(data, sources, backbone, settings, out, split, device)
-    if experiment is not None:
+    if (gpus and workers is None) or (scheduler and workers):
+        raise click.UsageError("give --scheduler ADDRESS, or --workers N, with --gpus if each shall have one")
+    manner = Manner(on_error, retry_quarantined, dry_run, scheduler, workers, gpus)
+    quarantined = run(data, sources, backbone, settings, out, split, device, manner)
+    if experiment is not None and not dry_run:
         # DVC's stages are the same for every data set: it finds a pointer for each split, if only to none.
         for name in SPLITS:
             if name not in sources and split in (None, name):
@@ -83,6 +111,8 @@ def extract(config: Path | None, split: str | None, device: str, out: Path | Non
         needing = [name for name in experiment.evaluate.protocols if name != "controlled"]
         if "test" not in sources and needing:
             click.echo(f"the {' and '.join(needing)} protocol of {config} will find no test split to score", err=True)
+    if quarantined:
+        click.get_current_context().exit(QUARANTINED)
 
 
 def _is_given(name: str) -> bool:
@@ -108,50 +138,3 @@ def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSetting
         check_settings(BackboneSettings, backbone, "options"),
         check_settings(ExtractSettings, settings, "options"),
     )
-
-
-def run(
-    data: "DataSettings",
-    sources: "dict[str, Source]",
-    backbone: "BackboneSettings",
-    settings: "ExtractSettings",
-    out: Path,
-    split: str | None,
-    device: str,
-) -> None:
-    """Extract the splits of a data set, or one of them; a split known by name may be one that this data set lacks."""
-    from ..cache import SpaceClipError
-    from ..extract import describe, load_backbone, store_spec
-    from ..extract import extract as extract_split
-    from ..extract.splits import SPLITS
-    from .device import choose_device
-    from .progress import progress
-
-    wanted = {name: source for name, source in sources.items() if split in (None, name)}
-    if not wanted and split not in SPLITS:
-        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
-    if not wanted:
-        return
-    encoder = load_backbone(
-        backbone.name,
-        revision=backbone.revision,
-        seed=backbone.seed,
-        precision=backbone.precision,
-        device=choose_device(device),
-    )
-    encoder.check_layers(settings.layers)
-    # Whatever can be known to be wrong with a later split is known before the first one's long work.
-    targets = {}
-    for name, source in wanted.items():
-        source.check()
-        targets[name] = store_spec(source, encoder, settings).preprocessing["target_size"]
-    if len(set(targets.values())) > 1:
-        raise SpaceClipError(
-            f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
-        )
-    for name, source in wanted.items():
-        about = describe(data, name, sources)
-        with progress(f"extract {name}", "images") as report:
-            found = extract_split(source, encoder, settings, out, name, about, report)
-        without = f", {about['without_depth']} without ground truth" if about.get("without_depth") else ""
-        click.echo(f"{found.pointer}: {found.images} images{without} ({found.computed} computed now) in {found.store}")

@@ -41,6 +41,11 @@ class SourceTruth:
         return [entry.scene for entry in self._source.entries]
 
     @property
+    def quarantined(self) -> dict[int, str]:
+        """None: a file that cannot be read stops the scoring."""
+        return {}
+
+    @property
     def depth_size(self) -> tuple[int, int]:
         """(height, width) that depth is brought to for training; (0, 0) if the experiment names none."""
         return self._target or (0, 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache import Entry, SpaceClipError
-from ..folder.files import MILLIMETRE
+from ..folder.files import MILLIMETRE, check_bytes
 from ..problems import counted, first_few
 from ..sources import Sample
 from .depth import judge, probe
@@ -46,7 +46,7 @@ class LabelledSource:
             count, self._size = _check_arrays(self._path, file, self._depth)
             names = _scene_names(self._path, file, count)
         self._frames = read_split(settings.splits_file, count)[part]
-        size = self._path.stat().st_size
+        self._bytes = size = self._path.stat().st_size
         self.entries = [
             Entry(
                 f"labelled/{frame:05d}",
@@ -69,11 +69,12 @@ class LabelledSource:
         """Decode one sample; from any thread, since each call opens the file anew.
 
         Raises:
-            SpaceClipError: The file is damaged there, or the depth cannot be right.
+            SpaceClipError: The file is damaged there or replaced, or the depth cannot be right.
         """
         entry, frame = self.entries[index], self._frames[index]
         with _opened(self._path) as file:
             image, depth = _dataset(file, "images")[frame], _dataset(file, self._depth)[frame]
+        check_bytes(self._path, self._bytes)
         depth = np.ascontiguousarray(depth.T, dtype=np.float32)
         where = f"{self._path}: {self._depth} of frame {frame}"
         if bad := np.count_nonzero(~np.isfinite(depth) | (depth < 0)):

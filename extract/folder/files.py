@@ -101,8 +101,8 @@ class FileSource:
         self._images = [sample.image for sample in samples]
         self._depths = [sample.depth for sample in samples]
         self._reading = reading
-        image_bytes = file_bytes(self._images, "image", remedies[0])
-        depth_bytes = file_bytes(self._depths, "depth file", remedies[1])
+        self._image_bytes = image_bytes = file_bytes(self._images, "image", remedies[0])
+        self._depth_bytes = depth_bytes = file_bytes(self._depths, "depth file", remedies[1])
         self.entries = [
             Entry(sample.id, sample.scene, _stamp(image, depth, reading))
             for sample, image, depth in zip(samples, image_bytes, depth_bytes, strict=True)
@@ -135,8 +135,8 @@ class FileSource:
         """Decode one sample.
 
         Raises:
-            SpaceClipError: A file cannot be read, image and depth differ in size, the depth cannot be right, or the
-                crop does not fit.
+            SpaceClipError: A file cannot be read or is another than when it was listed, image and depth differ in size,
+                the depth cannot be right, or the crop does not fit.
         """
         entry, reading = self.entries[index], self._reading
         image, depth_file, depth = read_image(self._images[index]), self._depths[index], None
@@ -150,6 +150,8 @@ class FileSource:
                     f"{depth_file} is {found} but its image {expected} (height x width): "
                     "expected depth aligned to its image, pixel by pixel"
                 )
+        check_bytes(self._images[index], self._image_bytes[index])
+        check_bytes(depth_file, self._depth_bytes[index])
         if reading.crop is not None:
             check_crop(reading.crop, [self._images[index]], [(image.shape[0], image.shape[1])])
             image, depth = reading.crop.cut(image), None if depth is None else reading.crop.cut(depth)
@@ -193,6 +195,23 @@ def spread(count: int, most: int) -> list[int]:
     ([0, 4, 8], [0, 1])
     """
     return sorted({round(index) for index in np.linspace(0, count - 1, most)}) if count else []
+
+
+def check_bytes(path: Path | None, listed: int | None) -> None:
+    """Refuse a file that is no longer the one that was listed: the store's fingerprint means that one.
+
+    Raises:
+        SpaceClipError: It is gone, or of another size.
+    """
+    try:
+        found = None if path is None else path.stat().st_size
+    except OSError as error:
+        raise SpaceClipError(f"{path} is gone since it was listed ({error.strerror}); put it back") from error
+    if found != listed:
+        raise SpaceClipError(
+            f"{path} is {found:,} bytes, {listed:,} when it was listed: it was replaced meanwhile; "
+            "run the same command again, which lists the files anew"
+        )
 
 
 def check_crop(crop: Crop, images: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> None:

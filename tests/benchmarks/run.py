@@ -4,7 +4,8 @@ import bench_extract
 import bench_feed
 import bench_scoring
 import bench_step
+import bench_verify
 
 if __name__ == "__main__":
-    for benchmark in (bench_step, bench_feed, bench_extract, bench_scoring):
+    for benchmark in (bench_step, bench_feed, bench_extract, bench_scoring, bench_verify):
         benchmark.main()

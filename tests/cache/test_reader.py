@@ -1,9 +1,11 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError
+from spaceclip.cache.ledger import Record, Stored
 
 
 def test_reading_gives_what_was_written(make_store, make_block):
@@ -156,12 +158,40 @@ def test_a_pointer_to_a_deleted_store_is_refused(make_store):
 def test_a_restored_pointer_over_another_content_is_refused(make_store, make_block):
     path, spec = make_store()
     pointer = _point(path, spec)
-    record = path / "ledger/000001.json"
-    content = json.loads(record.read_bytes())
-    content["arrays"]["pooled"]["sha256"] = "0" * 64
-    record.write_text(json.dumps(content))
+    file = path / "ledger/000001.json"
+    record = Record.from_json(file.read_bytes())
+    file.write_bytes(replace(record, arrays={**record.arrays, "pooled": Stored(1, "0" * 64)}).to_json())
     with pytest.raises(StoreError, match="its content is not what the pointer"):
         FeatureCache.open(pointer)
+
+
+@pytest.mark.parametrize("field", ["fingerprint", "samples"])
+def test_a_pointer_that_says_otherwise_is_refused_though_the_ledger_agrees(make_store, field):
+    path, spec = make_store()
+    pointer = _point(path, spec)
+    pointer.write_text(json.dumps({**json.loads(pointer.read_bytes()), field: 9}))
+    with pytest.raises(StoreError, match="its content is not what the pointer"):
+        FeatureCache.open(pointer)
+
+
+def test_any_bit_of_a_record_is_sealed_and_a_record_from_before_seals_still_reads(make_store):
+    path, _ = make_store()
+    content = (path / "ledger/000001.json").read_bytes()
+    record = Record.from_json(content)
+    assert record.to_json() == content
+    assert Record.from_json(record.content) == record
+    for at in range(len(content)):
+        for bit in range(8):
+            with pytest.raises(ValueError):  # noqa: PT011 - that it is refused is the point
+                Record.from_json(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+
+
+def test_metadata_of_another_shape_is_refused_by_the_reader(make_store):
+    path, _ = make_store()
+    file = path / "layers/3/zarr.json"
+    file.write_text(file.read_text().replace("10,", "11,", 1))
+    with pytest.raises(StoreError, match=r"layers/3/zarr\.json: damaged .not what the store's identity asks for"):
+        FeatureCache.open(path).states([0])
 
 
 @pytest.mark.parametrize("path", ["absent", "absent.json"])

@@ -1,7 +1,14 @@
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from spaceclip.cache import FeatureCache, Problem, StoreError, verify
+import zarr
+from spaceclip.cache import FeatureCache, Pointer, Problem, StoreError, verify
+from spaceclip.cache.errors import DamagedError
+from spaceclip.cache.ledger import Record, hash_file, record_path
+from spaceclip.cache.metadata import damaged_metadata, read_attributes
+from spaceclip.cache.shardfile import object_path
 
 
 def test_a_whole_store_has_no_problem(make_store):
@@ -45,10 +52,13 @@ def test_no_store_is_an_error(tmp_path):
 def test_an_array_that_is_gone_or_has_torn_metadata_is_missing_in_every_shard(make_store):
     path, _ = make_store()
     shutil.rmtree(path / "layers/3")
-    assert verify(path).problems == [Problem("missing", shard, "layers/3") for shard in range(3)]
+    assert verify(path).problems == [
+        Problem("missing", None, file="layers/3/zarr.json"),
+        *(Problem("missing", shard, "layers/3") for shard in range(3)),
+    ]
     other, _ = make_store("other.zarr")
     (other / "layers/3/zarr.json").write_text("{")
-    assert verify(other).problems == []
+    assert verify(other, deep=True).problems == [Problem("altered", None, file="layers/3/zarr.json")]
     with pytest.raises(StoreError, match=r"layers/3/zarr\.json: damaged"):
         FeatureCache.open(other).states([0])
 
@@ -59,5 +69,111 @@ def test_a_torn_sample_list_is_one_clear_line(make_store, content):
     (path / "samples.jsonl").unlink()
     if content:
         (path / "samples.jsonl").write_bytes(content)
+    assert verify(path).problems == [Problem("altered" if content else "missing", None, file="samples.jsonl")]
     with pytest.raises(StoreError, match=r"samples\.jsonl: unreadable"):
-        verify(path)
+        _ = FeatureCache.open(path).entries
+
+
+FILES = {
+    "layers": "layers/3/c/1/0/0/0",
+    "pooled": "pooled/c/1/0/0",
+    "image": "image/c/1/0/0/0",
+    "depth": "depth/c/1/0/0",
+    "ground truth": "ground_truth/c/1/0/0",
+    "its size": "ground_truth_size/c/1/0",
+    "record": "ledger/000001.json",
+    "samples": "samples.jsonl",
+    "group": "zarr.json",
+    "group of layers": "layers/zarr.json",
+    "array": "depth/zarr.json",
+    "pointer": "../store.json",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_bit_and_any_cut_of_any_kind_of_file_is_found(make_store, name):
+    path, spec = make_store("store-1.zarr")
+    Pointer(path.name, spec.fingerprint, 10, FeatureCache.open(path).digest).write(path.parent / "store.json")
+    assert verify(path).problems == []
+    file = path / FILES[name]
+    content = file.read_bytes()
+    for at in np.random.default_rng(1).choice(len(content) * 8, 20, replace=False):
+        file.write_bytes(content[: at // 8] + bytes([content[at // 8] ^ 1 << at % 8]) + content[at // 8 + 1 :])
+        assert _concerned(verify(path).problems[0]) == _concerned_by(FILES[name]), (at, file.read_bytes())
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:length])
+        assert _concerned(verify(path).problems[0]) == _concerned_by(FILES[name]), length
+    file.unlink()
+    found = verify(path).problems
+    assert bool(found) == (name != "pointer")  # Without one nothing claims that the store is anybody's.
+
+
+def _concerned(problem):
+    return problem.shard, problem.array or problem.file
+
+
+def _concerned_by(file):
+    array, is_object, _ = file.partition("/c/")
+    return (1 if is_object or file.startswith("ledger") else None), array
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "layers/zarr.json", "depth/zarr.json"])
+def test_every_single_bit_of_the_metadata_counts(make_store, name):
+    path, _ = make_store()
+    file = path / name
+    content = file.read_bytes()
+    attributes = read_attributes(path)
+    assert attributes
+    for at in range(len(content) * 8):
+        file.write_bytes(content[: at // 8] + bytes([content[at // 8] ^ 1 << at % 8]) + content[at // 8 + 1 :])
+        if name == "zarr.json":
+            with pytest.raises(DamagedError):
+                read_attributes(path)
+        elif at % 97 == 7:
+            assert damaged_metadata(path, attributes) == {name: "altered"}
+
+
+def _forge(path, name, rows):
+    """Write other rows into shard 0 of an array, and a ledger record that vouches for them."""
+    array = zarr.open_group(path, mode="r+")[name]
+    array[0:4] = rows  # pyright: ignore
+    _vouch(path, name)
+
+
+def _vouch(path, name):
+    file = record_path(path, 0)
+    record = Record.from_json(file.read_bytes())
+    stored = hash_file(object_path(path / name, 0, FeatureCache.dimensions(name)))
+    file.write_bytes(replace(record, arrays={**record.arrays, name: stored}).to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "kind"),
+    [
+        ("layers/3", lambda rows: rows + 1, "other statistics"),
+        ("layers/3", lambda rows: rows * np.inf, "not finite"),
+        ("pooled", lambda rows: rows * np.nan, "not finite"),
+    ],
+)
+def test_the_deep_check_finds_what_the_ledger_vouches_for(make_store, make_block, name, change, kind):
+    path, spec = make_store()
+    assert verify(path, deep=True).problems == []
+    _forge(path, name, change(make_block(spec, 0)[name]))
+    assert verify(path).problems == []
+    assert verify(path, deep=True).problems == [Problem(kind, 0, name)]
+
+
+def test_the_deep_check_decodes_every_chunk(make_store):
+    path, _ = make_store()
+    file = path / "image/c/0/0/0/0"
+    content = file.read_bytes()
+    file.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
+    _vouch(path, "image")
+    assert verify(path).problems == []
+    assert verify(path, deep=True).problems == [Problem("undecodable", 0, "image")]
+
+
+def test_a_folder_of_something_else_is_no_damaged_store(tmp_path):
+    (tmp_path / "zarr.json").write_text('{"attributes": {}, "zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(StoreError, match="no feature store; give another path"):
+        verify(tmp_path)

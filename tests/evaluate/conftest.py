@@ -23,6 +23,7 @@ class MemoryCache:
         self.truths = [generator.uniform(1, 9, (40 + index, 50)).astype(np.float32) for index in range(count)]
 
         self.depth_size = (12, 16)
+        self.quarantined: dict[int, str] = {}
         self.about = {"data": "nyu", "split": "val", "split_by": "scene"}
 
     def __len__(self):

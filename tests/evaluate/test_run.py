@@ -122,6 +122,15 @@ def test_frames_without_ground_truth_need_no_map_and_are_counted(tmp_path, split
     assert found.rows[0].images == 2
 
 
+def test_quarantined_rows_are_neither_decoded_nor_scored_but_named(tmp_path, checkpoint, splits, make_cache):
+    whole = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "whole")
+    assert whole.rows[0].images == 4
+    splits["val"].quarantined = {2: "torn"}
+    splits["val"].truths[2] = np.zeros((0, 0), np.float32)
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "part")
+    assert [(row.images, row.skipped) for row in found.rows] == [(3, ("sample_2",))] * 2
+
+
 def test_a_frame_without_ground_truth_is_not_drawn_for_saved_maps(tmp_path, splits):
     splits["test"].truths = [truth * 0 if row else truth for row, truth in enumerate(splits["test"].truths)]
     settings = SETTINGS.model_copy(update={"protocols": ("standard",), "figures": 3})

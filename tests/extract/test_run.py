@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
-from spaceclip.extract import ExtractSettings, extract, load_backbone
-from spaceclip.extract import run as run_module
+from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+from spaceclip.extract import preflight as preflight_module
 from spaceclip.extract.preprocess import prepare_image
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
@@ -79,8 +79,8 @@ def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backb
 
 
 def test_too_little_space_is_known_before_any_work(make_frames, backbone, tmp_path, monkeypatch):
-    usage = run_module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
+    usage = preflight_module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
     frames = make_frames(50)
     with pytest.raises(SpaceClipError, match=r"needs 0\.0 GB more, 0\.0 GB are free; make room"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
@@ -102,11 +102,31 @@ def test_a_bad_image_stops_the_run_and_keeps_what_was_committed(make_frames, bac
     assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == 30 - 16
 
 
+def test_the_slowest_stage_binds_and_its_share_is_what_was_reached():
+    found = Ceilings(120, 60.0, {"decoding": 40.0, "encoding": 2.5, "writing": 9.0}, 38.0)
+    assert (found.binding, found.share) == ("encoding", pytest.approx(2 / 2.5))
+    assert str(found) == (
+        "2.0 images/s; alone: decoding 40.0, encoding 2.5, writing 9.0 images/s (38 MB/s); "
+        "encoding binds, 80% of it reached"
+    )
+
+
+def test_a_stage_that_is_slow_is_the_one_that_binds(make_frames, backbone, tmp_path):
+    frames, load = make_frames(24), make_frames(24).load
+    frames.load = lambda index: (time.sleep(0.05), load(index))[1]
+    settings = SETTINGS.model_copy(update={"threads": 2})
+    found = extract(frames, backbone, settings, tmp_path, "train", {}).ceilings
+    assert found is not None
+    assert found.binding == "decoding"
+    assert 20 < found.rates["decoding"] < 2 / 0.05
+    assert 0.5 < found.share <= 1
+
+
 SCRIPT = """
     import time
     from pathlib import Path
     from conftest import Frames
-    from spaceclip.extract import ExtractSettings, extract, load_backbone
+    from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
     backbone = load_backbone("random:{config}", precision="float32")
     settings = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
     encode = backbone.encode

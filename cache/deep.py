@@ -1,0 +1,43 @@
+"""The deep check of an object: what it decodes to, beyond its bytes being the ones that were recorded."""
+
+import math
+
+import numpy as np
+
+from .errors import StoreError
+from .ledger import Record
+from .reader import FeatureCache
+from .statistics import layer_statistics
+
+# Sums may be ordered otherwise by another NumPy or processor; nothing else may differ.
+_TOLERANCE = 1e-9
+
+
+def deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
+    """Decode every chunk of an array's shard.
+
+    Returns:
+        Those of `undecodable`, `not finite` and `other statistics` that hold.
+    """
+    recorded = record.statistics.get(name)
+    try:
+        array = cache.array(name)
+    except StoreError:
+        return []  # Its metadata is damaged, which is said once and no fault of this shard.
+    try:
+        if recorded is None:
+            rows = (array.read_rows(row, row + 1) for row in range(record.start, record.stop))
+            finite = all([np.isfinite(row).all() for row in rows])  # noqa: C419 - all rows are to be decoded
+            return [] if finite else ["not finite"]
+        whole = array.read_rows(record.start, record.stop)
+    except StoreError:
+        return ["undecodable"]
+    try:
+        with np.errstate(invalid="ignore"):  # Infinities of both signs in one sum.
+            found = layer_statistics(whole, name, record.start)
+    except StoreError:
+        return ["not finite"]
+    same = set(found) == set(recorded) and all(
+        math.isclose(found[key], recorded[key], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) for key in found
+    )
+    return [] if same else ["other statistics"]

@@ -1,0 +1,142 @@
+"""A store's metadata, all of which follows from what it is: each `zarr.json`, and the list of samples."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
+from .errors import DamagedError, StoreError
+from .layout import identity_arrays
+from .ledger import FOLDER, write_atomically
+from .spec import Entry, StoreSpec, entries_digest, fingerprint
+
+FORMAT = 1
+ATTRIBUTE = "spaceclip"
+GROUP = "zarr.json"
+SAMPLES = "samples.jsonl"
+
+_UNSEALED = {"format", "fingerprint", "identity", "about"}
+
+
+def attributes_of(spec: StoreSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a store says of itself, sealed with a SHA-256."""
+    told = {"format": FORMAT, "fingerprint": spec.fingerprint, "identity": spec.identity, "about": dict(about)}
+    return {**told, "sha256": _seal(told)}
+
+
+def read_attributes(path: Path) -> dict[str, Any] | None:
+    """What a store says of itself: format, fingerprint, identity, about. None where nothing was created yet.
+
+    Raises:
+        DamagedError: The metadata of a store is cut short or altered.
+        StoreError: The folder is something else, or a store of another format.
+    """
+    file = path / GROUP
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_bytes())
+        attributes = content["attributes"].get(ATTRIBUTE)
+        is_group = content["zarr_format"] == 3 and content["node_type"] == "group"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(
+            f"{file}: not the metadata of a Zarr group ({error}); a feature store was expected, and if it is one the "
+            "same `spaceclip extract` mends it"
+        ) from error
+    if attributes is None and not (path / FOLDER).is_dir():
+        raise StoreError(f"{path}: a Zarr group, but no feature store; give another path")
+    damaged = f"{file}: the {{}}; it is damaged or was altered by hand: the same `spaceclip extract` mends it"
+    if not isinstance(attributes, dict) or not is_group:
+        raise DamagedError(damaged.format("description of the store is gone"))
+    # Stores of earlier versions carry no seal.
+    if attributes.get("sha256") != _seal(attributes) and attributes.keys() != _UNSEALED:
+        raise DamagedError(damaged.format("metadata does not match its SHA-256"))
+    if attributes.get("format") != FORMAT:
+        raise StoreError(
+            f"{path}: a store of format {attributes.get('format')}, this version reads {FORMAT}; extract it again"
+        )
+    if fingerprint(attributes.get("identity", {})) != attributes.get("fingerprint") or "about" not in attributes:
+        raise DamagedError(damaged.format("identity does not match its fingerprint"))
+    return attributes
+
+
+def metadata_files(attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """The content of each `zarr.json` of a store, by its place below the store, as the installed Zarr writes it."""
+    files: dict[str, Any] = {}
+    identity = attributes["identity"]
+    root = zarr.create_group(files, zarr_format=3, attributes={ATTRIBUTE: dict(attributes)})
+    for name, array in identity_arrays(identity).items():
+        coders = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")] if array.compressed else []
+        root.create_array(
+            name,
+            shape=array.shape,
+            chunks=array.chunk,
+            shards=array.shard(identity["shard"]),
+            dtype=array.dtype,
+            serializer=BytesCodec(),
+            compressors=[*coders, Crc32cCodec()],
+        )
+    return {name: buffer.to_bytes() for name, buffer in files.items()}
+
+
+def sample_list(entries: Sequence[Entry]) -> bytes:
+    """The content of the list of samples."""
+    lines = [json.dumps({"id": entry.id, "scene": entry.scene, "stamp": entry.stamp}) for entry in entries]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def read_samples(path: Path, identity: Mapping[str, Any]) -> list[Entry]:
+    """The samples of a store in the order of its rows.
+
+    Raises:
+        StoreError: The list is missing, cut short or altered.
+    """
+    file, mend = path / SAMPLES, "run `spaceclip cache repair` on the store, then the same `spaceclip extract`"
+    try:
+        content = file.read_bytes()
+        entries = [Entry(**json.loads(line)) for line in content.splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{file}: unreadable ({error}); {mend}") from error
+    if entries_digest(entries) != identity["samples"]["sha256"] or content != sample_list(entries):
+        raise StoreError(f"{file}: the sample list was altered; {mend}")
+    return entries
+
+
+def write_missing(path: Path, attributes: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    """Write what a store lacks of its metadata."""
+    for name, content in metadata_files(attributes).items():
+        if not (path / name).exists():
+            write_atomically(path / name, content)
+    if not (path / SAMPLES).exists():
+        write_atomically(path / SAMPLES, sample_list(entries))
+
+
+def damaged_metadata(path: Path, attributes: Mapping[str, Any]) -> dict[str, str]:
+    """`missing` or `altered` by the place of each damaged file; the group's own is `read_attributes`' to judge."""
+    found = {}
+    for name, content in metadata_files(attributes).items():
+        if name != GROUP and (kind := _difference(path / name, content)):
+            found[name] = kind
+    try:
+        read_samples(path, attributes["identity"])
+    except StoreError:
+        found[SAMPLES] = "altered" if (path / SAMPLES).exists() else "missing"
+    return found
+
+
+def _difference(file: Path, wanted: bytes) -> str | None:
+    try:
+        return None if json.loads(file.read_bytes()) == json.loads(wanted) else "altered"
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, ValueError):
+        return "altered"
+
+
+def _seal(attributes: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in attributes.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""Taking away what is damaged in a store, so that the same extraction puts it back and computes nothing else."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import identity_arrays
+from .ledger import FOLDER, record_path, write_atomically
+from .lock import only_writer
+from .metadata import GROUP, SAMPLES, metadata_files, read_attributes
+from .pointer import resolve
+from .reader import FeatureCache
+from .shardfile import object_path
+from .verify import Problem, verify
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What repairing a store did.
+
+    Attributes:
+        store: The store's folder.
+        shards: Shards that the store should have; 0 where its own description is damaged.
+        problems: What was wrong.
+        rewritten: Metadata that was written anew, by its place below the store.
+        removed: Shards that were taken away.
+        pending: Shards that extraction has to compute: the removed ones, and those that never were.
+        left: What only the same extraction can write anew: description, samples, pointers. It computes no shard for it.
+    """
+
+    store: Path
+    shards: int
+    problems: list[Problem]
+    rewritten: list[str]
+    removed: list[int]
+    pending: list[int]
+    left: list[str]
+
+
+def repair(path: str | Path, progress: Callable[[int], None] = lambda _bytes: None, *, deep: bool = False) -> Repair:
+    """Verify a store, take its damaged shards away, record first, and write anew the metadata that its identity gives.
+
+    Args:
+        path: The store, a pointer to it, or a folder with one pointer.
+        progress: Called with the number of bytes of each object read.
+        deep: Verify deeply.
+
+    Raises:
+        StoreError: No store is there, the pointer given is unreadable, or a run is writing the store.
+    """
+    store, _ = resolve(Path(path))
+    with only_writer(store):
+        found = verify(store, progress, deep=deep)
+        damaged = sorted({problem.shard for problem in found.problems if problem.shard is not None})
+        files = [problem.file for problem in found.problems if problem.file]
+        removed = [shard for shard in damaged if record_path(store, shard).exists()]
+        rewritten = [file for file in files if file.endswith(f"/{GROUP}")]
+        attributes = None if GROUP in files else read_attributes(store)
+        if attributes is not None:
+            contents = metadata_files(attributes)
+            for file in rewritten:
+                write_atomically(store / file, contents[file])
+            for shard in removed:
+                _remove(store, shard, identity_arrays(attributes["identity"]))
+        for file in files:
+            # A stray file among the records, or the list of samples, which extraction writes where there is none.
+            if file == SAMPLES or file.startswith(f"{FOLDER}/"):
+                (store / file).unlink(missing_ok=True)
+    left = [file for file in files if file in (GROUP, SAMPLES) or file.startswith("../")]
+    return Repair(store, found.shards, found.problems, rewritten, removed, damaged, left)
+
+
+def _remove(store: Path, shard: int, arrays: Iterable[str]) -> None:
+    record_path(store, shard).unlink()
+    for name in arrays:
+        object_path(store / name, shard, FeatureCache.dimensions(name)).unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""From files to the arrays of a sample that need no encoder, in threads, ahead of the encoder."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cache import DepthSpec, SpaceClipError, StoreSpec
+from .preprocess import prepare_depth, prepare_image
+from .sources import Sample, Source
+from .stages import DECODE, Stages
+
+Block = dict[str, NDArray[Any]]
+OnError = Literal["stop", "quarantine"]
+Prepared = Block | SpaceClipError
+
+
+def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
+    """Decode one sample and bring it to the store's sizes: its rows of every array that needs no encoder.
+
+    Raises:
+        SpaceClipError: It cannot be read, or its depth cannot be right.
+    """
+    sample = source.load(row)
+    target = spec.preprocessing["target_size"]
+    prepared: Block = {"image": prepare_image(sample.image, target, spec.image_size[0]).transpose(1, 2, 0)}
+    if spec.depth:
+        prepared |= _prepare_depth(sample, spec.depth)
+    return prepared
+
+
+def decoded(
+    source: Source, spec: StoreSpec, batches: Sequence[range], threads: int, on_error: OnError, stages: Stages
+) -> Iterator[list[Prepared]]:
+    """Yield prepared samples batch by batch, ahead of the encoder by two batches, or more where threads are many.
+
+    Args:
+        source: The samples.
+        spec: What the store holds.
+        batches: The rows of each batch.
+        threads: Threads that decode.
+        on_error: With `quarantine`, what is wrong with a bad sample takes its place; else it is raised.
+        stages: Told how long decoding takes.
+    """
+
+    def attempt(row: int) -> Prepared:
+        with stages.busy(DECODE):
+            try:
+                return prepare_sample(source, spec, row)
+            except SpaceClipError as error:
+                if on_error == "stop":
+                    raise
+                return error
+
+    waiting: deque[list[Future[Prepared]]] = deque()
+    ahead = max(2, -(-2 * threads // len(batches[0]))) if batches else 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        try:
+            for rows in batches:
+                waiting.append([pool.submit(attempt, row) for row in rows])
+                if len(waiting) > ahead:
+                    yield [sample.result() for sample in waiting.popleft()]
+            while waiting:
+                yield [sample.result() for sample in waiting.popleft()]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:
+    room = spec.native or spec.size
+    depth = np.zeros(room, np.float32) if sample.depth is None else sample.depth
+    # Headers were read when the samples were listed; a map replaced since then may have another size.
+    if depth.shape != room if spec.native is None else depth.shape[0] > room[0] or depth.shape[1] > room[1]:
+        height, width = depth.shape
+        raise SpaceClipError(
+            f"{sample.id}: depth is {height} x {width}, but {room[0]} x {room[1]} "
+            f"{'was' if spec.native is None else 'was the most'} when it was listed: the file was replaced; "
+            "run the same command again"
+        )
+    prepared: Block = {"depth": _counts(prepare_depth(depth, spec.size), spec.unit)}
+    if spec.native:
+        padding = [(0, whole - size) for whole, size in zip(spec.native, depth.shape, strict=True)]
+        prepared["ground_truth"] = np.pad(_counts(depth, spec.unit), padding)
+        prepared["ground_truth_size"] = np.array(depth.shape, np.int32)
+    return prepared
+
+
+def _counts(depth: NDArray[np.float32], unit: float) -> NDArray[np.uint32]:
+    return np.rint(depth.astype(np.float64) / unit).astype(np.uint32)

@@ -1,0 +1,81 @@
+"""What to keep of each image, and what the store that follows from it will hold."""
+
+import os
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from ..cache import DepthSpec, SpaceClipError, StoreSpec
+from .backbone import MEAN, STD, Backbone
+from .sources import Source
+
+_MOST_THREADS = 16
+
+
+def decoding_threads() -> int:
+    """One a core, sixteen at most."""
+    return min(os.cpu_count() or 1, _MOST_THREADS)
+
+
+class ExtractSettings(BaseModel):
+    """What to keep of each image, and how to go about it.
+
+    Attributes:
+        layers: Hidden states to keep.
+        views: `plain`, or `plain` and `flipped` (the encoder's view of the mirrored image).
+        target_size: (height, width) that images and depth are brought to first; None where all depth maps agree.
+        batch_size: Images in one forward pass; each counts once a view.
+        shard: Images in one stored object. A run that is killed loses at most the shard it was at.
+        threads: Threads that decode images; by default one a core, sixteen at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: tuple[int, ...] = Field(default=(0, 1, 2, 3, 6, 9, 12), min_length=1)
+    views: tuple[Literal["plain", "flipped"], ...] = Field(default=("plain", "flipped"), min_length=1)
+    target_size: tuple[PositiveInt, PositiveInt] | None = None
+    batch_size: PositiveInt = 16
+    shard: PositiveInt = 64
+    threads: PositiveInt = Field(default_factory=decoding_threads)
+
+
+def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:
+    """What the store of a source will hold.
+
+    Raises:
+        SpaceClipError: Depth maps of several sizes and no target size.
+    """
+    depth = _depth_spec(source, settings.target_size)
+    target = depth.size if depth else settings.target_size
+    return StoreSpec(
+        backbone=backbone.identity,
+        preprocessing={"target_size": target, "resample": "bicubic", "mean": MEAN, "std": STD},
+        layers=settings.layers,
+        views=settings.views,
+        patches=backbone.patches,
+        channels=backbone.channels,
+        image_size=(backbone.input_size, backbone.input_size),
+        depth=depth,
+        entries=source.entries,
+        shard=settings.shard,
+    )
+
+
+def _depth_spec(source: Source, target: tuple[int, int] | None) -> DepthSpec | None:
+    if source.depth_unit is None:
+        return None
+    sizes = [size for size in source.depth_sizes() if size is not None]
+    found = sorted(set(sizes))
+    if not found:
+        raise SpaceClipError(
+            "none of these images has depth, while others of the data set do; give depth for some of them"
+        )
+    if target is None and len(found) > 1:
+        listed = ", ".join(f"{height} x {width} ({sizes.count((height, width))})" for height, width in found[:4])
+        raise SpaceClipError(
+            f"depth maps of {len(found)} sizes: {listed}; training needs one, "
+            "give it as target_size (--size HEIGHT WIDTH)"
+        )
+    size = target or found[0]
+    native = None if found == [size] else (max(height for height, _ in found), max(width for _, width in found))
+    return DepthSpec(source.depth_unit, size, native)

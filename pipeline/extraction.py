@@ -1,0 +1,193 @@
+"""Extracting the splits of a data set, and what is said of it on the way."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+
+    from ..extract import Backbone, BackboneSettings, DataSettings, Extraction, ExtractSettings, OnError, Source
+
+QUARANTINED = 3
+"""Exit status where images were quarantined."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to go about it; nothing of this changes a byte of what is kept.
+
+    Attributes:
+        on_error: What to do with an image that cannot be used.
+        retry_quarantined: Do the shards again that hold quarantined images.
+        dry_run: Only say what would be done.
+        scheduler: Address of a Dask scheduler to run on.
+        workers: Processes of a cluster of this machine's own.
+        gpus: Whether each of these has a GPU of its own.
+    """
+
+    on_error: "OnError" = "stop"
+    retry_quarantined: bool = False
+    dry_run: bool = False
+    scheduler: str | None = None
+    workers: int | None = None
+    gpus: bool = False
+
+
+def run(
+    data: "DataSettings",
+    sources: "dict[str, Source]",
+    backbone: "BackboneSettings",
+    settings: "ExtractSettings",
+    out: Path,
+    split: str | None,
+    device: str,
+    manner: Manner,
+) -> int:
+    """Extract the splits of a data set, or one of them; a split known by name may be one that this data set lacks.
+
+    Returns:
+        Images of these splits that are quarantined.
+    """
+    from ..cache import SpaceClipError
+    from ..extract import describe, load_backbone
+    from ..extract.splits import SPLITS
+    from .device import choose_device
+
+    wanted = {name: source for name, source in sources.items() if split in (None, name)}
+    if not wanted and split not in SPLITS:
+        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
+    if not wanted:
+        return 0
+    encoder = load_backbone(
+        backbone.name,
+        revision=backbone.revision,
+        seed=backbone.seed,
+        precision=backbone.precision,
+        device=choose_device(device),
+    )
+    encoder.check_layers(settings.layers)
+    _check(wanted, encoder, settings, manner)
+    if manner.dry_run:
+        for name, source in wanted.items():
+            _say_plan(name, source, encoder, settings, out, manner)
+        return 0
+    quarantined = 0
+    with _cluster(manner) as client:
+        for name, source in wanted.items():
+            about = describe(data, name, sources)
+            # `all` is what a data set without splits is called; its source goes by `train`.
+            place = "cuda" if manner.gpus else device
+            job = (client, data, "train" if name == "all" else name, backbone, place) if client else None
+            found = _extract_split(name, source, encoder, settings, out, about, manner, job)
+            quarantined += len(found.quarantined)
+    return quarantined
+
+
+@contextmanager
+def _cluster(manner: Manner) -> "Iterator[Client | None]":
+    """The cluster that was asked for; None for this process alone."""
+    if manner.scheduler is None and manner.workers is None:
+        yield None
+        return
+    from ..extract.cluster import connected, local_cluster
+
+    if manner.scheduler is not None:
+        cluster = connected(manner.scheduler)
+    else:
+        cluster = local_cluster(manner.workers or 1, gpus=manner.gpus)
+    with cluster as client:
+        click.echo(f"dashboard: {client.dashboard_link}", err=True)
+        yield client
+
+
+def _check(sources: "dict[str, Source]", encoder: "Backbone", settings: "ExtractSettings", manner: Manner) -> None:
+    """Whatever can be known to be wrong with a later split is known before the first one's long work."""
+    from ..cache import SpaceClipError
+    from ..extract import store_spec
+
+    targets = {}
+    for name, source in sources.items():
+        try:
+            source.check()
+        except SpaceClipError as error:
+            if manner.on_error == "stop":
+                raise
+            click.echo(f"{name}: {error}; going on, since bad images are quarantined", err=True)
+        targets[name] = store_spec(source, encoder, settings).preprocessing["target_size"]
+    if len(set(targets.values())) > 1:
+        raise SpaceClipError(
+            f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
+        )
+
+
+def _say_plan(
+    name: str, source: "Source", encoder: "Backbone", settings: "ExtractSettings", out: Path, manner: Manner
+) -> None:
+    from ..extract import plan
+
+    found = plan(
+        *(source, encoder, settings, out, name),
+        on_error=manner.on_error,
+        retry_quarantined=manner.retry_quarantined,
+    )
+    click.echo(f"{found.store}: {found}; on {encoder.device} in {encoder.identity['precision']}")
+    found.require_space()
+
+
+def _extract_split(
+    name: str,
+    source: "Source",
+    encoder: "Backbone",
+    settings: "ExtractSettings",
+    out: Path,
+    about: dict[str, Any],
+    manner: Manner,
+    job: "tuple[Client, DataSettings, str, BackboneSettings, str] | None",
+) -> "Extraction":
+    from ..extract import extract as extract_split
+    from .progress import progress
+
+    with progress(f"extract {name}", "images") as report:
+        workers: list[int] = []
+
+        def told(done: int, total: int) -> None:
+            report(done, total, f"{workers[-1]} workers" if workers else "")
+
+        fill = None
+        if job is not None:
+            from ..extract.cluster import fill_on
+
+            fill = fill_on(*job, settings, manner.on_error, workers.append)
+        found = extract_split(
+            *(source, encoder, settings, out, name, about, told),
+            on_error=manner.on_error,
+            retry_quarantined=manner.retry_quarantined,
+            predicted=lambda prediction: click.echo(f"extract {name}: {prediction}", err=True),
+            fill=fill,
+        )
+    if found.ceilings:
+        click.echo(f"extract {name}: {found.ceilings}", err=True)
+    without = f", {about['without_depth']} without ground truth" if about.get("without_depth") else ""
+    click.echo(f"{found.pointer}: {found.images} images{without} ({found.computed} computed now) in {found.store}")
+    if found.quarantined:
+        _say_quarantined(found)
+    return found
+
+
+def _say_quarantined(found: "Extraction") -> None:
+    bad = found.quarantined
+    shown = "; ".join(f"{sample.id}: {sample.reason}" for sample in bad[:_SHOWN])
+    more = f"; and {len(bad) - _SHOWN} more (`spaceclip cache info {found.pointer}`)" if len(bad) > _SHOWN else ""
+    click.echo(
+        f"{found.pointer}: {len(bad)} of {found.images} images quarantined, in no batch: {shown}{more}; mend them and "
+        "run the same command with --retry-quarantined",
+        err=True,
+    )

@@ -1,0 +1,160 @@
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spaceclip.cache import FeatureCache, SpaceClipError
+
+CONFIG = ("--config", "configs/tiny.yaml")
+EXTRACT = ("extract", *CONFIG, "--split", "train")
+POINTER = "features/tiny/train.json"
+
+DAMAGED = {
+    "layers/2/c/1/0/0/0": 6,
+    "pooled/c/0/0/0": 8,
+    "image/c/1/0/0/0": 6,
+    "depth/c/0/0/0": 8,
+    "ledger/000001.json": 6,
+    "layers/1/zarr.json": 0,
+    "layers/zarr.json": 0,
+    "zarr.json": 0,
+    "samples.jsonl": 0,
+    "../train.json": 0,
+}
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _read_all(pointer: str) -> None:
+    """Everything that training and scoring read."""
+    cache = FeatureCache.open(pointer)
+    for index, _ in enumerate(cache.sample_ids):
+        for view in cache.views:
+            cache.states([index], view)
+            cache.pooled([index], view)
+        cache.image(index)
+        cache.ground_truth(index)
+        cache.depth(index)
+
+
+@pytest.fixture
+def store(project, spaceclip) -> Path:
+    spaceclip(*EXTRACT)
+    return FeatureCache.open(POINTER).path
+
+
+def test_each_kind_of_damage_is_found_refused_repaired_and_costs_only_its_shards(store, spaceclip):
+    whole = _contents(store.parent)
+    for number, (file, cost) in enumerate(DAMAGED.items()):
+        content = (store / file).read_bytes()
+        cut = content[: len(content) // 2]
+        flipped = cut + bytes([content[len(cut)] ^ 4]) + content[len(cut) + 1 :]
+        for damaged in (cut, flipped) if number % 2 else (flipped, cut):
+            (store / file).write_bytes(damaged)
+            told = spaceclip("cache", "verify", store, fails=True).output
+            assert str(Path(file).name if file.startswith("ledger") else file.partition("/c/")[0]) in told, file
+            assert len([line for line in told.splitlines() if line.startswith("Error")]) == 1
+            if file != "layers/zarr.json":  # Which nobody reads.
+                with pytest.raises(SpaceClipError):
+                    _read_all(POINTER)
+        repaired = spaceclip("cache", "repair", store, fails="zarr.json" not in file or file == "zarr.json")
+        assert "spaceclip extract" in repaired.output or cost == 0
+        assert f"14 images ({cost} computed now)" in spaceclip(*EXTRACT).output, file
+        assert _contents(store.parent) == whole, file
+        spaceclip("cache", "verify", POINTER, "--deep")
+
+
+def test_verify_and_repair_as_json(store, spaceclip):
+    found = json.loads(spaceclip("cache", "verify", POINTER, "--json").stdout)
+    assert (found["shards"], found["problems"], found["deep"]) == (2, [], False)
+    (store / "pooled/c/1/0/0").write_bytes(b"")
+    result = spaceclip("cache", "verify", POINTER, "--json", fails=True)
+    problem = {"kind": "torn", "shard": 1, "array": "pooled", "file": None}
+    assert json.loads(result.stdout)["problems"] == [problem]
+    assert "1 problem, 1 of 2 shards concerned; run `spaceclip cache repair" in result.stderr
+    result = spaceclip("cache", "repair", POINTER, "--json", fails=True)
+    told = json.loads(result.stdout)
+    assert (told["removed"], told["pending"], told["problems"]) == ([1], [1], [problem])
+    assert result.stderr.endswith("run the same `spaceclip extract` that made it: it writes anew only 1 of 2 shards\n")
+
+
+def test_info_with_statistics_of_each_channel(store, spaceclip):
+    plain = json.loads(spaceclip("cache", "info", POINTER, "--json").stdout)
+    assert (plain["samples"], plain["shards"], plain["committed"]) == (14, 2, 2)
+    told = json.loads(spaceclip("cache", "info", POINTER, "--stats", "--json").stdout)
+    cache = FeatureCache.open(POINTER)
+    rows = np.stack([cache.states(range(14), view)[2] for view in cache.views]).astype(np.float64)
+    found = told["statistics"]["2"]
+    np.testing.assert_allclose(found["mean"], rows.mean((0, 1, 2)), atol=1e-12)
+    np.testing.assert_allclose(found["std"], rows.std((0, 1, 2)), rtol=1e-8)
+    reach = np.abs(rows).max((0, 1, 2))
+    assert found["extremes"] == np.argsort(-reach, kind="stable")[:5].tolist()
+    table = spaceclip("cache", "info", POINTER, "--stats").output
+    assert "hidden state 3, 16 channels" in table
+    assert all(f"channel {channel}" in table for channel in found["extremes"])
+    assert f"{np.median(found['std']):.4g}" in table
+
+
+def test_gc_asks_first_and_needs_yes_where_nobody_can_answer(store, project, spaceclip):
+    assert "every store is one that a pointer means" in spaceclip("cache", "gc", "features").output
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("layers: [0, 1, 2, 3]", "layers: [1, 2, 3]"))
+    spaceclip(*EXTRACT)
+    told = spaceclip("cache", "gc", "features", fails=True).output
+    assert "no pointer means it, 0.00 GB" in told
+    assert "no terminal to ask at, so give --yes" in told
+    listed = json.loads(spaceclip("cache", "gc", "features", "--json").stdout)["found"]
+    assert [(Path(one["path"]).name, one["removed"]) for one in listed] == [(store.name, False)]
+    assert b"Remove these?" in _answer("n")
+    assert store.exists()
+    assert b"removed 1 of 1" in _answer("y")
+    assert not store.exists()
+    spaceclip("cache", "verify", POINTER)
+
+
+def _answer(text: str) -> bytes:
+    """Run `gc` at a terminal and answer its question."""
+    ours, theirs = pty.openpty()
+    code = "from spaceclip.pipeline.cli import main; main(['cache', 'gc', 'features'])"
+    os.write(ours, text.encode() + b"\n")
+    done = subprocess.run([sys.executable, "-c", code], stdin=theirs, capture_output=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0
+    return done.stdout
+
+
+def test_a_copy_is_trained_from_like_the_original(store, project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    for split in ("train", "val", "test"):
+        told = spaceclip("cache", "copy", f"features/tiny/{split}.json", "other disk").output
+        assert f"all {2 if split == 'train' else 1} shards are in" in told
+    again = json.loads(spaceclip("cache", "copy", POINTER, "other disk", "--json").stdout)
+    assert (again["shards"], again["copied"]) == (2, 0)
+    assert _contents(Path("other disk")) == _contents(store.parent)
+    shutil.rmtree("features")
+    spaceclip("cache", "verify", "other disk/train.json")
+    spaceclip("train", *CONFIG, "--features", "other disk", "--out", "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("repair", "absent"), "no feature store is there"),
+        (("gc", "absent"), "a folder that holds stores was expected"),
+        (("copy", "absent", "out"), "no feature store is there"),
+        (("info", "absent", "--stats"), "no feature store is there"),
+        (("copy", POINTER, "features/tiny"), "is the store itself; give another folder"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line(store, spaceclip, arguments, message):
+    told = spaceclip("cache", *arguments, fails=True).output
+    assert message in told
+    assert len([line for line in told.splitlines() if line.startswith("Error")]) == 1

@@ -1,0 +1,110 @@
+"""What `spaceclip extract` says and how it exits: quarantine, dry runs, what held a run back."""
+
+import re
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from spaceclip.cache import FeatureCache, only_writer
+from spaceclip.pipeline.cli import main
+
+CONFIG = ("extract", "--config", "configs/tiny.yaml")
+
+
+@pytest.fixture
+def broken(project, pictures):
+    """The experiment over a copy of the pictures of which one is cut short; the whole one by its path."""
+    shutil.copytree(pictures, project / "data")
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace(str(pictures), "data"))
+    picture = project / "data/rgb/scene03/1.png"
+    content = picture.read_bytes()
+    picture.write_bytes(content[: len(content) // 2])
+    return picture, content
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_a_bad_picture_stops_the_run_unless_it_may_be_quarantined(broken, spaceclip):
+    assert "scene03/1.png" in spaceclip(*CONFIG, fails=True).output
+    found = run(*CONFIG, "--on-error", "quarantine")
+    assert found.exit_code == 3
+    assert "1 of " in found.output
+    assert "images quarantined, in no batch: scene03/1: data/rgb/scene03/1.png" in found.output
+    assert "--retry-quarantined" in found.output
+    again = run(*CONFIG)
+    assert again.exit_code == 1  # the check before the run stops at it
+    again = run(*CONFIG, "--on-error", "quarantine")
+    assert again.exit_code == 3
+    assert "(0 computed now)" in again.output
+    assert "images quarantined, in no batch: scene03/1" in again.output
+
+
+def test_a_mended_picture_costs_its_shard_and_the_status_is_good_again(broken, spaceclip):
+    picture, content = broken
+    assert run(*CONFIG, "--on-error", "quarantine").exit_code == 3
+    picture.write_bytes(content)
+    mended = spaceclip(*CONFIG, "--retry-quarantined")
+    computed = [int(found) for found in re.findall(r"\((\d+) computed now\)", mended.output)]
+    assert 0 < sum(computed) <= 8
+    for split in ("train", "val", "test"):
+        assert FeatureCache.open(f"features/tiny/{split}.json").quarantined == {}
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip):
+    told = spaceclip(*CONFIG, "--dry-run").output
+    assert len(told.splitlines()) == 3
+    line = r"features/tiny/train-\w{12}\.zarr: 14 of 14 images to compute \(2 of 2 shards\), about 0\.00 GB "
+    assert re.match(line + r"\(.* GB free\) and \d+ s \(1 probed\); on cpu in float32", told)
+    assert not (project / "features").exists()
+    spaceclip(*CONFIG)
+    assert "0 of 14 images to compute (0 of 2 shards), about 0.00 GB" in spaceclip(*CONFIG, "--dry-run").output
+
+
+def test_a_run_says_what_it_will_take_and_what_held_it_back(project, spaceclip):
+    told = spaceclip(*CONFIG, "--split", "train").output.splitlines()
+    assert told[0].startswith("extract train: 14 of 14 images to compute (2 of 2 shards), about 0.00 GB")
+    assert re.fullmatch(
+        r"extract train: [\d,.]+ images/s; alone: decoding [\d,.]+, encoding [\d,.]+, writing [\d,.]+ images/s "
+        r"\([\d,]+ MB/s\); (decoding|encoding|writing) binds, \d+% of it reached",
+        told[1],
+    )
+    assert len(told) == 3
+    again = spaceclip(*CONFIG, "--split", "train").output.splitlines()
+    assert len(again) == 1
+
+
+def test_a_second_run_on_a_store_is_told_who_has_it(project, spaceclip):
+    store = FeatureCache.open(_extracted(spaceclip)).path
+    with only_writer(store):
+        told = spaceclip(*CONFIG, "--split", "val", fails=True).output
+    assert re.search(r"process \d+ on \S+ is writing this store; wait for it, or end it", told)
+
+
+def _extracted(spaceclip):
+    spaceclip(*CONFIG, "--split", "val")
+    return "features/tiny/val.json"
+
+
+def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
+    alone = spaceclip("extract", "--config", "configs/tiny.yaml", "--split", "train", "--out", "alone").output
+    together = spaceclip(
+        *("extract", "--config", "configs/tiny.yaml", "--split", "train", "--out", "together", "--workers", "2")
+    ).output
+    assert "dashboard: http" in together
+    assert together.splitlines()[-1].replace("together", "alone") == alone.splitlines()[-1]
+    assert FeatureCache.open("together").digest == FeatureCache.open("alone").digest
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--gpus",), "give --scheduler ADDRESS, or --workers N"),
+        (("--scheduler", "tcp://127.0.0.1:1", "--workers", "2"), "give --scheduler ADDRESS, or --workers N"),
+        (("--workers", "64", "--gpus"), "GPUs are here; give as many workers or fewer"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_one_line(project, spaceclip, options, message):
+    assert message in spaceclip("extract", "--config", "configs/tiny.yaml", *options, fails=True).output
