@@ -198,7 +198,8 @@ def _evaluate(
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = watch.images(maps(splits[split], variants), splits[split])
         name = str(splits[split].about.get("split", split))
-        unusable = tuple(splits[split].sample_ids[row] for row in splits[split].quarantined)
+        ids = splits[split].sample_ids
+        unusable = tuple(ids[row] for row in splits[split].quarantined)
         for found in _score_split(images, name, variants, mean_depth, unusable):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]

@@ -43,6 +43,8 @@ def info(path: Path, *, stats: bool, as_json: bool) -> None:
         table.add_row(name, value)
     console = Console()
     console.print(table)
+    for name, reason in _facts(store)["quarantined"].items():
+        click.echo(f"quarantined {name}: {reason}")
     for layer, statistics in found.items():
         console.print(_table(layer, statistics))
 
@@ -50,10 +52,12 @@ def info(path: Path, *, stats: bool, as_json: bool) -> None:
 def _facts(store: "FeatureCache") -> dict[str, Any]:
     from ..cache import stored_bytes
 
+    bad = store.quarantined
+    ids = store.sample_ids if bad else []
     return {
         "fingerprint": store.fingerprint,
         "samples": len(store),
-        "quarantined": len(store.quarantined),
+        "quarantined": {ids[row]: reason for row, reason in bad.items()},
         "shards": -(-len(store) // store.shard),
         "committed": len(store.records),
         "bytes": stored_bytes(store),
@@ -62,7 +66,7 @@ def _facts(store: "FeatureCache") -> dict[str, Any]:
 
 def _described(store: "FeatureCache") -> dict[str, str]:
     facts, identity, depth = _facts(store), store.identity, store.identity["depth"]
-    quarantined = f", {facts['quarantined']:,} of them quarantined" if facts["quarantined"] else ""
+    quarantined = f", {len(facts['quarantined']):,} of them quarantined" if facts["quarantined"] else ""
     return {
         "fingerprint": store.fingerprint,
         "samples": f"{len(store):,}{quarantined}",

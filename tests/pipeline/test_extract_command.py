@@ -34,6 +34,11 @@ def test_a_bad_picture_stops_the_run_unless_it_may_be_quarantined(broken, spacec
     assert "1 of " in found.output
     assert "images quarantined, in no batch: scene03/1: data/rgb/scene03/1.png" in found.output
     assert "--retry-quarantined" in found.output
+    pointers = [f"features/tiny/{name}.json" for name in ("train", "val", "test")]
+    (pointer,) = (pointer for pointer in pointers if FeatureCache.open(pointer).quarantined)
+    told = spaceclip("cache", "info", pointer).output
+    assert "1 of them quarantined" in told
+    assert "quarantined scene03/1: data/rgb/scene03/1.png" in told
     again = run(*CONFIG)
     assert again.exit_code == 1  # the check before the run stops at it
     again = run(*CONFIG, "--on-error", "quarantine")
