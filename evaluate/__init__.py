@@ -11,8 +11,9 @@ from .protocol import EvaluateSettings, Protocol
 from .report import ERRORS, FIGURE, REPORT, write_report
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
 from .run import evaluate_checkpoint, evaluate_saved, scored_split
-from .scoring import DepthMaps, GroundTruth, ImageScore, Scorer, Scores, read_truths, score
+from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
+from .truths import GroundTruth, read_truths
 
 __all__ = [
     "CROPS",

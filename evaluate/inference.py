@@ -13,7 +13,8 @@ from ..cache import FeatureCache, SpaceClipError
 from ..train.decoder import DepthDecoder
 from ..train.precision import autocast
 from .protocol import Protocol, Size
-from .scoring import AVERAGED, PLAIN, DepthMaps, Scorer, Truths, read_truths, score
+from .scoring import AVERAGED, PLAIN, DepthMaps, Scorer, score
+from .truths import Truths, read_truths
 
 _Features = tuple[dict[int, NDArray[np.float16]], NDArray[np.float32]]
 

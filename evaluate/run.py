@@ -23,14 +23,13 @@ from .scoring import (
     PLAIN,
     SAVED,
     DepthMaps,
-    GroundTruth,
     Scorer,
     Scores,
     as_map,
-    read_truths,
     score,
     to_size,
 )
+from .truths import GroundTruth, read_truths
 
 Advance = Callable[[int, int], None]
 _KB_CROP = (352, 1216)

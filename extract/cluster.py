@@ -4,14 +4,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, Nanny, Scheduler, SpecCluster, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, WorkerPlugin, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
@@ -26,12 +25,14 @@ from .sources import Source
 
 PLUGIN = "spaceclip-extract"
 
+SHARES = "SPACECLIP_WORKERS_HERE"
+"""Environment variable: how many workers share this machine's cores."""
+
 # Each worker computes one shard while it writes the one before it, and has the next at hand.
-_THREADS = 2
+THREADS = 2
 _AHEAD = 3
 _RETRIES = 3
 _LOOK_SECONDS = 1.0
-_CONNECT_SECONDS = 15
 
 Watch = Callable[[int, int, int], None]
 
@@ -87,7 +88,7 @@ class ShardWorker(WorkerPlugin):
             os.chdir(self._job.folder)
         self._computing = threading.Lock()
         self._opening = threading.Lock()
-        self._threads = max(1, (os.cpu_count() or 1) // max(1, int(os.environ.get("SPACECLIP_WORKERS_HERE", "1"))))
+        self._threads = max(1, (os.cpu_count() or 1) // max(1, int(os.environ.get(SHARES, "1"))))
 
     def extract(self, shard: int) -> int:
         """Compute and commit one shard; doing it twice gives the same bytes and the same record.
@@ -236,49 +237,3 @@ class _Workers:
         if now - self._asked > _LOOK_SECONDS:
             self._count, self._asked = len(self._client.nthreads()), now
         return self._count
-
-
-@contextmanager
-def connected(address: str) -> Iterator[Client]:
-    """A client of a running scheduler.
-
-    Raises:
-        SpaceClipError: There is none at the address.
-    """
-    try:
-        client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise SpaceClipError(
-            f"--scheduler {address}: no scheduler answers there ({type(error).__name__}); start one (`dask scheduler`) "
-            "or mend the address, such as tcp://host:8786"
-        ) from error
-    with client:
-        yield client
-
-
-@contextmanager
-def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
-    """A cluster of this machine's own: processes that share its cores, or one process a GPU.
-
-    Args:
-        workers: Processes.
-        gpus: Give each its own GPU.
-
-    Raises:
-        SpaceClipError: There are fewer GPUs than workers.
-    """
-    import torch
-
-    if gpus and torch.cuda.device_count() < workers:
-        raise SpaceClipError(
-            f"--workers {workers} --gpus: {torch.cuda.device_count()} GPUs are here; give as many workers or fewer"
-        )
-
-    def options(number: int) -> Mapping[str, Any]:
-        shares = {"SPACECLIP_WORKERS_HERE": str(workers)}
-        return {"nthreads": _THREADS, "env": shares | ({"CUDA_VISIBLE_DEVICES": str(number)} if gpus else {})}
-
-    spec = {number: {"cls": Nanny, "options": options(number)} for number in range(workers)}
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
-    with SpecCluster(workers=spec, scheduler=scheduler) as cluster, Client(cluster) as client:
-        yield client

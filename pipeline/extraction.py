@@ -97,7 +97,7 @@ def _cluster(manner: Manner) -> "Iterator[Client | None]":
     if manner.scheduler is None and manner.workers is None:
         yield None
         return
-    from ..extract.cluster import connected, local_cluster
+    from ..extract.connect import connected, local_cluster
 
     if manner.scheduler is not None:
         cluster = connected(manner.scheduler)

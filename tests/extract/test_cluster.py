@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from distributed import Client
 from PIL import Image
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, load_backbone, open_splits, store_spec
-from spaceclip.extract.cluster import Job, ShardWorker, extract_on_cluster, local_cluster
+from spaceclip.extract.cluster import Job, ShardWorker, extract_on_cluster
+from spaceclip.extract.connect import local_cluster
 from spaceclip.extract.run import extract
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=4, shard=2, threads=2)
@@ -144,10 +146,7 @@ def test_a_lost_scheduler_is_one_line_and_what_is_committed_stays(make_job, mach
 
 
 def test_bad_input_on_a_worker_is_one_line_and_not_retried(cluster, make_job, tmp_path, pictures):
-    images = tmp_path / "images"
-    images.mkdir()
-    for file in pictures.iterdir():
-        (images / file.name).write_bytes(file.read_bytes())
+    images = shutil.copytree(pictures, tmp_path / "images")
     job, pending, _ = make_job(images)
     content = (images / "013.png").read_bytes()
     (images / "013.png").write_bytes(content[:200] + bytes(len(content) - 200))
@@ -157,10 +156,7 @@ def test_bad_input_on_a_worker_is_one_line_and_not_retried(cluster, make_job, tm
 
 
 def test_a_worker_with_other_files_refuses(cluster, make_job, tmp_path, pictures):
-    images = tmp_path / "images"
-    images.mkdir()
-    for file in pictures.iterdir():
-        (images / file.name).write_bytes(file.read_bytes())
+    images = shutil.copytree(pictures, tmp_path / "images")
     job, pending, _ = make_job(images)
     (images / "005.png").unlink()
     with pytest.raises(SpaceClipError, match="its files of the train split are not those of the run"):
