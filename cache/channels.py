@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import layer_array
 from .reader import FeatureCache
-from .shardfile import ShardedArray
 
 THREADS = os.cpu_count() or 1
 
@@ -58,7 +56,7 @@ def channel_statistics(
     from dask.base import compute
 
     cache.require([layer], depth=False)
-    rows = _Rows(cache.array(layer_array(layer)), frozenset(cache.quarantined))
+    rows = _Rows(cache, layer)
     chunks: Any = (cache.shard, *rows.shape[1:])
     states = da.from_array(rows, chunks=chunks, name=False, asarray=False, inline_array=True, meta=np.empty((0,) * 4))
 
@@ -87,17 +85,22 @@ def channel_statistics(
 
 
 class _Rows:
-    """A sharded array as Dask takes one, read through the checks that Zarr lacks: it gives zeros for a missing file."""
+    """A hidden state as Dask takes an array, but read with the checks that Zarr lacks."""
 
-    def __init__(self, array: ShardedArray, left_out: frozenset[int]) -> None:
-        self._array, self._left_out = array, left_out
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
+    def __init__(self, cache: FeatureCache, layer: int) -> None:
+        tokens = cache.identity["tokens"]
+        self._cache, self._layer, self._left_out = cache, layer, frozenset(cache.quarantined)
+        self.shape = (len(cache), len(cache.views), tokens["patches"], tokens["channels"])
+        self.dtype, self.ndim = np.dtype(np.float16), 4
 
-    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.float16]:
         start, stop, _ = key[0].indices(self.shape[0])
-        kept = [row - start for row in range(start, stop) if row not in self._left_out]
-        rows = self._array.read_rows(start, stop)
-        return rows if len(kept) == len(rows) else rows[kept]
+        kept = [row for row in range(start, stop) if row not in self._left_out]
+        out = np.empty((len(self._cache.views), len(kept), *self.shape[2:]), np.float16)
+        for number, view in enumerate(self._cache.views):
+            for at, row in enumerate(kept):
+                self._cache.states_into(at, row, view, {self._layer: out[number]})
+        return out.swapaxes(0, 1)
 
 
 def _moments(block: NDArray[np.float16]) -> NDArray[np.float64]:

@@ -1,147 +1,190 @@
-"""Stores that nothing refers to any more, and what killed runs left half made."""
+"""Stores that nothing refers to any more, and what killed runs left half made; in a folder or a bucket."""
 
-import os
+import json
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from .errors import StoreError
-from .ledger import scan_ledger
+from .ledger import FOLDER
+from .location import Location
 from .lock import only_writer
-from .metadata import GROUP, read_attributes
-from .pointer import Pointer
+from .metadata import ATTRIBUTE, GROUP, SAMPLES
+from .place import Place, place_at
+from .references import STORE, References, below
 
-_PARTIAL = re.compile(r"\..+\.zarr\.(\d+)")
-# Larger files are no pointers, and need not be read.
-_POINTER_BYTES = 10_000
+# Names in a store, of any format so far.
+_OURS = {GROUP, SAMPLES, FOLDER, "layers", "scales", "pooled", "image", "depth", "ground_truth", "ground_truth_size"}
+# What `write_atomically` calls a file until it is whole, for which it never takes an hour.
+_BEGUN, _STALE_SECONDS = re.compile(r"\..+\.[0-9a-f]{12}"), 3600
+_THREADS = 32
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """A folder that may go.
+    """What may go.
 
     Attributes:
-        path: The folder.
-        kind: `unreferred` (a store that no pointer means) or `partial` (left by a process that is dead).
+        path: A store, what was to be one, or a file that was begun.
+        kind: `unreferred` (a whole store that no pointer means), `unfinished` (one that lacks shards, or whose
+            description is damaged: the same extraction goes on with it) or `partial` (left by a run that was killed,
+            and of no use).
         bytes: Its size.
         shards: Shards committed, where it is a store.
-        total: Shards that it should have; more than are committed in one whose extraction was not finished.
+        total: Shards that it should have; 0 where that cannot be told.
     """
 
-    path: Path
+    path: Location
     kind: str
     bytes: int
     shards: int = 0
     total: int = 0
 
 
-def find_garbage(folder: Path) -> list[Garbage]:
-    """Look for garbage below a folder, following no links.
+def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Garbage]:
+    """Look for garbage below a folder, following no links. What is a Zarr group of others is passed over.
 
-    A store is kept where a pointer below the folder names it or its fingerprint, or where the pointer that should is
-    unreadable (`train.json` of `train-*.zarr`).
+    A store is kept where a pointer means it or its fingerprint, or where the pointer that should is unreadable
+    (`train.json` of `train-*.zarr`).
+
+    Args:
+        folder: Where stores lie.
+        pointers: Folders of pointers, beside those below `folder`.
 
     Raises:
-        StoreError: The folder does not exist, or is itself a store.
+        StoreError: The folder is not there, is itself a store, or cannot be read; a folder of `pointers` has none, or
+            there is none at all: then every store would look like garbage.
     """
-    if not folder.is_dir() or (folder / GROUP).exists():
-        raise StoreError(f"{folder}: a folder that holds stores was expected; give the one that --out named")
-    stores, partial, referred = [], [], _Referred()
-    for place, names, files in os.walk(folder):
-        for name in [name for name in names if name.endswith(".zarr") or _PARTIAL.fullmatch(name)]:
-            names.remove(name)
-            path = Path(place, name)
-            if not path.is_symlink():
-                (partial if name.startswith(".") else stores).append(path)
-        for name in files:
-            if name.endswith(".json"):
-                referred.add(Path(place, name))
-    return [
-        *(_described(store) for store in sorted(stores) if store not in referred),
-        *(Garbage(path, "partial", _size(path)) for path in sorted(partial) if not _is_alive(path)),
-    ]
+    with _said_plainly(folder):
+        found = list(below(folder)) if not isinstance(folder, Path) or folder.is_dir() else []
+        if folder / GROUP in found or not (found or (isinstance(folder, Path) and folder.is_dir())):
+            raise StoreError(f"{folder}: a folder that holds stores was expected; give the one that --out named")
+        stores = [path for path in found if path.name.endswith(STORE)]
+        references = References(chain(found, *map(below, pointers)))
+        judged = {store: _judged(store, references) for store in stores}
+        if any(garbage.kind != "unfinished" for garbage in judged.values() if garbage):
+            _require_pointers(references, folder, pointers)
+        begun = [file for file in found if _is_begun(file)]
+        for store, garbage in judged.items():
+            if garbage is None and isinstance(store, Path):
+                begun += [file for file in sorted(store.rglob(".*")) if _is_begun(file)]
+        files = [Garbage(file, "partial", file.lstat().st_size) for file in begun if isinstance(file, Path)]
+    return [*filter(None, judged.values()), *files]
 
 
-def remove(garbage: Garbage, folder: Path) -> bool:
+def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()) -> bool:
     """Remove a piece of garbage, if it still is some; False if it no longer is.
-
-    It is first renamed to what a killed run leaves, so that nothing half deleted ever looks like a store.
 
     Args:
         garbage: As it was found.
         folder: Where it was found.
+        pointers: With what it was found.
 
     Raises:
-        StoreError: A run is writing the store.
+        StoreError: A run is writing the store, something cannot be read or removed, or no pointer is found.
     """
     path = garbage.path
-    if garbage.kind == "partial":
-        shutil.rmtree(path)
-        return True
-    with only_writer(path):
-        if path not in [found.path for found in find_garbage(folder)]:
-            return False
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        path.rename(aside)
-    shutil.rmtree(aside)
+    store = next((above for above in (path, *_parents(path)) if above.name.endswith(STORE)), None)
+    with _said_plainly(path):
+        if store is None:
+            place_at(path.parent).delete(path.name)
+            return True
+        with only_writer(store) as still_ours:
+            if store != path:
+                place_at(path.parent).delete(path.name)
+                return True
+            references = References(chain(below(folder), *map(below, pointers)))
+            _require_pointers(references, folder, pointers)
+            now = _judged(store, references)
+            if now is None or now.kind != garbage.kind:
+                return False
+            still_ours()
+            _delete(store)
     return True
 
 
-class _Referred:
-    """What the pointers mean: names, fingerprints, and the splits whose pointer is unreadable."""
+def _judged(store: Location, references: References) -> Garbage | None:
+    """What a store is if no pointer means it; None for one that is meant, or is none of ours."""
+    place = place_at(store)
+    names = {name for name in place.names() if not _BEGUN.fullmatch(name)}
+    told = _told(place) if GROUP in names else {}
+    if references.mean(store, told.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
+        return None
+    if not told and not names <= _OURS:
+        return None
+    size = sum(bytes_ for _, bytes_ in place.walk())
+    if GROUP not in names:
+        # The list of samples is the first of a store to come and the last to go.
+        return Garbage(store, "partial", size) if SAMPLES in names or not size else None
+    if not told:
+        return Garbage(store, "unfinished", size) if names >= {SAMPLES, FOLDER} else None
+    shards = sum(name.endswith(".json") and not name.startswith(".") for name in place.names(FOLDER))
+    return Garbage(store, "unreferred" if shards >= told["total"] else "unfinished", size, shards, told["total"])
 
-    def __init__(self) -> None:
-        self._stores: set[Path] = set()
-        self._prints: set[str] = set()
-        self._unreadable: list[Path] = []
 
-    def add(self, file: Path) -> None:
-        if file.lstat().st_size > _POINTER_BYTES:
-            return
-        try:
-            pointer = Pointer.read(file)
-        except StoreError:
-            self._unreadable.append(file)
-            return
-        if pointer.store:
-            self._stores.add(Path(os.path.normpath(file.parent / pointer.store)))
-            self._prints.add(pointer.fingerprint)
+def _told(place: Place) -> dict[str, Any]:
+    """Fingerprint of a store of any format and number of its shards; nothing where its description is damaged."""
+    try:
+        attributes = json.loads(place.read(GROUP))["attributes"][ATTRIBUTE]
+        identity = attributes["identity"]
+        return {
+            "fingerprint": str(attributes["fingerprint"]),
+            "total": -(-identity["samples"]["count"] // identity["shard"]),
+        }
+    except (FileNotFoundError, ValueError, KeyError, TypeError, ArithmeticError):
+        return {}
 
-    def __contains__(self, store: Path) -> bool:
-        return (
-            Path(os.path.normpath(store)) in self._stores
-            or store.stem.rpartition("-")[2] in self._prints
-            or any(file.parent == store.parent and store.name.startswith(f"{file.stem}-") for file in self._unreadable)
+
+def _delete(store: Location) -> None:
+    """Delete a store, in an order that leaves no lie whenever it ends.
+
+    Its description first: from then on it is no store, but what the next `gc` knows for a rest. The records next,
+    before any of what they vouch for: an extraction that then makes the same store anew believes those that it finds.
+    The list of samples last, as the rest is known by it.
+    """
+    place = place_at(store)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        place.delete(GROUP)
+        for part in (FOLDER, ""):
+            list(pool.map(place.delete, [key for key, _ in place.walk(part) if key != SAMPLES]))
+    place.delete(SAMPLES)
+    if isinstance(store, Path):
+        shutil.rmtree(store)
+
+
+def _is_begun(file: Location) -> bool:
+    if not isinstance(file, Path) or not _BEGUN.fullmatch(file.name) or file.is_symlink() or not file.is_file():
+        return False
+    return time.time() - file.stat().st_mtime > _STALE_SECONDS
+
+
+def _parents(path: Location) -> Sequence[Location]:
+    return path.parents if isinstance(path, Path) else ()
+
+
+def _require_pointers(references: References, folder: Location, pointers: Sequence[Location]) -> None:
+    for given in pointers:
+        if not References(below(given)):
+            raise StoreError(f"{given}: no pointer to a store is there; give the folder that holds train.json")
+    if not references:
+        raise StoreError(
+            f"{folder}: holds stores and no pointer to any, so that all would look unused; give the folder of their "
+            "pointers (--pointers)"
         )
 
 
-def _described(store: Path) -> Garbage:
+@contextmanager
+def _said_plainly(where: Location) -> Iterator[None]:
     try:
-        attributes = read_attributes(store) or {}
-        shards = len(scan_ledger(store, attributes["fingerprint"])[0])
-        total = -(-attributes["identity"]["samples"]["count"] // attributes["identity"]["shard"])
-    except (StoreError, KeyError):
-        shards = total = 0
-    return Garbage(store, "unreferred", _size(store), shards, total)
-
-
-def _size(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in _files(folder))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
-
-
-def _is_alive(partial: Path) -> bool:
-    found = _PARTIAL.fullmatch(partial.name)
-    try:
-        os.kill(int(found[1]) if found else 0, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or where}: {error.strerror or error}; mend that, then run the same command again"
+        ) from error

@@ -5,14 +5,14 @@ import fcntl
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import StoreError
 from .layout import arrays
 from .ledger import FOLDER
-from .shardfile import object_path
+from .location import Location, Url
 from .spec import StoreSpec
 
 # File systems that know no locks say one of these.
@@ -20,14 +20,24 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
-def only_writer(store: Path) -> Iterator[None]:
+def only_writer(store: Location) -> Iterator[Callable[[], None]]:
     """Hold a store, there or yet to be made, against other runs.
 
-    The lock is a file beside the store, held by the kernel: it is free as soon as its process is gone, however it went.
+    On a file system the lock is a file beside the store, held by the kernel: it is free as soon as its process is gone,
+    however it went. In a bucket it is a lease (see `lease`).
+
+    Yields:
+        A function that raises where another run has taken the store over; to be called before what cannot be undone.
 
     Raises:
         StoreError: Another process writes this store, or the place cannot be written to.
     """
+    if isinstance(store, Url):
+        from .lease import leased
+
+        with leased(store) as check:
+            yield check
+        return
     path = store.with_name(f".{store.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,28 +49,30 @@ def only_writer(store: Path) -> Iterator[None]:
         with suppress(OSError):
             os.ftruncate(file, 0)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        yield
+        yield lambda: None
     finally:
         path.unlink(missing_ok=True)
         os.close(file)
 
 
-def sweep(store: Path, spec: StoreSpec, shards: Iterable[int]) -> None:
-    """Delete the partial files of killed writers. Only for the one who holds the store, before anybody writes.
+def sweep(store: Location, spec: StoreSpec, shards: Iterable[int]) -> None:
+    """Delete what killed writers left. Only for the one who holds the store, before anybody writes.
 
     Args:
-        store: The store.
+        store: The store; in a bucket nothing is ever left half written, and what has no record is written over.
         spec: What it holds.
         shards: Those without a record; nothing partial can be in the others.
     """
-    layout = arrays(spec)
-    places = [object_path(store / name, n, len(layout[name].shape)).parent for n in shards for name in layout]
-    for place, pattern in [(store, ".*"), (store / FOLDER, ".*"), *((place, "*.partial") for place in places)]:
-        for file in place.glob(pattern) if place.is_dir() else ():
-            file.unlink(missing_ok=True)
-    for begun in store.parent.glob(f".{store.name}.*"):
-        if begun.is_dir():
-            shutil.rmtree(begun, ignore_errors=True)
+    if isinstance(store, Url):
+        return
+    pending = {str(shard) for shard in shards}
+    for name in arrays(spec):
+        objects = store / name / "c"
+        for begun in pending.intersection(os.listdir(objects) if objects.is_dir() else ()):  # noqa: PTH208
+            shutil.rmtree(objects / begun)
+    for place in (store, store / FOLDER, *(store / name for name in arrays(spec))):
+        for partial in place.glob(".*"):
+            partial.unlink(missing_ok=True)
 
 
 def _locked(path: Path, store: Path) -> int:

@@ -3,23 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from .errors import DamagedError, StoreError
 from .layout import identity_arrays
-from .ledger import FOLDER, write_atomically
+from .ledger import FOLDER
+from .place import Place
 from .spec import Entry, StoreSpec, entries_digest, fingerprint
 
-FORMAT = 1
+FORMAT = 2
 ATTRIBUTE = "spaceclip"
 GROUP = "zarr.json"
 SAMPLES = "samples.jsonl"
-
-_UNSEALED = {"format", "fingerprint", "identity", "about"}
 
 
 def attributes_of(spec: StoreSpec, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,36 +23,42 @@ def attributes_of(spec: StoreSpec, about: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "sha256": _seal(told)}
 
 
-def read_attributes(path: Path) -> dict[str, Any] | None:
+def read_attributes(place: Place) -> dict[str, Any] | None:
     """What a store says of itself: format, fingerprint, identity, about. None where nothing was created yet.
 
     Raises:
         DamagedError: The metadata of a store is cut short or altered.
-        StoreError: The folder is something else, or a store of another format.
+        StoreError: The place is something else, cannot be read, or holds a store of another format.
     """
-    file = path / GROUP
-    if not file.exists():
-        return None
+    file = f"{place.location}/{GROUP}"
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(place.read(GROUP))
         attributes = content["attributes"].get(ATTRIBUTE)
         is_group = content["zarr_format"] == 3 and content["node_type"] == "group"
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be read ({error.strerror or error}); try again when it can") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(
             f"{file}: not the metadata of a Zarr group ({error}); a feature store was expected, and if it is one the "
             "same `spaceclip extract` mends it"
         ) from error
-    if attributes is None and not (path / FOLDER).is_dir():
-        raise StoreError(f"{path}: a Zarr group, but no feature store; give another path")
+    if attributes is None and not place.names(FOLDER):
+        raise StoreError(f"{place.location}: a Zarr group, but no feature store; give another path")
     damaged = f"{file}: the {{}}; it is damaged or was altered by hand: the same `spaceclip extract` mends it"
     if not isinstance(attributes, dict) or not is_group:
         raise DamagedError(damaged.format("description of the store is gone"))
-    # Stores of earlier versions carry no seal.
-    if attributes.get("sha256") != _seal(attributes) and attributes.keys() != _UNSEALED:
+    if attributes.get("format") in range(1, FORMAT):
+        raise StoreError(
+            f"{place.location}: a store of format {attributes['format']}, this version reads {FORMAT}; extract it again"
+        )
+    if attributes.get("sha256") != _seal(attributes):
         raise DamagedError(damaged.format("metadata does not match its SHA-256"))
     if attributes.get("format") != FORMAT:
         raise StoreError(
-            f"{path}: a store of format {attributes.get('format')}, this version reads {FORMAT}; extract it again"
+            f"{place.location}: a store of format {attributes.get('format')}, this version reads {FORMAT}; "
+            "use the version that made it, or extract it again"
         )
     if fingerprint(attributes.get("identity", {})) != attributes.get("fingerprint") or "about" not in attributes:
         raise DamagedError(damaged.format("identity does not match its fingerprint"))
@@ -65,7 +66,10 @@ def read_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def metadata_files(attributes: Mapping[str, Any]) -> dict[str, bytes]:
-    """The content of each `zarr.json` of a store, by its place below the store, as the installed Zarr writes it."""
+    """The content of each `zarr.json` of a store by key, as the installed Zarr writes it; the group's comes last."""
+    import zarr
+    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
     files: dict[str, Any] = {}
     identity = attributes["identity"]
     root = zarr.create_group(files, zarr_format=3, attributes={ATTRIBUTE: dict(attributes)})
@@ -80,7 +84,7 @@ def metadata_files(attributes: Mapping[str, Any]) -> dict[str, bytes]:
             serializer=BytesCodec(),
             compressors=[*coders, Crc32cCodec()],
         )
-    return {name: buffer.to_bytes() for name, buffer in files.items()}
+    return {key: files[key].to_bytes() for key in sorted(files, key=lambda key: (key == GROUP, key))}
 
 
 def sample_list(entries: Sequence[Entry]) -> bytes:
@@ -89,15 +93,18 @@ def sample_list(entries: Sequence[Entry]) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
-def read_samples(path: Path, identity: Mapping[str, Any]) -> list[Entry]:
+def read_samples(place: Place, identity: Mapping[str, Any]) -> list[Entry]:
     """The samples of a store in the order of its rows.
 
     Raises:
         StoreError: The list is missing, cut short or altered.
     """
-    file, mend = path / SAMPLES, "run `spaceclip cache repair` on the store, then the same `spaceclip extract`"
+    file, mend = (
+        f"{place.location}/{SAMPLES}",
+        "run `spaceclip cache repair` on the store, then the same `spaceclip extract`",
+    )
     try:
-        content = file.read_bytes()
+        content = place.read(SAMPLES)
         entries = [Entry(**json.loads(line)) for line in content.splitlines()]
     except (OSError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: unreadable ({error}); {mend}") from error
@@ -106,34 +113,34 @@ def read_samples(path: Path, identity: Mapping[str, Any]) -> list[Entry]:
     return entries
 
 
-def write_missing(path: Path, attributes: Mapping[str, Any], entries: Sequence[Entry]) -> None:
-    """Write what a store lacks of its metadata."""
-    for name, content in metadata_files(attributes).items():
-        if not (path / name).exists():
-            write_atomically(path / name, content)
-    if not (path / SAMPLES).exists():
-        write_atomically(path / SAMPLES, sample_list(entries))
+def write_missing(place: Place, attributes: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    """Write what a store lacks of its metadata; its description last, so that what has one has all."""
+    if not place.exists(SAMPLES):
+        place.write(SAMPLES, sample_list(entries))
+    for key, content in metadata_files(attributes).items():
+        if not place.exists(key):
+            place.write(key, content)
 
 
-def damaged_metadata(path: Path, attributes: Mapping[str, Any]) -> dict[str, str]:
-    """`missing` or `altered` by the place of each damaged file; the group's own is `read_attributes`' to judge."""
+def damaged_metadata(place: Place, attributes: Mapping[str, Any]) -> dict[str, str]:
+    """`missing` or `altered` by the key of each damaged object; the group's own is `read_attributes`' to judge."""
     found = {}
-    for name, content in metadata_files(attributes).items():
-        if name != GROUP and (kind := _difference(path / name, content)):
-            found[name] = kind
+    for key, content in metadata_files(attributes).items():
+        if key != GROUP and (kind := _difference(place, key, content)):
+            found[key] = kind
     try:
-        read_samples(path, attributes["identity"])
+        read_samples(place, attributes["identity"])
     except StoreError:
-        found[SAMPLES] = "altered" if (path / SAMPLES).exists() else "missing"
+        found[SAMPLES] = "altered" if place.exists(SAMPLES) else "missing"
     return found
 
 
-def _difference(file: Path, wanted: bytes) -> str | None:
+def _difference(place: Place, key: str, wanted: bytes) -> str | None:
     try:
-        return None if json.loads(file.read_bytes()) == json.loads(wanted) else "altered"
-    except FileNotFoundError:
+        return None if json.loads(place.read(key)) == json.loads(wanted) else "altered"
+    except (FileNotFoundError, NotADirectoryError):
         return "missing"
-    except (OSError, ValueError):
+    except ValueError:
         return "altered"
 
 

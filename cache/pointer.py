@@ -1,12 +1,17 @@
 """The pointer: a small file at a fixed place that says which store an extraction made, for pipelines to depend on."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from .errors import StoreError
-from .ledger import FOLDER, write_atomically
+from .ledger import FOLDER
+from .location import Location, Url, locate
+from .place import place_at
+
+SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,7 @@ class Pointer:
     """Where a complete store lies and what it held when the extraction ended.
 
     Attributes:
-        store: The store's folder, relative to the pointer; empty for a split that the data set does not have.
+        store: The store, relative to the pointer or a URL; empty for a split that the data set does not have.
         fingerprint: The store's.
         samples: Number of rows.
         ledger: Digest of its ledger.
@@ -31,16 +36,27 @@ class Pointer:
         return cls("", "", 0, "")
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def to(cls, store: Location, at: Location, fingerprint: str, samples: int, ledger: str) -> Self:
+        """For a store, to be written at a location: relative to it, where both are of one kind."""
+        if isinstance(store, Url) and store.parent == at.parent:
+            return cls(store.name, fingerprint, samples, ledger)
+        if isinstance(store, Url) or isinstance(at, Url):
+            return cls(str(store), fingerprint, samples, ledger)
+        return cls(os.path.relpath(store, at.parent), fingerprint, samples, ledger)
+
+    @classmethod
+    def read(cls, path: Location) -> Self:
         """Read a pointer.
 
         Raises:
             StoreError: There is none, or the file is something else.
         """
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except OSError:
+            return cls(**json.loads(place_at(path.parent).read(path.name)))
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror or error}); try again when it can") from error
         except (ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
@@ -48,31 +64,58 @@ class Pointer:
         """Whether it was written for this store; the ledger's digest is None while shards are missing."""
         return (self.fingerprint, self.samples) == (fingerprint, samples) and ledger in (None, self.ledger)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Location) -> None:
         """Write the pointer atomically."""
-        write_atomically(path, self.to_json())
+        place_at(path.parent).write(path.name, self.to_json())
 
     def to_json(self) -> bytes:
         """The content of the pointer's file."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
+    def target(self, path: Location) -> Location:
+        """The store that is meant by a pointer which lies at `path`."""
+        store = locate(self.store)
+        if isinstance(store, Url) or store.is_absolute():
+            return store
+        return path.parent / self.store
 
-def resolve(path: Path) -> tuple[Path, Pointer | None]:
-    """The store that a path means: a store, a pointer, or a folder that holds one pointer.
+
+def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
+    """The store that a location means: a store, a pointer, or a folder that holds one pointer.
 
     Raises:
         StoreError: Nothing of the kind is there, or a folder holds several.
     """
-    # A store that lost its `zarr.json` is known by its ledger.
-    if path.is_dir() and not (path / "zarr.json").exists() and not (path / FOLDER).is_dir():
-        pointers = sorted(found for found in path.glob("*.json"))
+    location = locate(where)
+    if not _is_pointer(location):
+        place = place_at(location)
+        try:
+            names = place.names()
+        except OSError as error:
+            raise StoreError(
+                f"{location}: cannot be read ({error.strerror or error}); try again when it can"
+            ) from error
+        # A store that lost its `zarr.json` is known by its ledger.
+        if "zarr.json" in names or FOLDER in names:
+            return location, None
+        pointers = [name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
+        if not names and not (isinstance(location, Path) and location.is_dir()):
+            raise StoreError(f"{location}: no feature store is there; run `spaceclip extract` to make it")
         if len(pointers) != 1:
-            names = ", ".join(found.name for found in pointers) or "none"
-            raise StoreError(f"{path}: a store or one pointer to it was expected, found {names}; name the one you mean")
-        path = pointers[0]
-    if path.is_dir():
-        return path, None
-    pointer = Pointer.read(path)
+            found = ", ".join(pointers) or "none"
+            raise StoreError(
+                f"{location}: a store or one pointer to it was expected, found {found}; name the one you mean"
+            )
+        location = location / pointers[0]
+    pointer = Pointer.read(location)
     if not pointer.store:
-        raise StoreError(f"{path}: the data set has no {path.stem} split; give it one (`data`) and extract again")
-    return path.parent / pointer.store, pointer
+        raise StoreError(
+            f"{location}: the data set has no {location.stem} split; give it one (`data`) and extract again"
+        )
+    return pointer.target(location), pointer
+
+
+def _is_pointer(location: Location) -> bool:
+    if isinstance(location, Path) and location.exists():
+        return not location.is_dir()
+    return location.name.endswith(SUFFIX)

@@ -4,19 +4,35 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from .errors import StoreError
-from .layout import DEPTH, GROUND_TRUTH, GROUND_TRUTH_SIZE, IMAGE, POOLED, identity_arrays, layer_array
+from .layout import (
+    DEPTH,
+    GROUND_TRUTH,
+    GROUND_TRUTH_SIZE,
+    IMAGE,
+    POOLED,
+    identity_arrays,
+    identity_parts,
+    layer_array,
+    scales_array,
+)
 from .ledger import Record, ledger_digest, read_ledger
+from .localcopy import LocalCopy
+from .location import Location
 from .metadata import read_attributes, read_samples
+from .place import Place, place_at
 from .pointer import resolve
+from .quantise import restore
 from .shardfile import ShardedArray
 from .spec import Entry, require_same
+
+if TYPE_CHECKING:
+    import zarr
 
 THREADS = 4
 
@@ -28,8 +44,8 @@ class FeatureCache:
     Reading is safe from many threads.
     """
 
-    def __init__(self, path: Path, attributes: Mapping[str, Any], records: Mapping[int, Record]) -> None:
-        self.path = path
+    def __init__(self, place: Place, attributes: Mapping[str, Any], records: Mapping[int, Record]) -> None:
+        self.place, self.path = place, place.location
         self.identity: dict[str, Any] = attributes["identity"]
         self.fingerprint: str = attributes["fingerprint"]
         self.about: dict[str, Any] = attributes["about"]
@@ -37,31 +53,45 @@ class FeatureCache:
         self.layers = tuple(self.identity["layers"])
         self.views = tuple(self.identity["views"])
         self.shard = int(self.identity["shard"])
+        self.parts = identity_parts(self.identity)
         self._layout = identity_arrays(self.identity)
         self._arrays: dict[str, ShardedArray] = {}
-        self._group = zarr.open_group(path, mode="r", zarr_format=3)
 
     @classmethod
-    def open(cls, path: str | Path, expect: Mapping[str, Any] | None = None, *, allow_incomplete: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | Location,
+        expect: Mapping[str, Any] | None = None,
+        *,
+        allow_incomplete: bool = False,
+        local_copy: Path | None = None,
+    ) -> Self:
         """Open a store for reading.
 
         Args:
-            path: The store's folder, the pointer file that extraction left, or a folder with one pointer in it.
+            path: The store, the pointer that extraction left, or a folder with one pointer in it; a path or a URL.
             expect: Identity fields that the store must have, some or all (see `StoreSpec.identity`).
             allow_incomplete: Open a store with shards missing; reading one of those still fails.
+            local_copy: Folder that keeps what is read of a store in a bucket, so that it is fetched once.
 
         Raises:
             StoreError: No store is there, it is incomplete, its metadata was altered, it is not the one the pointer
                 means, or a field of `expect` differs.
         """
-        store, pointer = resolve(Path(path))
-        attributes = read_attributes(store)
+        store, pointer = resolve(path)
+        place = place_at(store)
+        attributes = read_attributes(place)
         if attributes is None:
             raise StoreError(f"{store}: no feature store is there; run `spaceclip extract` to make it")
         if expect is not None:
             require_same(attributes["identity"], expect, str(store))
-        records = read_ledger(store, attributes["fingerprint"])
-        cache = cls(store, attributes, records)
+        try:
+            records = read_ledger(place, attributes["fingerprint"])
+        except OSError as error:
+            raise StoreError(f"{store}: cannot be read ({error.strerror or error}); try again when it can") from error
+        if local_copy is not None:
+            place = LocalCopy(place, local_copy, records, identity_parts(attributes["identity"]))
+        cache = cls(place, attributes, records)
         missing = -(-len(cache) // cache.shard) - len(records)
         if missing and not allow_incomplete:
             raise StoreError(
@@ -94,7 +124,7 @@ class FeatureCache:
         Raises:
             StoreError: The list was altered.
         """
-        return read_samples(self.path, self.identity)
+        return read_samples(self.place, self.identity)
 
     @property
     def sample_ids(self) -> list[str]:
@@ -145,7 +175,10 @@ class FeatureCache:
     def states(
         self, indices: Sequence[int], view: str = "plain", layers: Sequence[int] | None = None
     ) -> dict[int, NDArray[np.float16]]:
-        """Patch tokens of hidden states: for each layer (all by default) [B, P, C] float16."""
+        """Patch tokens of hidden states: for each layer (all by default) [B, P, C] float16.
+
+        Where they are stored in int8 they are multiplied by their scales.
+        """
         tokens = self.identity["tokens"]
         shape = (len(indices), tokens["patches"], tokens["channels"])
         out = {layer: np.empty(shape, np.float16) for layer in (self.layers if layers is None else layers)}
@@ -157,7 +190,14 @@ class FeatureCache:
         """Read one sample's hidden states into row `at` of the arrays given by layer."""
         number = self._view(view)
         for layer, rows in out.items():
-            self._array(layer_array(layer), index).read_into(rows[at], index, number)
+            array = self._array(layer_array(layer), index)
+            if array.dtype == np.float16:
+                array.read_into(rows[at], index, number)
+            else:
+                steps, scale = np.empty(rows.shape[1:], array.dtype), np.empty(rows.shape[2], np.float32)
+                array.read_into(steps, index, number)
+                self._array(scales_array(layer), index).read_into(scale, index, number)
+                restore(steps, scale, rows[at])
 
     def pooled(self, indices: Sequence[int], view: str = "plain") -> NDArray[np.float32]:
         """Pooled class tokens [B, C] float32."""
@@ -208,12 +248,6 @@ class FeatureCache:
             raise StoreError(f"{self.path}: row {index} is not extracted yet; run the same `spaceclip extract` again")
         return self.array(name)
 
-    @staticmethod
-    def dimensions(name: str) -> int:
-        """Number of dimensions of an array of this layout, so that a damaged one can be checked all the same."""
-        plain = {POOLED: 3, IMAGE: 4, DEPTH: 3, GROUND_TRUTH: 3, GROUND_TRUTH_SIZE: 2}
-        return plain.get(name, 4)
-
     def array(self, name: str) -> ShardedArray:
         """One array by name, as `layers/3`, for reading by row whatever the ledger says of it.
 
@@ -226,19 +260,32 @@ class FeatureCache:
                 raise StoreError(
                     f"{self.path}: has no {name}; it holds the hidden states {held}: extract the one wanted"
                 )
-            self._arrays[name] = ShardedArray(self._checked(name), self.path / name)
+            self._check(name)
+            self._arrays[name] = ShardedArray(self.place, name, self._layout[name], self.shard)
         return self._arrays[name]
 
-    def _checked(self, name: str) -> zarr.Array[Any]:
-        """The Zarr array, if its metadata is what the identity asks for."""
+    @cached_property
+    def zarr(self) -> "zarr.Group":
+        """The store as any Zarr program sees it, through Zarr's own store classes.
+
+        Zarr knows nothing of the ledger: it gives zeros for what was never written.
+        """
+        import zarr
+
+        return zarr.open_group(self.place.zarr(), mode="r", zarr_format=3)
+
+    def _check(self, name: str) -> None:
+        """Refuse an array whose Zarr metadata is not what the identity asks for."""
         wanted, found, reason = self._layout[name], None, "not what the store's identity asks for"
         try:
-            found = self._group.get(name)
+            found = self.zarr.get(name)
         except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             reason = str(error)
         shape = (wanted.shape, wanted.chunk, wanted.shard(self.shard), wanted.dtype)
-        if not isinstance(found, zarr.Array) or (found.shape, found.chunks, found.shards, found.dtype.name) != shape:
+        # A group has none of these.
+        if tuple(getattr(found, field, None) for field in ("shape", "chunks", "shards")) != shape[:3] or (
+            str(getattr(found, "dtype", "")) != wanted.dtype
+        ):
             raise StoreError(
-                f"{self.path / name}/zarr.json: damaged ({reason}); run `spaceclip cache repair` on the store"
+                f"{self.path}/{name}/zarr.json: damaged ({reason}); run `spaceclip cache repair` on the store"
             )
-        return found

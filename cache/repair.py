@@ -1,16 +1,15 @@
 """Taking away what is damaged in a store, so that the same extraction puts it back and computes nothing else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from .layout import identity_arrays
-from .ledger import FOLDER, record_path, write_atomically
+from .layout import identity_parts
+from .ledger import FOLDER, record_key
+from .location import Location
 from .lock import only_writer
 from .metadata import GROUP, SAMPLES, metadata_files, read_attributes
+from .place import place_at
 from .pointer import resolve
-from .reader import FeatureCache
-from .shardfile import object_path
 from .verify import Problem, verify
 
 
@@ -19,7 +18,7 @@ class Repair:
     """What repairing a store did.
 
     Attributes:
-        store: The store's folder.
+        store: Where the store lies.
         shards: Shards that the store should have; 0 where its own description is damaged.
         problems: What was wrong.
         rewritten: Metadata that was written anew, by its place below the store.
@@ -28,7 +27,7 @@ class Repair:
         left: What only the same extraction can write anew: description, samples, pointers. It computes no shard for it.
     """
 
-    store: Path
+    store: Location
     shards: int
     problems: list[Problem]
     rewritten: list[str]
@@ -37,7 +36,9 @@ class Repair:
     left: list[str]
 
 
-def repair(path: str | Path, progress: Callable[[int], None] = lambda _bytes: None, *, deep: bool = False) -> Repair:
+def repair(
+    path: str | Location, progress: Callable[[int], None] = lambda _bytes: None, *, deep: bool = False
+) -> Repair:
     """Verify a store, take its damaged shards away, record first, and write anew the metadata that its identity gives.
 
     Args:
@@ -48,29 +49,26 @@ def repair(path: str | Path, progress: Callable[[int], None] = lambda _bytes: No
     Raises:
         StoreError: No store is there, the pointer given is unreadable, or a run is writing the store.
     """
-    store, _ = resolve(Path(path))
+    store, _ = resolve(path)
+    place = place_at(store)
     with only_writer(store):
-        found = verify(store, progress, deep=deep)
+        found = verify(path, progress, deep=deep)
         damaged = sorted({problem.shard for problem in found.problems if problem.shard is not None})
         files = [problem.file for problem in found.problems if problem.file]
-        removed = [shard for shard in damaged if record_path(store, shard).exists()]
+        removed = [shard for shard in damaged if place.exists(record_key(shard))]
         rewritten = [file for file in files if file.endswith(f"/{GROUP}")]
-        attributes = None if GROUP in files else read_attributes(store)
+        attributes = None if GROUP in files else read_attributes(place)
         if attributes is not None:
             contents = metadata_files(attributes)
             for file in rewritten:
-                write_atomically(store / file, contents[file])
+                place.write(file, contents[file])
             for shard in removed:
-                _remove(store, shard, identity_arrays(attributes["identity"]))
+                place.delete(record_key(shard))
+                for part in identity_parts(attributes["identity"]).values():
+                    place.delete(part.key(shard))
         for file in files:
             # A stray file among the records, or the list of samples, which extraction writes where there is none.
             if file == SAMPLES or file.startswith(f"{FOLDER}/"):
-                (store / file).unlink(missing_ok=True)
-    left = [file for file in files if file in (GROUP, SAMPLES) or file.startswith("../")]
+                place.delete(file)
+    left = [file for file in files if file in (GROUP, SAMPLES) or file.startswith(("../", "pointer "))]
     return Repair(store, found.shards, found.problems, rewritten, removed, damaged, left)
-
-
-def _remove(store: Path, shard: int, arrays: Iterable[str]) -> None:
-    record_path(store, shard).unlink()
-    for name in arrays:
-        object_path(store / name, shard, FeatureCache.dimensions(name)).unlink(missing_ok=True)

@@ -1,108 +1,120 @@
-"""Reading single chunks out of Zarr shards, straight from the file into the caller's memory.
+"""Stored objects: shards of Zarr's `sharding_indexed` codec, made in memory and read chunk by chunk.
 
-A shard of the Zarr 3 `sharding_indexed` codec ends with its index: an (offset, length) pair of uint64 for each inner
-chunk, and a CRC-32C. Each of our chunks ends with a CRC-32C of its own. Reading by `pread` costs one copy and no event
-loop, which is what lets a training step on a fast device be fed from the store.
+A shard ends with its index, an (offset, length) pair of uint64 for each inner chunk, and a CRC-32C. Each of our chunks
+ends with a CRC-32C of its own. Reading a range into the caller's memory costs one copy and no event loop, which is what
+lets a training step on a fast device be fed from the store; an object made in memory can be hashed and stored by one
+call, in a folder or a bucket, and many at once.
 """
 
-import math
-import os
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
-import zarr
+from numcodecs import Blosc
 from numcodecs.blosc import decompress
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
 from .errors import StoreError
+from .layout import ArrayLayout
+from .place import Place
+
+BLOSC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
 
 _NEVER_WRITTEN = 2**64 - 1
 # The CRC-32C of anything followed by its own little-endian CRC-32C.
 _CRC_RESIDUE = 0x48674BC7
+_PAIR, _CRC = 16, 4
+
+
+def encode_shard(rows: NDArray[Any], images: int, *, compressed: bool) -> bytes:
+    """The content of the object that holds some rows.
+
+    Args:
+        rows: [n, ...], n not above `images`; each is a chunk.
+        images: Rows of a full shard.
+        compressed: Whether chunks are compressed.
+    """
+    chunks: list[Any] = []
+    index = np.full((images, 2), _NEVER_WRITTEN, "<u8")
+    offset = 0
+    for at, row in enumerate(rows):
+        plain = np.ascontiguousarray(row).reshape(-1)
+        chunk = BLOSC.encode(plain) if compressed else plain.view(np.uint8)
+        chunks += [chunk, google_crc32c.value(chunk).to_bytes(_CRC, "little")]
+        index[at] = offset, len(chunk) + _CRC
+        offset += len(chunk) + _CRC
+    pairs = index.tobytes()
+    return b"".join([*chunks, pairs, google_crc32c.value(pairs).to_bytes(_CRC, "little")])
 
 
 class ShardedArray:
-    """Chunk-wise reader of one sharded array on a local disk. Safe to use from many threads.
+    """Chunk-wise reader of one array. Safe to use from many threads.
 
     Args:
-        array: The Zarr array, for its metadata.
-        path: Its folder.
+        place: The store.
+        name: The array's.
+        layout: Its layout.
+        images: Samples in a shard.
     """
 
-    def __init__(self, array: zarr.Array[Any], path: Path) -> None:
-        if array.shards is None:
-            raise StoreError(f"{path}: the array is not sharded; a feature store of this version was expected")
-        self.path = path
-        self.shape = array.shape
-        self.dtype = array.dtype
-        self.chunk = array.chunks
-        self.grid = tuple(shard // chunk for shard, chunk in zip(array.shards, array.chunks, strict=True))
-        self._compressed = any(isinstance(codec, BloscCodec) for codec in array.compressors)
+    def __init__(self, place: Place, name: str, layout: ArrayLayout, images: int) -> None:
+        self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
+        self._place, self._layout, self._images = place, layout, images
         self._index = lru_cache(maxsize=4096)(self._read_index)
 
-    def read_into(self, out: NDArray[Any], row: int, *rest: int) -> None:
-        """Read the chunk at (row, *rest, 0, ...) into a contiguous array of the chunk's size.
+    def read_into(self, out: NDArray[Any], row: int, view: int = 0) -> None:
+        """Read a sample's chunk, of one view where views divide the array, into a contiguous array of its size.
 
         Raises:
             StoreError: The chunk is missing, cut short or altered.
         """
-        shard, inside = divmod(row, self.grid[0])
-        coordinates = (inside, *rest, *[0] * (len(self.grid) - 1 - len(rest)))
-        path = object_path(self.path, shard, len(self.shape))
+        shard, inside = divmod(row, self._images)
+        key = self._layout.key(self.name, shard, view)
         try:
-            offset, length = (int(value) for value in self._index(shard)[coordinates])
+            offset, length = (int(value) for value in self._index(key)[inside])
             if offset == _NEVER_WRITTEN:
-                raise _damaged(path, f"row {row} was never written")
-            file = os.open(path, os.O_RDONLY)
-            try:
-                content = os.pread(file, length, offset)
-            finally:
-                os.close(file)
+                raise self._damaged(key, f"row {row} was never written")
+            content = self._place.read_range(key, offset, length)
             if google_crc32c.value(content) != _CRC_RESIDUE:
-                raise _damaged(path, f"row {row} fails its checksum")
-            plain = decompress(content[:-4]) if self._compressed else content
+                raise self._damaged(key, f"row {row} fails its checksum")
+            plain = decompress(content[:-_CRC]) if self._layout.compressed else content
             np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
         except FileNotFoundError:
-            raise _damaged(path, "the file is missing") from None
-        except (OSError, ValueError, RuntimeError) as error:
-            raise _damaged(path, f"row {row} cannot be read ({error})") from error
+            raise self._damaged(key, "the file is missing") from None
+        except OSError as error:
+            raise StoreError(
+                f"{self._place.location}/{key}: cannot be read ({error.strerror or error}); try again when it can"
+            ) from error
+        except (ValueError, RuntimeError) as error:
+            raise self._damaged(key, f"row {row} cannot be read ({error})") from error
 
-    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
-        """Whole rows [stop - start, ...], every chunk checked.
+    def read_rows(self, start: int, stop: int, view: int | None = None) -> NDArray[Any]:
+        """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.
 
         Raises:
             StoreError: A chunk is missing, cut short or altered.
         """
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        for row in range(start, stop):
-            if self.grid[1] == 1:
-                self.read_into(out[row - start], row)
-            else:
-                for view in range(self.grid[1]):
-                    self.read_into(out[row - start, view], row, view)
-        return out
+        views: Sequence[int] = range(self.shape[1]) if self._layout.by_view else [0]
+        if view is not None:
+            views = [view]
+        inner = self.shape[2:] if self._layout.by_view else self.shape[1:]
+        out = np.empty((stop - start, len(views), *inner), self.dtype)
+        for at in range(stop - start):
+            for place, number in enumerate(views):
+                self.read_into(out[at, place], start + at, number)
+        return out if self._layout.by_view and view is None else out[:, 0]
 
-    def _read_index(self, shard: int) -> NDArray[np.uint64]:
-        path = object_path(self.path, shard, len(self.shape))
-        size = math.prod(self.grid) * 16 + 4
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < size:
-                raise _damaged(path, "it is cut short")
-            file.seek(-size, os.SEEK_END)
-            content = file.read(size)
+    def _read_index(self, key: str) -> NDArray[np.uint64]:
+        size = self._images * _PAIR + _CRC
+        content = self._place.read_end(key, size)
+        if len(content) < size:
+            raise self._damaged(key, "it is cut short")
         if google_crc32c.value(content) != _CRC_RESIDUE:
-            raise _damaged(path, "its index fails its checksum")
-        return np.frombuffer(content[:-4], "<u8").reshape(*self.grid, 2)
+            raise self._damaged(key, "its index fails its checksum")
+        return np.frombuffer(content[:-_CRC], "<u8").reshape(self._images, 2)
 
-
-def object_path(array: Path, shard: int, dimensions: int) -> Path:
-    """The file of a shard of an array, by Zarr's default chunk key encoding."""
-    return array.joinpath("c", str(shard), *["0"] * (dimensions - 1))
-
-
-def _damaged(path: Path, what: str) -> StoreError:
-    return StoreError(f"{path}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again")
+    def _damaged(self, key: str, what: str) -> StoreError:
+        where = f"{self._place.location}/{key}"
+        return StoreError(f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again")

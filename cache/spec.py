@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from .errors import StoreError
 
@@ -55,6 +55,7 @@ class StoreSpec:
         depth: How depth is kept, None for images alone.
         entries: The samples, in the order of the store's rows.
         shard: Images in one shard.
+        storage: How hidden states are kept: `float16`, or `int8` with a scale for each sample, view and channel.
     """
 
     backbone: Mapping[str, Any]
@@ -67,6 +68,7 @@ class StoreSpec:
     depth: DepthSpec | None
     entries: Sequence[Entry]
     shard: int = 64
+    storage: Literal["float16", "int8"] = "float16"
 
     @property
     def shards(self) -> int:
@@ -85,7 +87,7 @@ class StoreSpec:
             "preprocessing": dict(self.preprocessing),
             "layers": self.layers,
             "views": self.views,
-            "tokens": {"patches": self.patches, "channels": self.channels, "storage": "float16"},
+            "tokens": {"patches": self.patches, "channels": self.channels, "storage": self.storage},
             "image_size": self.image_size,
             "depth": asdict(self.depth) if self.depth else None,
             "samples": {"count": len(self.entries), "sha256": entries_digest(self.entries)},

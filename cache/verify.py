@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from .deep import deep_problems
 from .errors import DamagedError, StoreError
-from .ledger import FOLDER, Record, hash_file, scan_ledger
+from .ledger import FOLDER, Record, scan_ledger
+from .location import Location
 from .metadata import GROUP, damaged_metadata, read_attributes
-from .pointer import Pointer, resolve
+from .place import place_at
+from .pointer import SUFFIX, Pointer, resolve
 from .reader import FeatureCache
-from .shardfile import object_path
 
 # One more than the cores, so that one can wait for the disk.
 THREADS = (os.cpu_count() or 1) + 1
@@ -26,17 +26,18 @@ class Problem:
         kind: `missing` (no record, or no file), `torn` (another size) or `altered` (another content); of a deep check
             also `undecodable`, `not finite` or `other statistics`.
         shard: Index of the shard, None for what concerns none alone.
-        array: Name of the array, None where the whole shard is concerned.
-        file: Place below the store of damaged metadata or of a damaged record; a pointer's starts with `../`.
+        part: Which part of the shard (`layers/3/flipped`), None where the whole is concerned.
+        file: Key below the store of damaged metadata or of a damaged record; a pointer's starts with `../`, or with
+            `pointer ` if it does not lie beside the store.
     """
 
     kind: str
     shard: int | None
-    array: str | None = None
+    part: str | None = None
     file: str | None = None
 
     def __str__(self) -> str:
-        places = (None if self.shard is None else f"shard {self.shard}", self.array, self.file)
+        places = (None if self.shard is None else f"shard {self.shard}", self.part, self.file)
         return ", ".join(place for place in places if place) + f": {self.kind}"
 
 
@@ -45,20 +46,20 @@ class Verification:
     """What verifying a store found.
 
     Attributes:
-        store: The store's folder.
+        store: Where the store lies.
         shards: Shards that the store should have; 0 where its own description is damaged, and nothing else was checked.
         bytes: Bytes read and hashed.
         problems: What is wrong: metadata first, then by shard.
     """
 
-    store: Path
+    store: Location
     shards: int
     bytes: int
     problems: list[Problem]
 
 
 def verify(
-    path: str | Path, progress: Callable[[int], None] = lambda _bytes: None, *, deep: bool = False
+    path: str | Location, progress: Callable[[int], None] = lambda _bytes: None, *, deep: bool = False
 ) -> Verification:
     """Compare every stored object with the ledger, and the metadata with what the store's identity asks for.
 
@@ -70,50 +71,55 @@ def verify(
     Raises:
         StoreError: No store is there, or the pointer given is unreadable.
     """
-    store, _ = resolve(Path(path))
+    store, pointer = resolve(path)
+    place = place_at(store)
     try:
-        attributes = read_attributes(store)
+        attributes = read_attributes(place)
     except DamagedError:
         return Verification(store, 0, 0, [Problem("altered", None, file=GROUP)])
-    if attributes is None and (store / FOLDER).is_dir():
+    if attributes is None and place.names(FOLDER):
         return Verification(store, 0, 0, [Problem("missing", None, file=GROUP)])
     if attributes is None:
         raise StoreError(f"{store}: no feature store is there; run `spaceclip extract` to make it")
-    records, damaged = scan_ledger(store, attributes["fingerprint"])
-    cache = FeatureCache(store, attributes, records)
+    records, damaged = scan_ledger(place, attributes["fingerprint"])
+    cache = FeatureCache(place, attributes, records)
     shards = -(-len(cache) // cache.shard)
-    problems = [Problem(kind, None, file=file) for file, kind in damaged_metadata(store, attributes).items()]
-    problems += [Problem("altered", _shard_of(file), file=f"{FOLDER}/{file.name}") for file in damaged]
+    problems = [Problem(kind, None, file=file) for file, kind in damaged_metadata(place, attributes).items()]
+    problems += [Problem("altered", _shard_of(key), file=key) for key in damaged]
     told = {problem.shard for problem in problems}
     problems += [Problem("missing", shard) for shard in range(shards) if shard not in records and shard not in told]
-    problems += _pointer_problems(cache, complete=len(records) == shards)
+    digest = cache.digest if len(records) == shards else None
+    problems += _pointer_problems(cache, digest)
+    apart = pointer if pointer and pointer.store != store.name else None
+    if apart and not apart.means(cache.fingerprint, len(cache), digest):
+        problems.append(Problem("altered", None, file=f"pointer {path}"))
     total = 0
     with ThreadPoolExecutor(THREADS) as pool:
         for found, size in pool.map(lambda item: _check(cache, item[0], item[1], deep), _objects(cache)):
             progress(size)
             total += size
             problems += found
-    problems.sort(key=lambda one: (-1 if one.shard is None else one.shard, one.array or ""))
+    problems.sort(key=lambda one: (-1 if one.shard is None else one.shard, one.part or ""))
     return Verification(cache.path, shards, total, problems)
 
 
 def stored_bytes(cache: FeatureCache) -> int:
     """Bytes of all committed objects, by the ledger."""
-    return sum(stored.bytes for record in cache.records.values() for stored in record.arrays.values())
+    return sum(stored.bytes for record in cache.records.values() for stored in record.objects.values())
 
 
 def _objects(cache: FeatureCache) -> Iterator[tuple[Record, str]]:
     for shard in sorted(cache.records):
-        for name in cache.records[shard].arrays:
+        for name in cache.records[shard].objects:
             yield cache.records[shard], name
 
 
 def _check(cache: FeatureCache, record: Record, name: str, deep: bool) -> tuple[list[Problem], int]:
     """What is wrong with one object, and the bytes read."""
-    expected = record.arrays[name]
+    expected = record.objects[name]
     try:
-        found = hash_file(object_path(cache.path / name, record.shard, cache.dimensions(name)))
-    except OSError:
+        found = cache.place.stored(cache.parts[name].key(record.shard))
+    except FileNotFoundError:
         return [Problem("missing", record.shard, name)], 0
     if found != expected:
         return [Problem("torn" if found.bytes != expected.bytes else "altered", record.shard, name)], found.bytes
@@ -121,23 +127,27 @@ def _check(cache: FeatureCache, record: Record, name: str, deep: bool) -> tuple[
     return [Problem(kind, record.shard, name) for kind in kinds], found.bytes
 
 
-def _shard_of(record: Path) -> int | None:
-    return int(record.stem) if record.stem.isdigit() else None
+def _shard_of(key: str) -> int | None:
+    stem = key.removeprefix(f"{FOLDER}/").removesuffix(".json")
+    return int(stem) if stem.isdigit() else None
 
 
-def _pointer_problems(cache: FeatureCache, *, complete: bool) -> list[Problem]:
+def _pointer_problems(cache: FeatureCache, digest: str | None) -> list[Problem]:
     """Pointers beside a store that mean it, by name or by fingerprint, and are not what extraction wrote for it."""
     problems = []
-    for file in sorted(cache.path.parent.glob("*.json")):
+    beside = place_at(cache.path.parent)
+    for name in beside.names():
+        if not name.endswith(SUFFIX) or name.startswith("."):
+            continue
         try:
-            pointer = Pointer.read(file)
+            pointer = Pointer.read(cache.path.parent / name)
         except StoreError:
-            if cache.path.name.startswith(f"{file.stem}-"):
-                problems.append(Problem("altered", None, file=f"../{file.name}"))
+            if cache.path.name.startswith(f"{name.removesuffix(SUFFIX)}-"):
+                problems.append(Problem("altered", None, file=f"../{name}"))
             continue
         named, printed = pointer.store == cache.path.name, pointer.fingerprint == cache.fingerprint
-        means = pointer.means(cache.fingerprint, len(cache), cache.digest if complete else None)
-        whole = file.read_bytes() == pointer.to_json()
+        means = pointer.means(cache.fingerprint, len(cache), digest)
+        whole = beside.read(name) == pointer.to_json()
         if (named or printed) and not (named and means and whole):
-            problems.append(Problem("altered", None, file=f"../{file.name}"))
+            problems.append(Problem("altered", None, file=f"../{name}"))
     return problems

@@ -1,57 +1,55 @@
 """Writing a store: whole shards, data first, then the record."""
 
 import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from .errors import DamagedError, StoreError
-from .layout import arrays
-from .ledger import Quarantined, Record, Stored, commit, hash_file, read_ledger, record_path, scan_ledger
-from .metadata import GROUP, attributes_of, read_attributes, write_missing
-from .shardfile import object_path
+from .layout import arrays, parts
+from .ledger import Quarantined, Record, commit, read_ledger, record_key, scan_ledger
+from .location import Location
+from .metadata import GROUP, SAMPLES, attributes_of, read_attributes, write_missing
+from .place import Place, Stored, place_at
+from .shardfile import encode_shard
 from .spec import StoreSpec, require_same
 from .statistics import layer_statistics
 
-# Zeros are written like anything else: what is not there must mean "not extracted". And only zarr's own pipeline writes
-# objects atomically. Both are decided when an array is opened.
-_WRITING = {
-    "array.write_empty_chunks": True,
-    "codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline",
-}
+THREADS = min(os.cpu_count() or 1, 8)
 
 
 class StoreWriter:
     """Creates a store, or goes on with one that was left unfinished or whose damaged parts were taken away.
 
     Args:
-        path: Folder of the store.
+        path: Where the store lies.
         spec: What the store holds.
         about: What a reader may want to know and that decides no byte: data set, split.
+        still_ours: Asked before each commit; raises where another run has taken the store over.
 
     Raises:
-        StoreError: The folder holds a store of other settings, or something else.
+        StoreError: A store of other settings is there, or something else, or it cannot be written to.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, about: Mapping[str, Any]) -> None:
-        self.path = path
-        self.spec = spec
-        self._layout = arrays(spec)
-        attributes = _attributes(path, spec)
-        if attributes is not None:
-            require_same(attributes["identity"], spec.identity, str(path))
-        elif not scan_ledger(path, spec.fingerprint)[0]:
-            _create(path, spec, about)
-        write_missing(path, attributes or attributes_of(spec, about), spec.entries)
-        with zarr.config.set(_WRITING):
-            root = zarr.open_group(path, mode="r+", zarr_format=3)
-            self._arrays = {name: _array(root, name) for name in self._layout}
-        self.records = read_ledger(path, spec.fingerprint)
+    def __init__(
+        self, path: Location, spec: StoreSpec, about: Mapping[str, Any], still_ours: Callable[[], None] = lambda: None
+    ) -> None:
+        self.path, self.spec, self.still_ours = path, spec, still_ours
+        self.place = place_at(path)
+        self._layout, self._parts = arrays(spec), parts(spec)
+        try:
+            attributes = _attributes(self.place, spec)
+            if attributes is not None:
+                require_same(attributes["identity"], spec.identity, str(path))
+            write_missing(self.place, attributes or attributes_of(spec, about), spec.entries)
+            self.records = read_ledger(self.place, spec.fingerprint)
+        except OSError as error:
+            raise StoreError(
+                f"{path}: a store cannot be made here ({error.strerror or error}); mend that, or give another path"
+            ) from error
 
     @property
     def pending(self) -> list[int]:
@@ -60,50 +58,72 @@ class StoreWriter:
 
     def forget(self, shard: int) -> None:
         """Take a shard's record away, so that the shard is pending again."""
-        record_path(self.path, shard).unlink(missing_ok=True)
+        self.place.delete(record_key(shard))
         self.records.pop(shard, None)
 
-    def write(self, shard: int, block: Mapping[str, NDArray[Any]], quarantined: Sequence[Quarantined] = ()) -> Record:
+    def write(
+        self,
+        shard: int,
+        block: Mapping[str, NDArray[Any]],
+        quarantined: Sequence[Quarantined] = (),
+        kept: Record | None = None,
+    ) -> Record:
         """Write one whole shard and commit it. Writing it again gives the same bytes and the same record.
 
         Args:
             shard: Index of the shard.
             block: For each array of the layout, the rows of the shard.
             quarantined: Samples of it that could not be used.
+            kept: Names parts whose objects are there already and stay; their rows of the block are not looked at.
 
         Raises:
             StoreError: A block of another shape or type, features beyond float16's range, or no space left.
         """
         start, stop = self.spec.rows(shard)
         self._check_block(block, stop - start)
-        if not np.isfinite(block["pooled"]).all():
-            raise StoreError(
-                f"pooled: shard {shard} holds values that are not finite; nothing of it was stored: "
-                "compute in float32 or bfloat16"
-            )
-        statistics = {name: layer_statistics(block[name], name, start) for name in block if name.startswith("layers/")}
+        there = kept.objects if kept else {}
+        bad = {sample.row - start for sample in quarantined}
+        sound = [at for at in range(stop - start) if at not in bad]
+        written = [name for name in self._parts if name not in there]
+
+        def store(name: str) -> tuple[Stored, dict[str, float] | None]:
+            return self._write_part(name, shard, block, sound)
+
         try:
-            stored = {name: self._write_array(name, shard, block[name]) for name in self._layout}
-            record = Record(self.spec.fingerprint, shard, start, stop, stored, statistics, tuple(quarantined))
-            commit(self.path, record)
+            with ThreadPoolExecutor(THREADS, thread_name_prefix="objects") as pool:
+                done = dict(zip(written, pool.map(store, written), strict=True))
+            record = Record(
+                self.spec.fingerprint,
+                *(shard, start, stop),
+                {**there, **{name: stored for name, (stored, _) in done.items()}},
+                {**(kept.statistics if kept else {}), **{name: told for name, (_, told) in done.items() if told}},
+                tuple(quarantined),
+            )
+            self.still_ours()
+            commit(self.place, record)
         except OSError as error:
             raise StoreError(
-                f"{self.path}: shard {shard} could not be written ({error.strerror}); the {len(self.records)} shards "
-                "committed so far are safe: make room or mend the path, then run the same command to go on"
+                f"{self.path}: shard {shard} could not be written ({error.strerror or error}); the {len(self.records)} "
+                "shards committed so far are safe: make room or mend the path, then run the same command to go on"
             ) from error
         self.records[shard] = record
         return record
 
-    def _write_array(self, name: str, shard: int, rows: NDArray[Any]) -> Stored:
-        start, stop = self.spec.rows(shard)
-        file = object_path(self.path / name, shard, rows.ndim)
-        # Without a record the object is rubbish; left there, zarr would read it to merge the new rows into it.
-        file.unlink(missing_ok=True)
-        self._arrays[name][start:stop] = rows
-        # The record that follows must not outlive the data when the machine goes down.
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-        return hash_file(file)
+    def _write_part(
+        self, name: str, shard: int, block: Mapping[str, NDArray[Any]], sound: Sequence[int]
+    ) -> tuple[Stored, dict[str, float] | None]:
+        part, first = self._parts[name], self.spec.rows(shard)[0]
+        rows, statistics = part.of(block), None
+        if rows.dtype == np.float16 and sound:
+            statistics = layer_statistics(rows if len(sound) == len(rows) else rows[sound], name, first)
+        elif rows.dtype == np.float32 and not np.isfinite(rows).all():
+            raise StoreError(
+                f"{name}: shard {shard} holds values that are not finite; nothing of it was committed: "
+                "compute in float32 or bfloat16"
+            )
+        content = encode_shard(rows, self.spec.shard, compressed=part.layout.compressed)
+        self.place.write(part.key(shard), content)
+        return Stored.of(content), statistics
 
     def _check_block(self, block: Mapping[str, NDArray[Any]], rows: int) -> None:
         if set(block) != set(self._layout):
@@ -117,39 +137,26 @@ class StoreWriter:
                 )
 
 
-def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
-    try:
-        array = root.get(name)
-    except (ValueError, TypeError, KeyError):
-        array = None
-    if not isinstance(array, zarr.Array):
-        raise StoreError(
-            f"{root.store_path}: the metadata of {name} is damaged; run `spaceclip cache repair` on the store"
-        )
-    return array
+def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
+    """What the store says of itself; None where it has yet to be said, or was damaged (and is now gone).
 
-
-def _attributes(path: Path, spec: StoreSpec) -> dict[str, Any] | None:
-    """What the store says of itself; None if it is damaged (and now gone) but the ledger shows whose store it is."""
+    Raises:
+        DamagedError: It is damaged, and no record shows that the store is this one.
+        StoreError: Something else lies there.
+    """
     try:
-        return read_attributes(path)
+        attributes = read_attributes(place)
     except DamagedError:
-        if not scan_ledger(path, spec.fingerprint)[0]:
+        if not scan_ledger(place, spec.fingerprint)[0]:
             raise
-        (path / GROUP).unlink()
+        place.delete(GROUP)
         return None
-
-
-def _create(path: Path, spec: StoreSpec, about: Mapping[str, Any]) -> None:
-    """Lay out an empty store beside its place and move it there, so that it exists whole or not at all."""
-    if path.exists():
-        raise StoreError(f"{path}: is there already and is no feature store; give another path, or delete it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        write_missing(partial, attributes_of(spec, about), spec.entries)
-        partial.rename(path)
-    except OSError as error:
-        raise StoreError(f"{path}: a store cannot be made here ({error.strerror}); give another path") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    if attributes is None and not scan_ledger(place, spec.fingerprint)[0]:
+        # A run that was killed before it had described its store has written the samples first.
+        names = [name for name in place.names() if not name.startswith(".")]
+        ours = {SAMPLES, *(name.partition("/")[0] for name in arrays(spec))}
+        if names and (SAMPLES not in names or not ours.issuperset(names)):
+            raise StoreError(
+                f"{place.location}: is there already and is no feature store; give another path, or delete it"
+            )
+    return attributes

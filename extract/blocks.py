@@ -1,6 +1,6 @@
 """Filling whole shards: decoding ahead, encoding, and the bad rows marked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cache import Quarantined, SpaceClipError, StoreSpec
-from ..cache.layout import arrays, layer_array
+from ..cache import Quarantined, Record, SpaceClipError, StoreSpec
+from ..cache.layout import POOLED, arrays, layer_array, part_name
 from .backbone import Backbone
 from .samples import Block, OnError, Prepared, decoded
 from .settings import ExtractSettings
 from .sources import Source
 from .stages import ENCODE, Stages
+from .work import Work
 
 
 class Filled(NamedTuple):
@@ -22,13 +23,16 @@ class Filled(NamedTuple):
 
     Attributes:
         shard: Its index.
-        block: The rows of every array. They are used again: valid until the shard after the next is asked for.
+        block: The rows of every array. They are used again: valid until the shard after the next is asked for. Parts
+            that were kept are not filled in.
         quarantined: Rows that could not be read; all their values are zeros.
+        kept: Names the parts that the store has already.
     """
 
     shard: int
     block: Block
     quarantined: tuple[Quarantined, ...]
+    kept: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class _Encoded:
     """A batch whose features are computed, or on a GPU being computed."""
 
     shard: int
-    rows: range
+    rows: list[int]
     samples: list[Prepared]
     features: list[tuple[str, int, Tensor]]
     ready: torch.cuda.Event | None
@@ -45,9 +49,8 @@ class _Encoded:
 def shard_blocks(
     source: Source,
     backbone: Backbone,
-    spec: StoreSpec,
+    work: Work,
     settings: ExtractSettings,
-    pending: Sequence[int],
     progress: Callable[[int], None] = lambda _done: None,
     *,
     on_error: OnError = "stop",
@@ -58,47 +61,52 @@ def shard_blocks(
     Args:
         source: The samples.
         backbone: The frozen encoder.
-        spec: What the store holds.
+        work: The shards to fill, and what of them is known.
         settings: Batch size and threads.
-        pending: The shards to fill.
         progress: Called with the images done.
         on_error: What to do with a sample that cannot be used.
         stages: Told how long decoding and encoding take.
 
     Raises:
-        SpaceClipError: A sample cannot be used, and `on_error` is `stop`.
+        SpaceClipError: A sample cannot be used, and `on_error` is `stop`; or a store that rows come from is damaged.
     """
-    batches = [
-        (shard, range(first, min(first + settings.batch_size, spec.rows(shard)[1])))
-        for shard in pending
-        for first in range(*spec.rows(shard), settings.batch_size)
-    ]
-    stages = stages or Stages()
+    spec, stages = work.spec, stages or Stages()
+    batches = [(shard, rows) for shard in work.shards for rows in _batches(work.rows(shard), settings.batch_size)]
     samples = decoded(source, spec, [rows for _, rows in batches], settings.threads, on_error, stages)
     buffers: list[Block] = []
     bad: list[Quarantined] = []
     block: Block = {}
-    done = 0
-    for batch in _encoded(backbone, spec, batches, samples, stages):
+    done, filling = 0, -1
+    for at, batch in enumerate(_encoded(backbone, work, batches, samples, stages)):
         start, stop = spec.rows(batch.shard)
-        if batch.rows.start == start:
-            block = _next_block(spec, buffers, stop - start)
-            bad = []
-        bad += _land(spec, batch, block, batch.rows.start - start, stages)
+        if batch.shard != filling:
+            filling, block, bad = batch.shard, _next_block(spec, buffers, stop - start), []
+            work.copy_known(batch.shard, block)
+        bad += _land(spec, batch, block, start, stages)
         done += len(batch.rows)
         progress(done)
-        if batch.rows.stop == stop:
-            yield Filled(batch.shard, block, tuple(bad))
+        if at + 1 == len(batches) or batches[at + 1][0] != batch.shard:
+            yield Filled(batch.shard, block, tuple(bad), work.kept.get(batch.shard))
 
 
-def encode_views(backbone: Backbone, spec: StoreSpec, images: Tensor) -> list[tuple[str, int, Tensor]]:
-    """Features of every view of [B, 3, S, S] images: array, number of the view, values in the host's memory.
+def _batches(rows: list[int], size: int) -> list[list[int]]:
+    """Rows by batches; one without any where all are known, so that every shard has a batch."""
+    return [rows[first : first + size] for first in range(0, max(len(rows), 1), size)]
+
+
+def encode_views(
+    backbone: Backbone, spec: StoreSpec, images: Tensor, wanted: Set[str]
+) -> list[tuple[str, int, Tensor]]:
+    """Features of [B, 3, S, S] images: array, number of the view, values in the host's memory, of the parts wanted.
 
     On a GPU they are still on their way when this returns.
     """
     found: list[tuple[str, int, Tensor]] = []
     for number, view in enumerate(spec.views):
-        features = backbone.encode(images.flip(-1) if view == "flipped" else images, spec.layers)
+        layers = [layer for layer in spec.layers if part_name(layer_array(layer), view) in wanted]
+        if not layers and part_name(POOLED, view) not in wanted:
+            continue
+        features = backbone.encode(images.flip(-1) if view == "flipped" else images, layers)
         found += [(layer_array(layer), number, _to_host(states)) for layer, states in features.states.items()]
         found.append(("pooled", number, _to_host(features.pooled)))
     return found
@@ -107,14 +115,14 @@ def encode_views(backbone: Backbone, spec: StoreSpec, images: Tensor) -> list[tu
 def as_images(samples: Sequence[Prepared], size: tuple[int, int]) -> Tensor:
     """The encoder's input of a batch, [B, 3, S, S]; black where a sample is bad, since the batch must keep its size."""
     black = np.zeros((*size, 3), np.uint8)
-    rows = [black if isinstance(sample, SpaceClipError) else sample["image"] for sample in samples]
+    rows = [black if isinstance(sample, SpaceClipError) else sample["image"] for sample in samples] or [black]
     return torch.from_numpy(np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2)))
 
 
 def _encoded(
     backbone: Backbone,
-    spec: StoreSpec,
-    batches: Sequence[tuple[int, range]],
+    work: Work,
+    batches: Sequence[tuple[int, list[int]]],
     samples: Iterator[list[Prepared]],
     stages: Stages,
 ) -> Iterator[_Encoded]:
@@ -122,7 +130,8 @@ def _encoded(
     before: _Encoded | None = None
     for (shard, rows), prepared in zip(batches, samples, strict=True):
         with stages.busy(ENCODE):
-            features = encode_views(backbone, spec, as_images(prepared, spec.image_size))
+            images = as_images(prepared, work.spec.image_size)
+            features = encode_views(backbone, work.spec, images, work.missing(shard)) if rows else []
             ready = None
             if backbone.device.type == "cuda":
                 ready = torch.cuda.Event()
@@ -151,16 +160,18 @@ def _next_block(spec: StoreSpec, buffers: list[Block], rows: int) -> Block:
     return {name: values[:rows] for name, values in buffers[-1].items()}
 
 
-def _land(spec: StoreSpec, batch: _Encoded, block: Block, first: int, stages: Stages) -> list[Quarantined]:
+def _land(spec: StoreSpec, batch: _Encoded, block: Block, start: int, stages: Stages) -> list[Quarantined]:
     """Put a batch into its place, and zeros where a sample is bad; returns the bad ones."""
-    place = slice(first, first + len(batch.rows))
+    places = [row - start for row in batch.rows]
+    # Numbers that follow one another are copied at once.
+    place = slice(places[0], places[-1] + 1) if places and places[-1] - places[0] + 1 == len(places) else places
     with stages.busy(ENCODE):
         if batch.ready:
             batch.ready.synchronize()
         for name, view, values in batch.features:
             block[name][place, view] = values.numpy()
     bad = []
-    for at, (row, sample) in enumerate(zip(batch.rows, batch.samples, strict=True), first):
+    for at, row, sample in zip(places, batch.rows, batch.samples, strict=True):
         if isinstance(sample, SpaceClipError):
             bad.append(Quarantined(row, spec.entries[row].id, str(sample)))
             for values in block.values():

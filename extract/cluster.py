@@ -14,7 +14,7 @@ from distributed import Client, Future, WorkerPlugin, as_completed, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
-from ..cache import SpaceClipError, StoreSpec, StoreWriter
+from ..cache import Location, SpaceClipError, StoreSpec, StoreWriter
 from .backbone import Backbone, BackboneSettings, load_backbone
 from .blocks import Filled, shard_blocks
 from .data import AnyData, open_splits
@@ -22,6 +22,7 @@ from .run import Fill
 from .samples import OnError
 from .settings import ExtractSettings
 from .sources import Source
+from .work import Work
 
 PLUGIN = "spaceclip-extract"
 
@@ -60,7 +61,7 @@ class Job:
     device: str
     settings: ExtractSettings
     spec: StoreSpec
-    store: Path
+    store: Location
     on_error: OnError = "stop"
 
 
@@ -109,7 +110,7 @@ class ShardWorker(WorkerPlugin):
 
     def _filled(self, source: Source, backbone: Backbone, shard: int) -> Iterator[Filled]:
         job = self._job
-        return shard_blocks(source, backbone, job.spec, job.settings, [shard], on_error=job.on_error)
+        return shard_blocks(source, backbone, Work(job.spec, [shard]), job.settings, on_error=job.on_error)
 
     @cached_property
     def _opened(self) -> tuple[Source, Backbone, StoreWriter]:
@@ -167,14 +168,14 @@ def fill_on(
 ) -> Fill:
     """The `fill` of `extract` that runs on a cluster; `workers` is told how many there are now."""
 
-    def fill(writer: StoreWriter, pending: Sequence[int], progress: Callable[[int], None]) -> None:
+    def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> None:
         def watch(done: int, _total: int, count: int) -> None:
             workers(count)
             progress(done)
 
-        store = writer.path.resolve()
+        store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
         job = Job(Path.cwd(), data, split, backbone, device, settings, writer.spec, store, on_error)
-        extract_on_cluster(client, job, pending, watch)
+        extract_on_cluster(client, job, work.shards, watch)
 
     return fill
 

@@ -3,10 +3,27 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ..cache import FeatureCache, Pointer, Quarantined, StoreSpec, StoreWriter, adopt, adoptable, only_writer, sweep
+from ..cache import (
+    FeatureCache,
+    LikeStore,
+    Location,
+    Pointer,
+    Quarantined,
+    Record,
+    StoreSpec,
+    StoreWriter,
+    adopt,
+    known_rows,
+    like_stores,
+    locate,
+    missing_parts,
+    offers,
+    only_writer,
+    place_at,
+    sweep,
+)
 from ..cache.ledger import read_ledger
 from .backbone import Backbone
 from .blocks import Filled, shard_blocks
@@ -15,10 +32,11 @@ from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources import Source
 from .stages import WRITE, Ceilings, Stages
+from .work import Work
 
 Progress = Callable[[int, int], None]
-Fill = Callable[[StoreWriter, Sequence[int], Callable[[int], None]], None]
-"""Computes and commits pending shards of a store, and tells how many images are done."""
+Fill = Callable[[StoreWriter, Work, Callable[[int], None]], None]
+"""Computes and commits the shards of a store that have no record, and tells how many images are done."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +52,8 @@ class Extraction:
         ceilings: How fast this run was, and what held it back; None where it computed nothing.
     """
 
-    pointer: Path
-    store: Path
+    pointer: Location
+    store: Location
     images: int
     computed: int
     quarantined: tuple[Quarantined, ...] = ()
@@ -46,7 +64,7 @@ def extract(
     source: Source,
     backbone: Backbone,
     settings: ExtractSettings,
-    folder: Path,
+    folder: Location,
     split: str,
     about: Mapping[str, Any],
     progress: Progress = lambda _done, _total: None,
@@ -58,14 +76,15 @@ def extract(
 ) -> Extraction:
     """Fill the store of one split, or finish one that was interrupted, and leave a pointer to it.
 
-    The store lies at `<folder>/<split>-<fingerprint>.zarr`, the pointer at `<folder>/<split>.json`. Shards that a store
-    of this split beside it holds already, made alike and of the same samples, are linked and not computed.
+    The store lies at `<folder>/<split>-<fingerprint>.zarr` (or in `settings.store`), the pointer at
+    `<folder>/<split>.json`. What a store of this split beside it holds already, made alike, is not computed again:
+    whole layers and views of a shard are linked, single rows copied.
 
     Args:
         source: The samples; `source.check()` finds most bad input before long work, and is the caller's to make.
         backbone: The frozen encoder.
         settings: What to keep.
-        folder: Where stores and pointers go.
+        folder: Where stores and pointers go, a path or a URL.
         split: Name of the split.
         about: What a reader may want to know of the data set.
         progress: Called with (images done, images in all).
@@ -81,36 +100,36 @@ def extract(
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
-    store, total = _store_path(folder, split, spec), len(spec.entries)
-    with only_writer(store):
-        writer = StoreWriter(store, spec, about)
+    store, total = _store_at(folder, split, spec, settings), len(spec.entries)
+    with only_writer(store) as still_ours:
+        writer = StoreWriter(store, spec, about, still_ours)
         if retry_quarantined:
             for shard in [shard for shard, record in writer.records.items() if record.quarantined]:
                 writer.forget(shard)
         sweep(store, spec, writer.pending)
-        adopt(writer, _like_stores(store, split))
-        pending = writer.pending
-        done = total - _count(spec, pending)
-        stages = Stages(settings.threads)
-        if pending:
-            prediction = predict(source, backbone, spec, settings, store, pending, on_error)
+        alike = like_stores(spec, _beside(store, split))
+        kept = adopt(writer, offers(spec, writer.pending, alike))
+        work = _work(spec, writer.pending, kept, alike)
+        done = total - work.images
+        if work.shards:
+            prediction = predict(source, backbone, work, settings, store, on_error)
             predicted(prediction)
             prediction.require_space()
-            stages = Stages(settings.threads)
+        stages = Stages(settings.threads)
         progress(done, total)
 
         def report(computed: int) -> None:
             progress(done + computed, total)
 
         if fill is None:
-            inputs = (source, backbone, spec, settings, pending, report)
-            _write(writer, shard_blocks(*inputs, on_error=on_error, stages=stages), stages)
+            filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
+            _write(writer, filled, stages)
         else:
-            fill(writer, pending, report)
+            fill(writer, work, report)
         ceilings = stages.ceilings(total - done) if fill is None else None
         cache = FeatureCache.open(store)
         pointer = folder / f"{split}.json"
-        Pointer(store.name, spec.fingerprint, total, cache.digest).write(pointer)
+        Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)
     return Extraction(pointer, store, total, total - done, quarantined, ceilings)
@@ -120,7 +139,7 @@ def plan(
     source: Source,
     backbone: Backbone,
     settings: ExtractSettings,
-    folder: Path,
+    folder: Location,
     split: str,
     *,
     on_error: OnError = "stop",
@@ -133,26 +152,29 @@ def plan(
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
-    store = _store_path(folder, split, spec)
-    records = read_ledger(store, spec.fingerprint)
-    kept = {shard for shard, record in records.items() if not (retry_quarantined and record.quarantined)}
-    pending = [shard for shard in range(spec.shards) if shard not in kept]
-    linked = adoptable(spec, pending, _like_stores(store, split))
-    pending = [shard for shard in pending if shard not in linked]
-    return predict(source, backbone, spec, settings, store, pending, on_error)
+    store = _store_at(folder, split, spec, settings)
+    records = read_ledger(place_at(store), spec.fingerprint)
+    held = {shard for shard, record in records.items() if not (retry_quarantined and record.quarantined)}
+    alike = like_stores(spec, _beside(store, split))
+    offered = offers(spec, [shard for shard in range(spec.shards) if shard not in held], alike)
+    kept = {shard: offer.record for shard, offer in offered.items()}
+    held |= {shard for shard, record in kept.items() if not missing_parts(spec, record)}
+    pending = [shard for shard in range(spec.shards) if shard not in held]
+    return predict(source, backbone, _work(spec, pending, kept, alike), settings, store, on_error)
 
 
-def _store_path(folder: Path, split: str, spec: StoreSpec) -> Path:
-    return folder / f"{split}-{spec.fingerprint}.zarr"
+def _store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
+    return (folder if settings.store is None else locate(settings.store)) / f"{split}-{spec.fingerprint}.zarr"
 
 
-def _like_stores(store: Path, split: str) -> list[Path]:
-    """Stores of the same split beside this one, as it was before images were mended, replaced or added."""
-    return [found for found in store.parent.glob(f"{split}-*.zarr") if found != store]
+def _beside(store: Location, split: str) -> list[Location]:
+    """Other stores of the same split, as it was before images were mended, replaced or added."""
+    names = [name for name in place_at(store.parent).names() if name.startswith(f"{split}-") and name.endswith(".zarr")]
+    return [store.parent / name for name in names if name != store.name]
 
 
-def _count(spec: StoreSpec, shards: Sequence[int]) -> int:
-    return sum(stop - start for start, stop in map(spec.rows, shards))
+def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike: Sequence[LikeStore]) -> Work:
+    return Work(spec, pending, kept, known_rows(spec, [shard for shard in pending if shard not in kept], alike))
 
 
 def _write(writer: StoreWriter, filled: Iterator[Filled], stages: Stages) -> None:
@@ -161,7 +183,8 @@ def _write(writer: StoreWriter, filled: Iterator[Filled], stages: Stages) -> Non
     def write(shard: Filled) -> None:
         with stages.busy(WRITE):
             record = writer.write(*shard)
-        stages.written(sum(stored.bytes for stored in record.arrays.values()))
+        computed = missing_parts(writer.spec, shard.kept)
+        stages.written(sum(record.objects[name].bytes for name in computed))
 
     with ThreadPoolExecutor(1, thread_name_prefix="store") as storing:
         writing: Future[None] | None = None

@@ -33,7 +33,7 @@ def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
 
 
 def decoded(
-    source: Source, spec: StoreSpec, batches: Sequence[range], threads: int, on_error: OnError, stages: Stages
+    source: Source, spec: StoreSpec, batches: Sequence[Sequence[int]], threads: int, on_error: OnError, stages: Stages
 ) -> Iterator[list[Prepared]]:
     """Yield prepared samples batch by batch, ahead of the encoder by two batches, or more where threads are many.
 
@@ -56,7 +56,7 @@ def decoded(
                 return error
 
     waiting: deque[list[Future[Prepared]]] = deque()
-    ahead = max(2, -(-2 * threads // len(batches[0]))) if batches else 0
+    ahead = max(2, -(-2 * threads // max([1, *map(len, batches)])))
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         try:
             for rows in batches:

@@ -27,6 +27,7 @@ class ExtractSettings(BaseModel):
         batch_size: Images in one forward pass; each counts once a view.
         shard: Images in one stored object. A run that is killed loses at most the shard it was at.
         threads: Threads that decode images; by default one a core, sixteen at most.
+        store: Folder or URL (`s3://bucket/features`) that stores go into, where they do not lie beside their pointers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class ExtractSettings(BaseModel):
     batch_size: PositiveInt = 16
     shard: PositiveInt = 64
     threads: PositiveInt = Field(default_factory=decoding_threads)
+    store: str | None = None
 
 
 def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:

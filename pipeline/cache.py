@@ -1,7 +1,6 @@
 """`spaceclip cache`: looking into feature stores, and their upkeep."""
 
 import json
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,10 @@ import click
 
 from .cache_check import repair, verify
 from .cache_keep import copy, gc
+from .features import LOCATION
 
 if TYPE_CHECKING:
-    from ..cache import ChannelStatistics, FeatureCache
+    from ..cache import ChannelStatistics, FeatureCache, Location
 
 _EXTREMES = 5
 
@@ -22,10 +22,10 @@ def cache() -> None:
 
 
 @cache.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=LOCATION)
 @click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
-def info(path: Path, *, stats: bool, as_json: bool) -> None:
+def info(path: "Location", *, stats: bool, as_json: bool) -> None:
     """Say what a store holds. PATH is the store, its pointer, or a folder with one pointer."""
     from rich.console import Console
     from rich.table import Table
@@ -73,7 +73,7 @@ def _described(store: "FeatureCache") -> dict[str, str]:
         "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
         "size": f"{facts['bytes'] / 1e9:,.2f} GB",
         "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
-        "precision": f"computed in {identity['backbone']['precision']}, stored in float16",
+        "precision": f"computed in {identity['backbone']['precision']}, stored in {identity['tokens']['storage']}",
         "hidden states": ", ".join(map(str, store.layers)),
         "views": ", ".join(store.views),
         "tokens": f"{identity['tokens']['patches']} patches x {identity['tokens']['channels']} channels",
@@ -86,7 +86,8 @@ def _statistics(store: "FeatureCache") -> "dict[int, ChannelStatistics]":
     from ..cache import channel_statistics
     from .cache_progress import counting
 
-    total = sum(record.arrays[f"layers/{layer}"].bytes for record in store.records.values() for layer in store.layers)
+    tokens = store.identity["tokens"]
+    total = len(store.usable) * len(store.views) * len(store.layers) * tokens["patches"] * tokens["channels"] * 2
     with counting("statistics", total) as count:
         return {layer: channel_statistics(store, layer, count) for layer in store.layers}
 

@@ -2,20 +2,21 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .features import LOCATION
+
 if TYPE_CHECKING:
-    from ..cache import Verification
+    from ..cache import Location, Repair, Verification
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=LOCATION)
 @click.option("--deep", is_flag=True, help="Also decode every chunk and compute the statistics of each layer again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(path: Path, *, deep: bool, as_json: bool) -> None:
+def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Compare every byte of a store with its ledger; exit status 1 if anything is missing, torn or altered."""
     from ..cache import StoreError
     from ..cache import verify as verify_store
@@ -24,7 +25,7 @@ def verify(path: Path, *, deep: bool, as_json: bool) -> None:
     with counting("verify", _size(path)) as count:
         found = verify_store(path, count, deep=deep)
     if as_json:
-        _print({**asdict(found), "deep": deep})
+        _print({**_plain(found), "deep": deep})
     elif found.problems:
         _list(found)
     if found.problems:
@@ -40,10 +41,10 @@ def verify(path: Path, *, deep: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=LOCATION)
 @click.option("--deep", is_flag=True, help="Verify deeply.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def repair(path: Path, *, deep: bool, as_json: bool) -> None:
+def repair(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Verify a store and take away just its damaged shards; the same `spaceclip extract` then computes only those.
 
     Metadata that follows from the store's identity is written anew. Exit status 1 while extraction has to follow.
@@ -55,7 +56,7 @@ def repair(path: Path, *, deep: bool, as_json: bool) -> None:
     with counting("verify", _size(path)) as count:
         done = repair_store(path, count, deep=deep)
     if as_json:
-        _print(asdict(done))
+        _print(_plain(done))
     else:
         for problem in done.problems:
             click.echo(f"{done.store}: {problem}")
@@ -73,7 +74,7 @@ def repair(path: Path, *, deep: bool, as_json: bool) -> None:
         click.echo(f"{done.store}: all {done.shards} shards are as the ledger says")
 
 
-def _size(path: Path) -> int:
+def _size(path: "Location") -> int:
     """Bytes to read, as far as the ledger can be read."""
     from ..cache import FeatureCache, StoreError, stored_bytes
 
@@ -92,6 +93,10 @@ def _counted(found: "Verification") -> str:
     shards = len({problem.shard for problem in found.problems if problem.shard is not None})
     number = f"{len(found.problems)} {'problem' if len(found.problems) == 1 else 'problems'}"
     return f"{number}, {shards} of {found.shards} shards concerned" if shards else number
+
+
+def _plain(found: "Verification | Repair") -> dict[str, Any]:
+    return {**vars(found), "problems": [asdict(problem) for problem in found.problems]}
 
 
 def _print(told: dict[str, Any]) -> None:

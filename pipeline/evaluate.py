@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .features import LOCATION, local_copy_option, open_scored, split_pointers
+
 if TYPE_CHECKING:
-    from ..cache import FeatureCache
+    from ..cache import FeatureCache, Location
     from ..evaluate import EvaluateSettings
 
 _PROTOCOLS = ("controlled", "standard", "paper")
@@ -17,12 +19,10 @@ _PROTOCOLS = ("controlled", "standard", "paper")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Checkpoint. [default: results/<experiment>]")
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=LOCATION,
     help="A store to score on, or the folder of all splits. [default: features/<experiment>]",
 )
-@click.option(
-    "--baseline", type=click.Path(path_type=Path), help="Store it was trained on. [default: the train split's]"
-)
+@click.option("--baseline", type=LOCATION, help="Store it was trained on. [default: the train split's]")
 @click.option(
     "--protocol",
     "protocols",
@@ -47,7 +47,10 @@ _PROTOCOLS = ("controlled", "standard", "paper")
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
 @click.option("--device", help="Where to compute. [default: auto]")
-def evaluate(config: Path | None, features: Path | None, out: Path | None, **options: Any) -> None:
+@local_copy_option
+def evaluate(
+    config: Path | None, features: "Location | None", out: Path | None, local_copy: Path | None, **options: Any
+) -> None:
     """Score a checkpoint by named protocols, beside the mean depth map of its training set.
 
     An experiment:   spaceclip evaluate --config configs/nyu.yaml [--protocol standard]
@@ -75,11 +78,11 @@ def evaluate(config: Path | None, features: Path | None, out: Path | None, **opt
             _refuse(options, ("max_depth",), "is of the controlled protocol; the others have their own")
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
-        splits = open_splits(features) if features else None
+        splits = open_scored(features, local_copy) if features else None
         run_saved(options["predictions"], experiment, splits, settings, out, options)
     else:
         _refuse(options, ("name", "depth_scale", "max_depth"), "goes with --predictions")
-        out = _run_checkpoint(config, features, settings, out, options)
+        out = _run_checkpoint(config, features, settings, out, options, local_copy)
     print_results(out)
 
 
@@ -93,10 +96,11 @@ def show(folder: Path) -> None:
 def run(
     checkpoint: Path,
     splits: dict[str, "FeatureCache"],
-    baseline: Path,
+    baseline: "Location",
     settings: "EvaluateSettings",
     out: Path,
     device: str,
+    local_copy: Path | None = None,
 ) -> None:
     """Score a checkpoint and the mean depth map on the splits given, and write numbers and figures into a folder."""
     from ..cache import FeatureCache, SpaceClipError, require_disjoint
@@ -111,7 +115,7 @@ def run(
     for cache in splits.values():
         require_same(cache.identity, wanted, str(cache.path))
         cache.require(loaded.info.decoder.layers, depth=True)
-    training = FeatureCache.open(baseline)
+    training = FeatureCache.open(baseline, local_copy=local_copy)
     if training.digest != loaded.info.store["ledger"]:
         raise SpaceClipError(
             f"{baseline}: not the features that {loaded.path} was trained on, so what it has seen is unknown; "
@@ -120,18 +124,6 @@ def run(
     require_disjoint({"train": training, **splits})
     with progress("evaluate", "images") as report:
         evaluate_checkpoint(loaded, splits, training, settings, out, report)
-
-
-def open_splits(features: Path) -> dict[str, "FeatureCache"]:
-    """The val and test splits of a folder of features, those that there are; or one store, whatever it holds."""
-    from ..cache import FeatureCache, Pointer
-
-    pointers = {name: features / f"{name}.json" for name in ("val", "test")}
-    found = [name for name, path in pointers.items() if path.is_file()]
-    if features.is_dir() and found:
-        return {name: FeatureCache.open(pointers[name]) for name in found if Pointer.read(pointers[name]).store}
-    cache = FeatureCache.open(features)
-    return {"test" if cache.about.get("split") != "val" else "val": cache}
 
 
 def print_results(folder: Path) -> None:
@@ -150,7 +142,12 @@ def print_results(folder: Path) -> None:
 
 
 def _run_checkpoint(
-    config: Path | None, features: Path | None, settings: "EvaluateSettings", out: Path | None, options: dict[str, Any]
+    config: Path | None,
+    features: "Location | None",
+    settings: "EvaluateSettings",
+    out: Path | None,
+    options: dict[str, Any],
+    local_copy: Path | None,
 ) -> Path:
     checkpoint = options["checkpoint"]
     if config:
@@ -158,11 +155,11 @@ def _run_checkpoint(
         features = features or Path("features") / config.stem
     if checkpoint is None or features is None:
         raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
-    splits = open_splits(features)
-    folder = features if (features / "train.json").is_file() else features.parent
+    splits = open_scored(features, local_copy)
+    folder = features if "train" in split_pointers(features) else features.parent
     found = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
     baseline = options["baseline"] or folder / "train.json"
-    run(checkpoint, splits, baseline, settings, found, options["device"] or "auto")
+    run(checkpoint, splits, baseline, settings, found, options["device"] or "auto", local_copy)
     return found
 
 

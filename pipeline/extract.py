@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .features import LOCATION
+
 if TYPE_CHECKING:
+    from ..cache import Location
     from ..extract import BackboneSettings, ExtractSettings, OnError
     from ..extract.data import FolderData
 
@@ -43,7 +46,10 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--layers", callback=_numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
 @click.option("--batch-size", type=int, help="Images in one forward pass.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Where stores go. [default: features/<experiment>]")
+@click.option(
+    "--out", type=LOCATION, help="Where stores and their pointers go, a folder or URL. [default: features/<experiment>]"
+)
+@click.option("--store", help="Where the stores alone go, if apart: a folder, or s3://bucket/prefix, gs:// or az://.")
 @click.option(
     "--on-error",
     type=click.Choice(["stop", "quarantine"]),
@@ -60,7 +66,8 @@ def extract(
     config: Path | None,
     split: str | None,
     device: str,
-    out: Path | None,
+    out: "Location | None",
+    store: str | None,
     on_error: "OnError",
     retry_quarantined: bool,
     dry_run: bool,
@@ -95,6 +102,8 @@ def extract(
     else:
         experiment = None
         data, backbone, settings = _from_options(options)
+    if store is not None:
+        settings = settings.model_copy(update={"store": store})
     sources = open_splits(data)
     if config is None and list(sources) == ["train"]:
         sources = {"all": sources["train"]}

@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from ..cache import Location
     from ..extract import Backbone, BackboneSettings, DataSettings, Extraction, ExtractSettings, OnError, Source
 
 QUARANTINED = 3
@@ -46,7 +46,7 @@ def run(
     sources: "dict[str, Source]",
     backbone: "BackboneSettings",
     settings: "ExtractSettings",
-    out: Path,
+    out: "Location",
     split: str | None,
     device: str,
     manner: Manner,
@@ -129,7 +129,7 @@ def _check(sources: "dict[str, Source]", encoder: "Backbone", settings: "Extract
 
 
 def _say_plan(
-    name: str, source: "Source", encoder: "Backbone", settings: "ExtractSettings", out: Path, manner: Manner
+    name: str, source: "Source", encoder: "Backbone", settings: "ExtractSettings", out: "Location", manner: Manner
 ) -> None:
     from ..extract import plan
 
@@ -147,7 +147,7 @@ def _extract_split(
     source: "Source",
     encoder: "Backbone",
     settings: "ExtractSettings",
-    out: Path,
+    out: "Location",
     about: dict[str, Any],
     manner: Manner,
     job: "tuple[Client, DataSettings, str, BackboneSettings, str] | None",

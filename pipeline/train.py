@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .features import LOCATION, local_copy_option, open_training, open_validation
+
 if TYPE_CHECKING:
-    from ..cache import FeatureCache
+    from ..cache import Location
     from ..evaluate import EvaluateSettings
     from ..train import DecoderSettings, TrainSettings
 
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --features.")
-@click.option("--features", type=click.Path(path_type=Path), help="Folder with train.json and val.json.")
+@click.option("--features", type=LOCATION, help="Folder or URL with train.json and val.json.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where the checkpoint goes. [default: results/<experiment>]"
 )
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, help="Without --config: images in a step.")
 @click.option("--max-depth", type=float, help="Without --config: farthest depth in metres that counts.")
 @click.option("--device", default="auto", show_default=True)
-def train(config: Path | None, features: Path | None, out: Path | None, device: str, **options: Any) -> None:
+@local_copy_option
+def train(
+    config: Path | None,
+    features: "Location | None",
+    out: Path | None,
+    device: str,
+    local_copy: Path | None,
+    **options: Any,
+) -> None:
     """Train a decoder on cached features alone.
 
     Either an experiment:  spaceclip train --config configs/demo.yaml
@@ -43,23 +53,25 @@ def train(config: Path | None, features: Path | None, out: Path | None, device: 
         features = features or Path("features") / config.stem
         out = out or Path("results") / config.stem
         expect = {"backbone": experiment.backbone.expected_identity()}
-        run(features, out, experiment.decoder, experiment.train, experiment.evaluate, device, expect)
+        run(features, out, experiment.decoder, experiment.train, experiment.evaluate, device, expect, local_copy)
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
         channels = open_training(features, None).identity["tokens"]["channels"]
         settings = check_settings(TrainSettings, given, "options")
-        run(features, out, DecoderSettings(hidden_size=channels), settings, EvaluateSettings(), device, None)
+        decoder = DecoderSettings(hidden_size=channels)
+        run(features, out, decoder, settings, EvaluateSettings(), device, None, local_copy)
 
 
 def run(
-    features: Path,
+    features: "Location",
     out: Path,
     decoder: "DecoderSettings",
     settings: "TrainSettings",
     scoring: "EvaluateSettings",
     device: str,
     expect: dict[str, Any] | None,
+    local_copy: Path | None = None,
 ) -> None:
     """Train on the `train` split of a folder of features and choose weights on its `val` split, if it has one."""
     from ..cache import require_disjoint
@@ -68,8 +80,8 @@ def run(
     from .device import choose_device
     from .progress import progress
 
-    train_cache = open_training(features, expect)
-    val_cache = open_validation(features, train_cache)
+    train_cache = open_training(features, expect, local_copy)
+    val_cache = open_validation(features, train_cache, local_copy)
     if val_cache is not None:
         require_disjoint({"train": train_cache, "val": val_cache})
     for cache in filter(None, (train_cache, val_cache)):
@@ -100,21 +112,3 @@ def run(
         f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"
     )
     click.echo(f"{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
-
-
-def open_validation(features: Path, training: "FeatureCache") -> "FeatureCache | None":
-    """The validation split of a folder of features; None where the data set has none."""
-    from ..cache import FeatureCache, Pointer
-
-    if not Pointer.read(features / "val.json").store:
-        return None
-    return FeatureCache.open(features / "val.json", expect=training.features_identity)
-
-
-def open_training(features: Path, expect: dict[str, Any] | None) -> "FeatureCache":
-    """The training split of a folder of features."""
-    from ..cache import FeatureCache, SpaceClipError
-
-    if not (features / "train.json").is_file() and (features / "all.json").is_file():
-        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
-    return FeatureCache.open(features / "train.json", expect=expect)

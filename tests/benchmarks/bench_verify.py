@@ -14,7 +14,8 @@ from pathlib import Path
 from bench_feed import make_store
 from click.testing import CliRunner
 from spaceclip.cache import FeatureCache, Pointer, verify
-from spaceclip.cache.ledger import record_path
+from spaceclip.cache.folder import Folder
+from spaceclip.cache.ledger import record_key
 from spaceclip.cache.metadata import attributes_of, write_missing
 from spaceclip.cache.spec import Entry, StoreSpec
 from spaceclip.pipeline.cli import main as spaceclip
@@ -86,12 +87,12 @@ def many_records(place: Path, count: int) -> Path:
         entries=[Entry(f"scene{index // 100}/{index}", f"scene{index // 100}", "1") for index in range(64 * count)],
     )
     store = place / f"train-{spec.fingerprint}.zarr"
-    write_missing(store, attributes_of(spec, {"split": "train"}), spec.entries)
-    record_path(store, 0).parent.mkdir()
+    write_missing(Folder(store), attributes_of(spec, {"split": "train"}), spec.entries)
+    (store / record_key(0)).parent.mkdir()
     for shard in range(count):
         start, stop = spec.rows(shard)
         copy = replace(record, fingerprint=spec.fingerprint, shard=shard, start=start, stop=stop)
-        record_path(store, shard).write_bytes(copy.to_json())
+        (store / record_key(shard)).write_bytes(copy.to_json())
     pointer = place / "train.json"
     Pointer(store.name, spec.fingerprint, 64 * count, FeatureCache.open(store).digest).write(pointer)
     return pointer
@@ -105,7 +106,8 @@ def main() -> None:
     given = parser.parse_args()
     threads = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as place:
-        store = make_store(Path(place) / "store.zarr", given.images, (352, 704)).path
+        store = Path(place) / "store.zarr"
+        make_store(store, given.images, (352, 704))
         files = [file for file in store.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
         for name, prepare in (("disk", forget), ("page cache", lambda _files: None)):

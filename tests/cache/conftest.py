@@ -61,7 +61,7 @@ def make_store(tmp_path):
         writer = StoreWriter(tmp_path / name, spec, {"split": "train", "split_by": "scene"})
         for shard in writer.pending if shards is None else shards:
             writer.write(shard, block_of(spec, shard))
-        return writer.path, spec
+        return tmp_path / name, spec
 
     return make
 

@@ -6,9 +6,10 @@ import pytest
 import zarr
 from spaceclip.cache import FeatureCache, Pointer, Problem, StoreError, verify
 from spaceclip.cache.errors import DamagedError
-from spaceclip.cache.ledger import Record, hash_file, record_path
+from spaceclip.cache.folder import Folder
+from spaceclip.cache.layout import parts
+from spaceclip.cache.ledger import Record, record_key
 from spaceclip.cache.metadata import damaged_metadata, read_attributes
-from spaceclip.cache.shardfile import object_path
 
 
 def test_a_whole_store_has_no_problem(make_store):
@@ -27,8 +28,8 @@ def test_missing_torn_and_altered_objects_are_named(make_store):
     altered = path / "depth/c/2/0/0"
     altered.write_bytes(bytes([altered.read_bytes()[0] ^ 1]) + altered.read_bytes()[1:])
     assert verify(path).problems == [
-        Problem("missing", 0, "layers/0"),
-        Problem("torn", 1, "pooled"),
+        Problem("missing", 0, "layers/0/plain"),
+        Problem("torn", 1, "pooled/plain"),
         Problem("altered", 2, "depth"),
     ]
 
@@ -36,7 +37,7 @@ def test_missing_torn_and_altered_objects_are_named(make_store):
 def test_whole_chunks_in_the_wrong_place_are_found_though_their_checksums_agree(make_store):
     path, _ = make_store()
     shutil.copy(path / "layers/3/c/1/0/0/0", path / "layers/3/c/0/0/0/0")
-    assert verify(path).problems == [Problem("altered", 0, "layers/3")]
+    assert verify(path).problems == [Problem("altered", 0, "layers/3/plain")]
 
 
 def test_shards_without_a_record_are_missing(make_store):
@@ -54,7 +55,7 @@ def test_an_array_that_is_gone_or_has_torn_metadata_is_missing_in_every_shard(ma
     shutil.rmtree(path / "layers/3")
     assert verify(path).problems == [
         Problem("missing", None, file="layers/3/zarr.json"),
-        *(Problem("missing", shard, "layers/3") for shard in range(3)),
+        *(Problem("missing", shard, f"layers/3/{view}") for shard in range(3) for view in ("flipped", "plain")),
     ]
     other, _ = make_store("other.zarr")
     (other / "layers/3/zarr.json").write_text("{")
@@ -109,12 +110,13 @@ def test_any_bit_and_any_cut_of_any_kind_of_file_is_found(make_store, name):
 
 
 def _concerned(problem):
-    return problem.shard, problem.array or problem.file
+    return problem.shard, problem.part or problem.file
 
 
 def _concerned_by(file):
     array, is_object, _ = file.partition("/c/")
-    return (1 if is_object or file.startswith("ledger") else None), array
+    view = "/plain" if is_object and array.startswith(("layers", "pooled")) else ""
+    return (1 if is_object or file.startswith("ledger") else None), array + view
 
 
 @pytest.mark.parametrize("name", ["zarr.json", "layers/zarr.json", "depth/zarr.json"])
@@ -122,29 +124,29 @@ def test_every_single_bit_of_the_metadata_counts(make_store, name):
     path, _ = make_store()
     file = path / name
     content = file.read_bytes()
-    attributes = read_attributes(path)
+    attributes = read_attributes(Folder(path))
     assert attributes
     for at in range(len(content) * 8):
         file.write_bytes(content[: at // 8] + bytes([content[at // 8] ^ 1 << at % 8]) + content[at // 8 + 1 :])
         if name == "zarr.json":
             with pytest.raises(DamagedError):
-                read_attributes(path)
+                read_attributes(Folder(path))
         elif at % 97 == 7:
-            assert damaged_metadata(path, attributes) == {name: "altered"}
+            assert damaged_metadata(Folder(path), attributes) == {name: "altered"}
 
 
-def _forge(path, name, rows):
+def _forge(path, spec, name, rows):
     """Write other rows into shard 0 of an array, and a ledger record that vouches for them."""
     array = zarr.open_group(path, mode="r+")[name]
     array[0:4] = rows  # pyright: ignore
-    _vouch(path, name)
+    _vouch(path, spec, name)
 
 
-def _vouch(path, name):
-    file = record_path(path, 0)
+def _vouch(path, spec, name):
+    file = path / record_key(0)
     record = Record.from_json(file.read_bytes())
-    stored = hash_file(object_path(path / name, 0, FeatureCache.dimensions(name)))
-    file.write_bytes(replace(record, arrays={**record.arrays, name: stored}).to_json())
+    stored = {part: Folder(path).stored(of.key(0)) for part, of in parts(spec).items() if of.array == name}
+    file.write_bytes(replace(record, objects={**record.objects, **stored}).to_json())
 
 
 @pytest.mark.parametrize(
@@ -158,17 +160,17 @@ def _vouch(path, name):
 def test_the_deep_check_finds_what_the_ledger_vouches_for(make_store, make_block, name, change, kind):
     path, spec = make_store()
     assert verify(path, deep=True).problems == []
-    _forge(path, name, change(make_block(spec, 0)[name]))
+    _forge(path, spec, name, change(make_block(spec, 0)[name]))
     assert verify(path).problems == []
-    assert verify(path, deep=True).problems == [Problem(kind, 0, name)]
+    assert verify(path, deep=True).problems == [Problem(kind, 0, f"{name}/{view}") for view in ("flipped", "plain")]
 
 
 def test_the_deep_check_decodes_every_chunk(make_store):
-    path, _ = make_store()
+    path, spec = make_store()
     file = path / "image/c/0/0/0/0"
     content = file.read_bytes()
     file.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
-    _vouch(path, "image")
+    _vouch(path, spec, "image")
     assert verify(path).problems == []
     assert verify(path, deep=True).problems == [Problem("undecodable", 0, "image")]
 

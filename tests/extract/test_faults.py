@@ -63,6 +63,7 @@ KILLING = """
     import os, random, signal, time
     from pathlib import Path
     import torch
+    import zarr.codecs
     torch.set_num_threads(1)
     from conftest import Frames
     from spaceclip.extract import ExtractSettings, extract, load_backbone
@@ -79,7 +80,7 @@ KILLING = """
         if run == 0:
             extract(Frames(600), backbone, settings, Path("{out}"), "train", {{}})
             os._exit(0)
-        time.sleep(draw.uniform(0, 0.4))
+        time.sleep(draw.uniform(0, 0.6))
         os.kill(run, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(run, 0)[1])
     print(killed)

@@ -59,7 +59,7 @@ def test_what_is_left_of_an_interrupted_run_is_what_is_planned(smooth, backbone,
     with pytest.raises(KeyboardInterrupt):
         extract(smooth, backbone, SETTINGS, tmp_path, "train", {}, stop)
     planned = plan(smooth, backbone, SETTINGS, tmp_path, "train")
-    committed = len(list(planned.store.glob("ledger/*.json")))
+    committed = len(list(tmp_path.glob("*.zarr/ledger/*.json")))
     assert planned.pending_shards == 25 - committed < 25
     assert planned.pending_images == 200 - 8 * committed
 

@@ -1,3 +1,4 @@
+import shutil
 import signal
 import time
 
@@ -6,7 +7,6 @@ import pytest
 import torch
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
 from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
-from spaceclip.extract import preflight as preflight_module
 from spaceclip.extract.preprocess import prepare_image
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
@@ -79,8 +79,8 @@ def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backb
 
 
 def test_too_little_space_is_known_before_any_work(make_frames, backbone, tmp_path, monkeypatch):
-    usage = preflight_module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(preflight_module.shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
     frames = make_frames(50)
     with pytest.raises(SpaceClipError, match=r"needs 0\.0 GB more, 0\.0 GB are free; make room"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spaceclip.cache import FeatureCache, SpaceClipError
+from spaceclip.cache import FeatureCache, Pointer, SpaceClipError
 
 CONFIG = ("--config", "configs/tiny.yaml")
 EXTRACT = ("extract", *CONFIG, "--split", "train")
@@ -47,7 +47,9 @@ def _read_all(pointer: str) -> None:
 @pytest.fixture
 def store(project, spaceclip) -> Path:
     spaceclip(*EXTRACT)
-    return FeatureCache.open(POINTER).path
+    path = FeatureCache.open(POINTER).path
+    assert isinstance(path, Path)
+    return path
 
 
 def test_each_kind_of_damage_is_found_refused_repaired_and_costs_only_its_shards(store, spaceclip):
@@ -76,7 +78,7 @@ def test_verify_and_repair_as_json(store, spaceclip):
     assert (found["shards"], found["problems"], found["deep"]) == (2, [], False)
     (store / "pooled/c/1/0/0").write_bytes(b"")
     result = spaceclip("cache", "verify", POINTER, "--json", fails=True)
-    problem = {"kind": "torn", "shard": 1, "array": "pooled", "file": None}
+    problem = {"kind": "torn", "shard": 1, "part": "pooled/plain", "file": None}
     assert json.loads(result.stdout)["problems"] == [problem]
     assert "1 problem, 1 of 2 shards concerned; run `spaceclip cache repair" in result.stderr
     result = spaceclip("cache", "repair", POINTER, "--json", fails=True)
@@ -119,6 +121,39 @@ def test_gc_asks_first_and_needs_yes_where_nobody_can_answer(store, project, spa
     spaceclip("cache", "verify", POINTER)
 
 
+def test_gc_keeps_a_store_that_is_not_finished_unless_told_otherwise(store, project, spaceclip):
+    begun = store.with_name("train-begun.zarr")
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("layers: [0, 1, 2, 3]", "layers: [1, 2, 3]"))
+    spaceclip(*EXTRACT)
+    FeatureCache.open(POINTER).path.rename(begun)  # type: ignore[union-attr]
+    (begun / "ledger" / "000001.json").unlink()
+    Pointer.to(store, store.parent / "train.json", store.stem[-12:], 14, "").write(Path(POINTER))
+    told = spaceclip("cache", "gc", "features", "--yes").output
+    assert "train-begun.zarr: no pointer means it, 0.00 GB; not finished, 1 of 2 shards; kept, unless --unfin" in told
+    assert "nothing to remove, the others are that a pointer means" in told
+    (listed,) = json.loads(spaceclip("cache", "gc", "features", "--yes", "--json").stdout)["found"]
+    assert (listed["path"], listed["kind"], listed["removed"]) == (f"features/tiny/{begun.name}", "unfinished", False)
+    assert "removed 1 of 1" in spaceclip("cache", "gc", "features", "--unfinished", "--yes").output
+    assert not begun.exists()
+    assert store.exists()
+
+
+def test_gc_wants_to_see_the_pointers(store, spaceclip):
+    Path("pointers").mkdir()
+    told = json.loads(Path(POINTER).read_text())
+    Path(POINTER).rename("pointers/train.json")
+    refused = spaceclip("cache", "gc", "features", "--yes", fails=True).output
+    assert "features: holds stores and no pointer to any" in refused
+    refused = spaceclip("cache", "gc", "features", "--pointers", "typo", fails=True).output
+    assert "typo: no pointer to a store is there" in refused
+    Pointer(**{**told, "store": f"../features/tiny/{store.name}"}).write(Path("pointers/train.json"))
+    for pointers in ("pointers", "."):
+        told = spaceclip("cache", "gc", "features", "--pointers", pointers, "--yes").output
+        assert told == "features: nothing to remove, every store is one that a pointer means\n"
+    assert store.exists()
+
+
 def _answer(text: str) -> bytes:
     """Run `gc` at a terminal and answer its question."""
     ours, theirs = pty.openpty()
@@ -129,6 +164,18 @@ def _answer(text: str) -> bytes:
     os.close(theirs)
     assert done.returncode == 0
     return done.stdout
+
+
+def test_a_copy_in_int8_is_trained_from_and_scored(store, spaceclip):
+    spaceclip("extract", *CONFIG)
+    for split in ("train", "val", "test"):
+        spaceclip("cache", "copy", f"features/tiny/{split}.json", "int8", "--precision", "int8")
+    shutil.rmtree("features")
+    spaceclip("cache", "verify", "int8/train.json", "--deep")
+    spaceclip("train", *CONFIG, "--features", "int8", "--out", "run")
+    spaceclip("evaluate", *CONFIG, "--features", "int8", "--checkpoint", "run")
+    told = spaceclip("cache", "copy", "int8/train.json", "back", "--precision", "float16", fails=True).output
+    assert "holds hidden states in int8, of which no float16 can be made" in told
 
 
 def test_a_copy_is_trained_from_like_the_original(store, project, spaceclip):

@@ -1,0 +1,126 @@
+"""A folder of this machine, or of a file system that many machines share."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from .location import Location, Url
+from .place import Content, Place, Stored
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+# Links to a file are refused by file systems that know none, or when there are too many.
+_NO_LINK = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
+
+
+class Folder(Place):
+    """A folder of this machine, there or yet to be made."""
+
+    def __init__(self, path: Path) -> None:
+        self.location = self.path = path
+
+    @override
+    def read(self, key: str) -> bytes:
+        with open(f"{self.path}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 - 10,000 Paths cost 0.4 s
+            return file.read()
+
+    @override
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        file = os.open(f"{self.path}/{key}", os.O_RDONLY)
+        try:
+            return os.pread(file, length, start)
+        finally:
+            os.close(file)
+
+    @override
+    def read_end(self, key: str, length: int) -> bytes:
+        with open(f"{self.path}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
+            file.seek(-min(length, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return file.read()
+
+    @override
+    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+        for key in keys:
+            try:
+                yield self.read(key)
+            except OSError as error:
+                yield error
+
+    @override
+    def write(self, key: str, content: Content) -> None:
+        write_atomically(self.path / key, content)
+
+    @override
+    def delete(self, key: str) -> None:
+        (self.path / key).unlink(missing_ok=True)
+
+    @override
+    def names(self, folder: str = "") -> list[str]:
+        try:
+            return sorted(os.listdir(self.path / folder))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    @override
+    def walk(self, folder: str = "") -> Iterator[tuple[str, int]]:
+        for place, _, names in os.walk(self.path / folder):
+            for name in names:
+                file = Path(place, name)
+                yield file.relative_to(self.path).as_posix(), file.lstat().st_size
+
+    @override
+    def stored(self, key: str) -> Stored:
+        with (self.path / key).open("rb") as file:
+            return Stored(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+    @override
+    def take(self, key: str, source: Location, source_key: str) -> bool:
+        """A hard link: no byte is copied."""
+        if isinstance(source, Url):
+            return False
+        file = self.path / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        try:
+            os.link(source / source_key, file)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise
+        return True
+
+    @override
+    def free_bytes(self) -> int:
+        present = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        return shutil.disk_usage(present).free
+
+    @override
+    def zarr(self) -> "Store":
+        from zarr.storage import LocalStore
+
+        return LocalStore(self.path)
+
+
+def write_atomically(path: Path, content: Content) -> None:
+    """Write a file so that it is there whole or not at all, also after the machine goes down."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Unlike any other's, also of a process of the same number on another machine.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        # A disk that is full needs the room.
+        partial.unlink(missing_ok=True)
+        raise

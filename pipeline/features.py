@@ -1,0 +1,75 @@
+"""Where features lie, as a user names it, and opening the splits that are there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from ..cache import FeatureCache, Location
+
+
+class _Location(click.ParamType):
+    """A path, or the URL of a place in an object store."""
+
+    name = "path or URL"
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Location":
+        from ..cache import locate
+
+        return locate(value)
+
+
+LOCATION = _Location()
+
+local_copy_option = click.option(
+    "--local-copy",
+    type=click.Path(path_type=Path),
+    help="Folder that keeps what is read of features in a bucket, so that they are fetched once.",
+)
+
+
+def split_pointers(features: "Location") -> "dict[str, Location]":
+    """The pointers in a folder of features, by split."""
+    from ..cache import place_at
+
+    names = place_at(features).names()
+    return {name: features / f"{name}.json" for name in ("train", "val", "test", "all") if f"{name}.json" in names}
+
+
+def open_training(
+    features: "Location", expect: dict[str, Any] | None, local_copy: Path | None = None
+) -> "FeatureCache":
+    """The training split of a folder of features."""
+    from ..cache import FeatureCache, SpaceClipError
+
+    if list(split_pointers(features)) == ["all"]:
+        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
+    return FeatureCache.open(features / "train.json", expect=expect, local_copy=local_copy)
+
+
+def open_validation(
+    features: "Location", training: "FeatureCache", local_copy: Path | None = None
+) -> "FeatureCache | None":
+    """The validation split of a folder of features; None where the data set has none."""
+    from ..cache import FeatureCache, Pointer
+
+    pointer = features / "val.json"
+    if not Pointer.read(pointer).store:
+        return None
+    return FeatureCache.open(pointer, expect=training.features_identity, local_copy=local_copy)
+
+
+def open_scored(features: "Location", local_copy: Path | None = None) -> "dict[str, FeatureCache]":
+    """The val and test splits of a folder of features, those that there are; or one store, whatever it holds."""
+    from ..cache import FeatureCache, Pointer
+
+    pointers = split_pointers(features)
+    found = {name: pointers[name] for name in ("val", "test") if name in pointers}
+    if found:
+        held = {name: path for name, path in found.items() if Pointer.read(path).store}
+        return {name: FeatureCache.open(path, local_copy=local_copy) for name, path in held.items()}
+    cache = FeatureCache.open(features, local_copy=local_copy)
+    return {"test" if cache.about.get("split") != "val" else "val": cache}
