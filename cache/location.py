@@ -51,6 +51,7 @@ Location = Path | Url
 
 def locate(where: str | Location) -> Location:
     """A location from what a user wrote: `s3://`, `gs://` and `az://` are URLs, all else is a path."""
-    if isinstance(where, str) and where.partition("://")[0] in SCHEMES and "://" in where:
-        return Url(where.rstrip("/"))
+    scheme, separator, rest = str(where).partition("://")
+    if isinstance(where, str) and separator and scheme in SCHEMES:
+        return Url(f"{scheme}://{rest.rstrip('/')}")
     return Path(where) if isinstance(where, str) else where

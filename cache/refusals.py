@@ -49,7 +49,7 @@ def _number_and_line(error: Exception, text: str, url: Url) -> tuple[int, str]:
         return errno.ENODEV, f"there is no bucket {rest.partition('/')[0]}; make it, or give another"
     if isinstance(error, FileNotFoundError):
         return errno.ENOENT, "no such object"
-    if kind in ("PermissionDeniedError", "UnauthenticatedError"):
+    if kind in ("PermissionDeniedError", "UnauthenticatedError") or status[:3] in ("401", "403"):
         return errno.EACCES, f"access is denied ({said}); check the credentials and what they allow"
     if kind in ("AlreadyExistsError", "PreconditionError"):
         return errno.EEXIST, "was written by somebody else in the meantime"

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from .errors import DamagedError, StoreError
 from .layout import arrays, parts
 from .ledger import Quarantined, Record, commit, read_ledger, record_key, scan_ledger
-from .location import Location
+from .location import Location, Url
 from .metadata import GROUP, SAMPLES, attributes_of, read_attributes, write_missing
 from .place import Place, Stored, place_at
 from .shardfile import encode_shard
 from .spec import StoreSpec, require_same
 from .statistics import layer_statistics
 
+# In a folder the work is hashing and checksums; to a bucket it is waiting, and all of a shard goes at once.
 THREADS = min(os.cpu_count() or 1, 8)
+CONNECTIONS = 16
 
 
 class StoreWriter:
@@ -90,7 +92,8 @@ class StoreWriter:
             return self._write_part(name, shard, block, sound)
 
         try:
-            with ThreadPoolExecutor(THREADS, thread_name_prefix="objects") as pool:
+            threads = CONNECTIONS if isinstance(self.path, Url) else THREADS
+            with ThreadPoolExecutor(threads, thread_name_prefix="objects") as pool:
                 done = dict(zip(written, pool.map(store, written), strict=True))
             record = Record(
                 self.spec.fingerprint,

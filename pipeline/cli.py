@@ -26,8 +26,8 @@ class Commands(click.Group):
             ctx.exit(130)
         except OSError as error:
             raise click.ClickException(
-                f"{error.filename or 'a file'}: {error.strerror or error}; mend the path or make room, then run the "
-                "same command again to go on from what is saved"
+                f"{error.filename or 'a file'}: {error.strerror or error}; mend that (the path, the room on the disk, "
+                "the connection), then run the same command again to go on from what is saved"
             ) from error
         except Exception as error:
             # Not at the top: it would import zarr, and `spaceclip --help` answers at once.
