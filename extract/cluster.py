@@ -1,39 +1,48 @@
 """The extraction run on a Dask cluster: shards as tasks, one process a GPU, the model loaded in the worker."""
 
+import math
 import os
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from distributed import Client, Future, WorkerPlugin, as_completed, get_worker
+import numpy as np
+from dask.system import CPU_COUNT
+from distributed import Client, WorkerPlugin, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
 from ..cache import Location, SpaceClipError, StoreSpec, StoreWriter
+from ..cache.layout import arrays
 from .backbone import Backbone, BackboneSettings, load_backbone
 from .blocks import Filled, shard_blocks
 from .data import AnyData, open_splits
+from .flight import OVERDUE_SECONDS, Flight
 from .run import Fill
 from .samples import OnError
 from .settings import ExtractSettings
 from .sources import Source
-from .work import Work
+from .work import NOTHING, Known, Work, donors
 
 PLUGIN = "spaceclip-extract"
 
 SHARES = "SPACECLIP_WORKERS_HERE"
 """Environment variable: how many workers share this machine's cores."""
 
-# Each worker computes one shard while it writes the one before it, and has the next at hand.
+# Each worker computes one shard while it writes the one before it, and has the next at hand, and one more: there are
+# always a few to submit at once, which takes a third less than to submit each alone.
 THREADS = 2
-_AHEAD = 3
-_RETRIES = 3
-_LOOK_SECONDS = 1.0
+_AHEAD = 4
+# What is written is held once more as the bytes of its objects.
+_HELD = THREADS + 1
+_MOST_HELD = 0.5
+_UNREGISTER_SECONDS = 5
 
 Watch = Callable[[int, int, int], None]
 
@@ -72,8 +81,6 @@ class ShardWorker(WorkerPlugin):
         job: What to extract.
     """
 
-    name = PLUGIN
-
     def __init__(self, job: Job) -> None:
         self._job = job
 
@@ -87,35 +94,61 @@ class ShardWorker(WorkerPlugin):
         """Called on each worker when it starts or joins; the encoder is loaded by the first shard, not here."""
         if self._job.folder.is_dir():
             os.chdir(self._job.folder)
-        self._computing = threading.Lock()
-        self._opening = threading.Lock()
-        self._threads = max(1, (os.cpu_count() or 1) // max(1, int(os.environ.get(SHARES, "1"))))
+        self._memory: int | None = worker.memory_manager.memory_limit
+        self._computing, self._opening = threading.Lock(), threading.Lock()
+        # However many threads the worker was given, no more blocks than these are held at once.
+        self._turns = threading.BoundedSemaphore(THREADS)
+        self._ended, self._donor = threading.Event(), donors()
+        self._threads = max(1, CPU_COUNT // max(1, int(os.environ.get(SHARES, "1"))))
 
-    def extract(self, shard: int) -> int:
-        """Compute and commit one shard; doing it twice gives the same bytes and the same record.
+    def teardown(self, worker: Any) -> None:
+        """Called when the run or the worker ends: what is under way stops after its batch, and commits no more."""
+        self._ended.set()
 
-        Returns:
-            Images in the shard.
+    def extract(self, shard: int, known: Known = NOTHING) -> None:
+        """Compute and commit one shard; doing it twice, also at once, gives the same bytes and the same record.
+
+        Args:
+            shard: Index of the shard.
+            known: What of it is known already.
 
         Raises:
             SpaceClipError: A file cannot be used, the worker sees other files than the run, or writing fails.
+            InterruptedError: The run has ended.
         """
-        with self._opening:
-            source, backbone, writer = self._opened
-        with self._computing:
-            (filled,) = self._filled(source, backbone, shard)
-        writer.write(*filled)
-        start, stop = self._job.spec.rows(shard)
-        return stop - start
+        with self._turns:
+            with self._opening:
+                source, backbone, writer = self._opened
+            with self._computing:
+                (filled,) = self._filled(source, backbone, shard, known)
+            self._go_on()
+            writer.write(*filled)
 
-    def _filled(self, source: Source, backbone: Backbone, shard: int) -> Iterator[Filled]:
-        job = self._job
-        return shard_blocks(source, backbone, Work(job.spec, [shard]), job.settings, on_error=job.on_error)
+    def _go_on(self, _done: int = 0) -> None:
+        if self._ended.is_set():
+            raise InterruptedError("the run has ended")
+
+    def _filled(self, source: Source, backbone: Backbone, shard: int, known: Known) -> Iterator[Filled]:
+        kept, rows = known
+        work = Work(self._job.spec, [shard], {shard: kept} if kept else {}, rows, self._donor)
+        return shard_blocks(source, backbone, work, self._job.settings, self._go_on, on_error=self._job.on_error)
+
+    def _check_memory(self) -> None:
+        spec = self._job.spec
+        image = sum(math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize for array in arrays(spec).values())
+        held = _HELD * image * spec.shard
+        if self._memory and held > _MOST_HELD * self._memory:
+            raise SpaceClipError(
+                f"worker {os.uname().nodename}: it may use {self._memory / 1e9:.1f} GB of memory, and shards under way "
+                f"take {held / 1e9:.1f} GB of it beside the encoder: give it {held / _MOST_HELD / 1e9:.1f} GB "
+                "(`dask worker --memory-limit`), or extract with fewer images a shard (`shard`)"
+            )
 
     @cached_property
     def _opened(self) -> tuple[Source, Backbone, StoreWriter]:
         import torch
 
+        self._check_memory()
         job = self._job
         device = job.device
         if device == "auto":
@@ -146,14 +179,11 @@ class ShardWorker(WorkerPlugin):
         return source, backbone, StoreWriter(job.store, job.spec, {})
 
 
-def extract_shard(shard: int) -> int | str:
-    """The task: extract a shard on this worker; what a user has to mend comes back as text, and is not retried."""
-    plugin = get_worker().plugins[PLUGIN]
+def extract_shard(run: str, shard: int, known: Known) -> None:
+    """The task: extract a shard on this worker. A small reply, since none is fetched: that it ended says all."""
+    plugin = get_worker().plugins[run]
     assert isinstance(plugin, ShardWorker)
-    try:
-        return plugin.extract(shard)
-    except SpaceClipError as error:
-        return str(error)
+    plugin.extract(shard, known)
 
 
 def fill_on(
@@ -165,29 +195,41 @@ def fill_on(
     settings: ExtractSettings,
     on_error: OnError = "stop",
     workers: Callable[[int], None] = lambda _count: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Fill:
-    """The `fill` of `extract` that runs on a cluster; `workers` is told how many there are now."""
+    """The `fill` of `extract` that runs on a cluster; `workers` is told how many there are now, `say` what is odd."""
 
     def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> None:
         def watch(done: int, _total: int, count: int) -> None:
+            writer.still_ours()
             workers(count)
             progress(done)
 
         store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
         job = Job(Path.cwd(), data, split, backbone, device, settings, writer.spec, store, on_error)
-        extract_on_cluster(client, job, work.shards, watch)
+        extract_on_cluster(client, job, work, watch, say=say)
 
     return fill
 
 
-def extract_on_cluster(client: Client, job: Job, pending: Sequence[int], watch: Watch) -> int:
-    """Extract shards on whatever workers there are, now or later.
+def extract_on_cluster(
+    client: Client,
+    job: Job,
+    work: Work,
+    watch: Watch,
+    *,
+    say: Callable[[str], None] = lambda _line: None,
+    overdue_seconds: float = OVERDUE_SECONDS,
+) -> int:
+    """Extract shards on whatever workers there are, now or later; with none, wait for some.
 
     Args:
         client: Of the cluster.
         job: What to extract; the store has been laid out.
-        pending: Shards that have no record yet.
-        watch: Called with (images done, images in all, workers).
+        work: Shards that have no record yet, and what of them is known.
+        watch: Called with (images done, images in all, workers) whenever shards are done, and each second.
+        say: Told in a line of workers that seem to hang.
+        overdue_seconds: See `Flight`.
 
     Returns:
         Images computed.
@@ -196,45 +238,52 @@ def extract_on_cluster(client: Client, job: Job, pending: Sequence[int], watch: 
         SpaceClipError: A worker met bad input, a shard failed again and again, or the scheduler was lost. What is
             committed until then is kept.
     """
-    client.register_plugin(ShardWorker(job))
-    waiting, done = deque(pending), 0
-    total = sum(stop - start for start, stop in map(job.spec.rows, pending))
-    workers = _Workers(client)
-    running: set[Future] = set()
-    completed = as_completed()
+    # Another run on the same cluster, of this store or another, must not take this one's place.
+    run = f"{PLUGIN}-{job.spec.fingerprint}-{uuid4().hex[:8]}"
+    waiting, done = deque(work.shards), 0
+    flight = Flight(client, run, extract_shard, work.known_of, say, overdue_seconds)
     try:
-        while waiting or running:
-            for _ in range(min(len(waiting), _AHEAD * max(1, workers.count) - len(running))):
-                task = client.submit(extract_shard, waiting.popleft(), retries=_RETRIES, pure=False)
-                running.add(task)
-                completed.add(task)
-            for task in completed.next_batch():
-                running.discard(task)
-                found = task.result()
-                if isinstance(found, str):
-                    raise SpaceClipError(found)
-                done += found
-            watch(done, total, workers.count)
+        with _scheduler_needed():
+            _register(client, ShardWorker(job), run)
+        while waiting or flight.open:
+            with _scheduler_needed():
+                workers = max(1, flight.workers)
+                room = _AHEAD * workers - flight.tasks
+                if room >= workers:
+                    flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
+                done += sum(len(work.rows(shard)) for shard in flight.done())
+            watch(done, work.images, flight.workers)
+    finally:
+        flight.release()
+        _unregister(client, run)
+    return done
+
+
+@contextmanager
+def _scheduler_needed() -> Iterator[None]:
+    try:
+        yield
     except (CommClosedError, FutureCancelledError, TimeoutError, OSError) as error:
         raise SpaceClipError(
             f"the scheduler was lost ({type(error).__name__}); committed shards are safe: start it, and run the same "
             "command again to go on"
         ) from error
-    finally:
-        for task in running:
-            task.release()
-    return done
 
 
-class _Workers:
-    """How many workers there are, asked at most once a second."""
+def _register(
+    client: Any, plugin: ShardWorker, run: str
+) -> None:  # distributed types its calls for both kinds of clients
+    try:
+        client.register_plugin(plugin, name=run)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SpaceClipError(
+            f"a worker cannot load this version of spaceclip ({type(error).__name__}: {error}): install the same one "
+            "on all workers and start them anew"
+        ) from error
 
-    def __init__(self, client: Any) -> None:  # distributed types its calls for both kinds of clients
-        self._client, self._count, self._asked = client, 0, float("-inf")
 
-    @property
-    def count(self) -> int:
-        now = time.monotonic()
-        if now - self._asked > _LOOK_SECONDS:
-            self._count, self._asked = len(self._client.nthreads()), now
-        return self._count
+def _unregister(client: Any, run: str) -> None:
+    """Have the workers stop what is under way and forget the encoder; a worker that hangs is not waited for."""
+    if client.status == "running":
+        with suppress(Exception):
+            client.sync(client.scheduler.unregister_worker_plugin, name=run, callback_timeout=_UNREGISTER_SECONDS)

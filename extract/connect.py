@@ -1,15 +1,22 @@
 """Getting a Dask cluster to extract on: one that runs already, or processes of this machine."""
 
+import logging
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from dask.config import set as configured
+from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
+from distributed.system import MEMORY_LIMIT
 
 from ..cache import SpaceClipError
 from .cluster import SHARES, THREADS
 
 _CONNECT_SECONDS = 15
+# A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
+_ALIVE = "60s"
 
 
 @contextmanager
@@ -49,10 +56,41 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
         )
 
     def options(number: int) -> Mapping[str, Any]:
-        shares = {SHARES: str(workers)}
-        return {"nthreads": THREADS, "env": shares | ({"CUDA_VISIBLE_DEVICES": str(number)} if gpus else {})}
+        return {
+            "host": "127.0.0.1",
+            "nthreads": THREADS,
+            "env": {SHARES: str(workers)} | ({"CUDA_VISIBLE_DEVICES": str(number)} if gpus else {}),
+            "silence_logs": logging.ERROR,
+            # Importing our modules takes seconds. Done when the plugin arrives, the worker would look dead meanwhile.
+            "preload": [__name__],
+            "memory_limit": MEMORY_LIMIT // workers,
+            # A shard's memory is no data that Dask could spill; and a worker that pauses may do so for ever.
+            "config": {f"distributed.worker.memory.{measure}": False for measure in ("target", "spill", "pause")},
+        }
 
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "worker_ttl": _ALIVE},
+    }
     spec = {number: {"cls": Nanny, "options": options(number)} for number in range(workers)}
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
-    with SpecCluster(workers=spec, scheduler=scheduler) as cluster, Client(cluster) as client:
+    quiet: Any = logging.ERROR  # a level, though it is typed as yes or no
+    with (
+        # Else a worker that needs longer to start anew is given up for good.
+        configured({"distributed.deploy.lost-worker-timeout": "1 day"}),
+        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=quiet) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
+
+
+def dask_setup(_worker: Worker) -> None:
+    """Called by Dask in each process of a local cluster: Ctrl-C, which reaches all, is not meant for these."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def dashboard(client: Client) -> str:
+    """Where the dashboard is, or how there would be one."""
+    asked: Any = client  # distributed types its calls for both kinds of clients
+    if asked.run_on_scheduler(find_spec, "bokeh") is None:
+        return "none, since the scheduler's machine lacks bokeh (pip install bokeh)"
+    return str(asked.dashboard_link)

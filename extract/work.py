@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from ..cache import FeatureCache, Location, Record, StoreSpec, missing_parts
 from ..cache.layout import parts
 
+Known = tuple[Record | None, Mapping[int, tuple[Location, int]]]
+"""Of one shard: the parts that it has already, and rows that another store has."""
+
+NOTHING: Known = (None, {})
+
 
 @dataclass(frozen=True)
 class Work:
@@ -37,6 +42,11 @@ class Work:
     def rows(self, shard: int) -> list[int]:
         """Rows of a shard that have to be computed."""
         return [row for row in range(*self.spec.rows(shard)) if row not in self.known]
+
+    def known_of(self, shard: int) -> Known:
+        """What of one shard is known: few bytes, to be sent to who computes it."""
+        rows = range(*self.spec.rows(shard))
+        return self.kept.get(shard), {row: self.known[row] for row in rows if row in self.known}
 
     def missing(self, shard: int) -> set[str]:
         """Parts of a shard that have to be written."""

@@ -97,14 +97,14 @@ def _cluster(manner: Manner) -> "Iterator[Client | None]":
     if manner.scheduler is None and manner.workers is None:
         yield None
         return
-    from ..extract.connect import connected, local_cluster
+    from ..extract.connect import connected, dashboard, local_cluster
 
     if manner.scheduler is not None:
         cluster = connected(manner.scheduler)
     else:
         cluster = local_cluster(manner.workers or 1, gpus=manner.gpus)
     with cluster as client:
-        click.echo(f"dashboard: {client.dashboard_link}", err=True)
+        click.echo(f"dashboard: {dashboard(client)}", err=True)
         yield client
 
 
@@ -156,16 +156,22 @@ def _extract_split(
     from .progress import progress
 
     with progress(f"extract {name}", "images") as report:
-        workers: list[int] = []
+        note = ""
 
         def told(done: int, total: int) -> None:
-            report(done, total, f"{workers[-1]} workers" if workers else "")
+            report(done, total, note)
+
+        def workers(count: int) -> None:
+            nonlocal note
+            note = f"{count} workers" if count else "waiting for workers"
 
         fill = None
         if job is not None:
             from ..extract.cluster import fill_on
 
-            fill = fill_on(*job, settings, manner.on_error, workers.append)
+            fill = fill_on(
+                *job, settings, manner.on_error, workers, lambda line: click.echo(f"extract {name}: {line}", err=True)
+            )
         found = extract_split(
             *(source, encoder, settings, out, name, about, told),
             on_error=manner.on_error,
