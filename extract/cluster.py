@@ -262,8 +262,8 @@ def extract_on_cluster(
             _register(client, ShardWorker(job), run)
         while waiting or flight.open:
             with _scheduler_needed():
-                workers = max(1, flight.workers)
-                room = _AHEAD * workers - flight.tasks
+                workers = max(1, flight.able)
+                room = _AHEAD * workers - len(flight.open)
                 if room >= workers:
                     flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
                 done += sum(len(work.rows(shard)) for shard in flight.done())
@@ -285,9 +285,7 @@ def _scheduler_needed() -> Iterator[None]:
         ) from error
 
 
-def _register(
-    client: Any, plugin: ShardWorker, run: str
-) -> None:  # distributed types its calls for both kinds of clients
+def _register(client: Any, plugin: ShardWorker, run: str) -> None:
     try:
         client.register_plugin(plugin, name=run)
     except (ImportError, AttributeError, TypeError) as error:

@@ -47,6 +47,11 @@ class Flight:
         given: What to tell the worker of a shard.
         say: Told in a line of shards that are overdue.
         overdue_seconds: Shards that take longer, and ten times the median too, are overdue.
+
+    Attributes:
+        open: Shards under way. Tasks that hang are held also when their shard is done: their worker is given less.
+        workers: How many workers there are.
+        able: Those of them that have nothing overdue.
     """
 
     def __init__(
@@ -68,12 +73,7 @@ class Flight:
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._looked = float("-inf")
         self.open: set[int] = set()
-        self.workers = 0
-
-    @property
-    def tasks(self) -> int:
-        """Tasks under way, those that hang included: while they are held, their workers are given no others."""
-        return len(self._attempts)
+        self.workers = self.able = 0
 
     def begin(self, shards: Sequence[int], workers: Sequence[str] = ()) -> None:
         """Submit shards, to some workers rather than others if need be."""
@@ -136,7 +136,8 @@ class Flight:
                 f"shard {shard}: {error.allowed_failures + 1} workers died while they had it; give them more memory, "
                 "or fewer images a shard; committed shards are safe"
             )
-        self._failed[shard] += 1
+        # A worker that leaves says that it was interrupted; nothing is wrong with the shard.
+        self._failed[shard] += not isinstance(error, InterruptedError)
         if self._failed[shard] == _TRIES:
             first, *_ = str(error).strip().splitlines() or [""]
             raise SpaceClipError(
@@ -167,6 +168,7 @@ class Flight:
         live = {found.shard for found in self._attempts.values() if found not in slow}
         late = sorted({found.shard for found in slow if found.shard in self.open} - live)
         able = sorted(set(workers) - {found.worker for found in slow})
+        self.able = len(able)
         if not able:
             late = [shard for shard in late if shard not in self._told]
         if not late:

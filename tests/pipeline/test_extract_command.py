@@ -98,7 +98,7 @@ def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
     together = spaceclip(
         *("extract", "--config", "configs/tiny.yaml", "--split", "train", "--out", "together", "--workers", "2")
     ).output
-    assert "dashboard: http" in together
+    assert "dashboard: " in together
     assert together.splitlines()[-1].replace("together", "alone") == alone.splitlines()[-1]
     assert FeatureCache.open("together").digest == FeatureCache.open("alone").digest
 
