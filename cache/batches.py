@@ -21,14 +21,16 @@ class Batch:
     Attributes:
         indices: Rows of the store, [B].
         flipped: Which of them are the flipped view, [B].
-        states: Patch tokens by layer, each [B, P, C] float16.
+        states: Patch tokens by layer as they are stored, each [B, P, C], float16 or int8.
+        scales: What int8 tokens are multiplied by, each [B, C] float32; none for float16.
         pooled: [B, C] float32.
         depth: [B, 1, H, W] metres, float32, mirrored where flipped, 0 where nothing was measured.
     """
 
     indices: NDArray[np.int64]
     flipped: NDArray[np.bool_]
-    states: dict[int, NDArray[np.float16]]
+    states: dict[int, NDArray[np.float16 | np.int8]]
+    scales: dict[int, NDArray[np.float32]]
     pooled: NDArray[np.float32]
     depth: NDArray[np.float32]
 
@@ -79,7 +81,8 @@ class Batches:
             Batch(
                 np.empty(batch_size, np.int64),
                 np.empty(batch_size, np.bool_),
-                {n: allocate((batch_size, tokens["patches"], tokens["channels"]), np.float16) for n in layers},
+                {n: allocate((batch_size, tokens["patches"], tokens["channels"]), cache.storage) for n in layers},
+                {n: allocate((batch_size, tokens["channels"]), np.float32) for n in layers if cache.storage == "int8"},
                 allocate((batch_size, tokens["channels"]), np.float32),
                 allocate((batch_size, 1, height, width), np.float32),
             )
@@ -118,7 +121,7 @@ class Batches:
     def _read(self, batch: Batch, at: int) -> None:
         index, flipped = int(batch.indices[at]), bool(batch.flipped[at])
         view = "flipped" if flipped else "plain"
-        self._cache.states_into(at, index, view, batch.states)
+        self._cache.stored_into(at, index, view, batch.states, batch.scales)
         batch.pooled[at] = self._cache.pooled([index], view)[0]
         depth = self._cache.depth(index)
         batch.depth[at, 0] = depth[:, ::-1] if flipped else depth

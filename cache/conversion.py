@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Self
 
 from .errors import StoreError
 from .layout import Part, identity_parts, layer_array, parts, scales_array
@@ -14,10 +11,8 @@ from .ledger import Record
 from .place import Stored
 from .quantise import quantise
 from .reader import FeatureCache
-from .shardfile import encode_shard
-from .spec import DepthSpec, StoreSpec
-
-_PAIR, _CRC = 16, 4
+from .shardfile import decode_shard, encode_shard, shard_bytes
+from .spec import Storage, StoreSpec
 
 
 @dataclass(frozen=True)
@@ -33,19 +28,18 @@ class Conversion:
     spec: StoreSpec
 
     @classmethod
-    def of(cls, source: FeatureCache, storage: Literal["float16", "int8"] | None) -> Self:
+    def of(cls, source: FeatureCache, storage: Storage | None) -> Self:
         """To another way to keep hidden states; None for that of the original.
 
         Raises:
             StoreError: It cannot be had from what the original holds.
         """
-        held = source.identity["tokens"]["storage"]
-        if storage == "float16" != held:
+        if storage == "float16" != source.storage:
             raise StoreError(
-                f"{source.path}: holds hidden states in {held}, of which no {storage} can be made; copy the store that "
-                "it was made from, or extract it"
+                f"{source.path}: holds hidden states in {source.storage}, of which no {storage} can be made; copy the "
+                "store that it was made from, or extract it"
             )
-        return cls(source.identity, _spec(source, storage or held))
+        return cls(source.identity, StoreSpec.of(source.identity, source.entries, storage))
 
     def name(self, source: FeatureCache, split: str) -> str:
         """Name of the copy's folder."""
@@ -70,7 +64,7 @@ class Conversion:
         if name not in self._changed:
             return {name: content}
         part, rows, images = self._originals[name], record.stop - record.start, self.spec.shard
-        steps, scales = quantise(decoded(content, part, rows, images))
+        steps, scales = quantise(decode_shard(content, part.layout, rows, images))
         there = self._changed[name]
         return {
             name: encode_shard(steps, images, compressed=False),
@@ -84,8 +78,7 @@ class Conversion:
             if name in self._unchanged:
                 size += record.objects[name].bytes
             else:
-                chunk = int(np.prod(part.layout.chunk)) * np.dtype(part.layout.dtype).itemsize
-                size += rows * (chunk + _CRC) + self.spec.shard * _PAIR + _CRC
+                size += shard_bytes(part.layout, rows, self.spec.shard)
         return size
 
     @cached_property
@@ -104,30 +97,3 @@ class Conversion:
     @cached_property
     def _unchanged(self) -> set[str]:
         return self._originals.keys() - self._changed.keys()
-
-
-def decoded(content: bytes, part: Part, rows: int, images: int) -> NDArray[Any]:
-    """The rows [n, ...] of one view that an object of uncompressed chunks holds; its hash has been checked."""
-    shape = part.layout.chunk[2:] if part.layout.by_view else part.layout.chunk[1:]
-    size = int(np.prod(shape))
-    index = np.frombuffer(content, "<u8", 2 * images, len(content) - images * _PAIR - _CRC).reshape(images, 2)
-    chunks = [np.frombuffer(content, part.layout.dtype, size, int(start)) for start, _ in index[:rows]]
-    return np.stack(chunks).reshape(rows, *shape)
-
-
-def _spec(source: FeatureCache, storage: Literal["float16", "int8"]) -> StoreSpec:
-    held, depth = source.identity, source.identity["depth"]
-    native = depth and depth["native"]
-    return StoreSpec(
-        backbone=held["backbone"],
-        preprocessing=held["preprocessing"],
-        layers=tuple(held["layers"]),
-        views=tuple(held["views"]),
-        patches=held["tokens"]["patches"],
-        channels=held["tokens"]["channels"],
-        image_size=tuple(held["image_size"]),
-        depth=DepthSpec(depth["unit"], tuple(depth["size"]), tuple(native) if native else None) if depth else None,
-        entries=source.entries,
-        shard=held["shard"],
-        storage=storage,
-    )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from .conversion import Conversion
 from .errors import StoreError
@@ -21,6 +20,7 @@ from .metadata import damaged_metadata
 from .place import Stored, place_at
 from .pointer import SUFFIX, Pointer
 from .reader import FeatureCache
+from .spec import Storage
 from .writer import StoreWriter
 
 # Objects on their way at once; each is held in memory.
@@ -53,7 +53,7 @@ def copy(
     folder: Location,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     *,
-    precision: Literal["float16", "int8"] | None = None,
+    precision: Storage | None = None,
 ) -> Copied:
     """Copy a store, or go on with a copy that was interrupted: a shard copied and verified is not copied again.
 

@@ -31,6 +31,11 @@ class ArrayLayout:
     compressed: bool = False
     by_view: bool = False
 
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Shape of one chunk without its leading axes: a sample, of one view where views divide the array."""
+        return self.chunk[2:] if self.by_view else self.chunk[1:]
+
     def shard(self, images: int) -> tuple[int, ...]:
         """Shape of one stored object that holds `images` samples."""
         return (images, 1, *self.shape[2:]) if self.by_view else (images, *self.shape[1:])

@@ -29,7 +29,7 @@ from .place import Place, place_at
 from .pointer import resolve
 from .quantise import restore
 from .shardfile import ShardedArray
-from .spec import Entry, require_same
+from .spec import Entry, Storage, require_same
 
 if TYPE_CHECKING:
     import zarr
@@ -106,6 +106,11 @@ class FeatureCache:
 
     def __len__(self) -> int:
         return int(self.identity["samples"]["count"])
+
+    @property
+    def storage(self) -> Storage:
+        """How hidden states are kept."""
+        return self.identity["tokens"]["storage"]
 
     @property
     def features_identity(self) -> dict[str, Any]:
@@ -188,16 +193,35 @@ class FeatureCache:
 
     def states_into(self, at: int, index: int, view: str, out: Mapping[int, NDArray[np.float16]]) -> None:
         """Read one sample's hidden states into row `at` of the arrays given by layer."""
-        number = self._view(view)
+        if self.storage == "float16":
+            self.stored_into(at, index, view, out, {})
+            return
         for layer, rows in out.items():
-            array = self._array(layer_array(layer), index)
-            if array.dtype == np.float16:
-                array.read_into(rows[at], index, number)
-            else:
-                steps, scale = np.empty(rows.shape[1:], array.dtype), np.empty(rows.shape[2], np.float32)
-                array.read_into(steps, index, number)
-                self._array(scales_array(layer), index).read_into(scale, index, number)
-                restore(steps, scale, rows[at])
+            steps, scale = np.empty((1, *rows.shape[1:]), np.int8), np.empty((1, rows.shape[2]), np.float32)
+            self.stored_into(0, index, view, {layer: steps}, {layer: scale})
+            restore(steps[0], scale[0], rows[at])
+
+    def stored_into(
+        self,
+        at: int,
+        index: int,
+        view: str,
+        states: Mapping[int, NDArray[Any]],
+        scales: Mapping[int, NDArray[np.float32]],
+    ) -> None:
+        """Read one sample's hidden states as they are stored, and their scales, into row `at` of the arrays given.
+
+        Args:
+            at: Row of the arrays.
+            index: Row of the store.
+            view: Name of the view.
+            states: By layer, [B, P, C] of `storage`.
+            scales: By layer, [B, C]; only for a storage of `int8`, whose steps they are multiplied by.
+        """
+        number = self._view(view)
+        for arrays, name in ((states, layer_array), (scales, scales_array)):
+            for layer, rows in arrays.items():
+                self._array(name(layer), index).read_into(rows[at], index, number)
 
     def pooled(self, indices: Sequence[int], view: str = "plain") -> NDArray[np.float32]:
         """Pooled class tokens [B, C] float32."""

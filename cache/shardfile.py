@@ -6,6 +6,7 @@ lets a training step on a fast device be fed from the store; an object made in m
 call, in a folder or a bucket, and many at once.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -23,8 +24,8 @@ from .place import Place
 BLOSC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
 
 _NEVER_WRITTEN = 2**64 - 1
-# The CRC-32C of anything followed by its own little-endian CRC-32C.
-_CRC_RESIDUE = 0x48674BC7
+# The CRC-32C of anything followed by its own little-endian CRC-32C, as of nothing.
+_CRC_RESIDUE = google_crc32c.value(bytes(4))
 _PAIR, _CRC = 16, 4
 
 
@@ -47,6 +48,35 @@ def encode_shard(rows: NDArray[Any], images: int, *, compressed: bool) -> bytes:
         offset += len(chunk) + _CRC
     pairs = index.tobytes()
     return b"".join([*chunks, pairs, google_crc32c.value(pairs).to_bytes(_CRC, "little")])
+
+
+def decode_shard(content: bytes, layout: ArrayLayout, rows: int, images: int) -> NDArray[Any]:
+    """The rows that `encode_shard` made an object of without compression; its hash has been checked.
+
+    Args:
+        content: The object.
+        layout: Of its array.
+        rows: Number of rows n.
+        images: Rows of a full shard.
+
+    Returns:
+        [n, ...].
+    """
+    shape = layout.row
+    index = np.frombuffer(content, "<u8", 2 * images, len(content) - images * _PAIR - _CRC).reshape(images, 2)
+    chunks = [np.frombuffer(content, layout.dtype, math.prod(shape), int(start)) for start, _ in index[:rows]]
+    return np.stack(chunks).reshape(rows, *shape)
+
+
+def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
+    """Size of the object of some rows, but for those of an array that is compressed."""
+    chunk = math.prod(layout.row) * np.dtype(layout.dtype).itemsize
+    return rows * (chunk + _CRC) + images * _PAIR + _CRC
+
+
+def is_sound(piece: bytes) -> bool:
+    """Whether a chunk or an index, which both end with their CRC-32C, is as it was written."""
+    return google_crc32c.value(piece) == _CRC_RESIDUE
 
 
 class ShardedArray:
@@ -77,7 +107,7 @@ class ShardedArray:
             if offset == _NEVER_WRITTEN:
                 raise self._damaged(key, f"row {row} was never written")
             content = self._place.read_range(key, offset, length)
-            if google_crc32c.value(content) != _CRC_RESIDUE:
+            if not is_sound(content):
                 raise self._damaged(key, f"row {row} fails its checksum")
             plain = decompress(content[:-_CRC]) if self._layout.compressed else content
             np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
@@ -99,8 +129,7 @@ class ShardedArray:
         views: Sequence[int] = range(self.shape[1]) if self._layout.by_view else [0]
         if view is not None:
             views = [view]
-        inner = self.shape[2:] if self._layout.by_view else self.shape[1:]
-        out = np.empty((stop - start, len(views), *inner), self.dtype)
+        out = np.empty((stop - start, len(views), *self._layout.row), self.dtype)
         for at in range(stop - start):
             for place, number in enumerate(views):
                 self.read_into(out[at, place], start + at, number)
@@ -111,7 +140,7 @@ class ShardedArray:
         content = self._place.read_end(key, size)
         if len(content) < size:
             raise self._damaged(key, "it is cut short")
-        if google_crc32c.value(content) != _CRC_RESIDUE:
+        if not is_sound(content):
             raise self._damaged(key, "its index fails its checksum")
         return np.frombuffer(content[:-_CRC], "<u8").reshape(self._images, 2)
 

@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from .errors import StoreError
+
+Storage = Literal["float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,25 @@ class StoreSpec:
     depth: DepthSpec | None
     entries: Sequence[Entry]
     shard: int = 64
-    storage: Literal["float16", "int8"] = "float16"
+    storage: Storage = "float16"
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any], entries: Sequence[Entry], storage: Storage | None = None) -> Self:
+        """The spec of an identity (see `identity`) and its samples; with another storage, if one is given."""
+        tokens, depth = identity["tokens"], identity["depth"]
+        return cls(
+            backbone=identity["backbone"],
+            preprocessing=identity["preprocessing"],
+            layers=tuple(identity["layers"]),
+            views=tuple(identity["views"]),
+            patches=tokens["patches"],
+            channels=tokens["channels"],
+            image_size=tuple(identity["image_size"]),
+            depth=depth and DepthSpec(depth["unit"], tuple(depth["size"]), depth["native"] and tuple(depth["native"])),
+            entries=entries,
+            shard=identity["shard"],
+            storage=storage or tokens["storage"],
+        )
 
     @property
     def shards(self) -> int:

@@ -5,8 +5,12 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 
-# Looking float16 up by its bits is three times as fast as NumPy's conversion of it.
 _FLOAT32 = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def widened(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    """The same numbers as float32: looked up by their bits, three times as fast as NumPy converts them."""
+    return np.take(_FLOAT32, np.ascontiguousarray(values).view(np.uint16))
 
 
 def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[str, float]:
@@ -23,8 +27,7 @@ def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[s
     count, total, squares, zeros = rows.size, 0.0, 0.0, 0
     low, high = np.inf, -np.inf
     for row in rows:
-        bits = np.ascontiguousarray(row).reshape(-1).view(np.uint16)
-        values = np.take(_FLOAT32, bits)
+        values = widened(row).reshape(-1)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
         zeros += values.size - int(np.count_nonzero(values))
         # One row at a time float32 is exact enough, and several times as fast.

@@ -4,10 +4,11 @@ import ctypes
 import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from distributed.comm.core import CommClosedError
 from ..cache import Location, SpaceClipError, StoreSpec, StoreWriter
 from ..cache.layout import arrays
 from .backbone import Backbone, BackboneSettings, load_backbone
-from .blocks import Filled, shard_blocks
+from .blocks import shard_blocks
 from .data import AnyData, open_splits
 from .flight import OVERDUE_SECONDS, Flight
-from .run import Fill
+from .run import Fill, write_shard
 from .samples import OnError
 from .settings import ExtractSettings
 from .sources import Source
+from .stages import Ceilings, Stages, together
 from .work import NOTHING, Known, Work, donors
 
 PLUGIN = "spaceclip-extract"
@@ -102,6 +104,7 @@ class ShardWorker(WorkerPlugin):
         # However many threads the worker was given, no more blocks than these are held at once.
         self._turns = threading.BoundedSemaphore(THREADS)
         self._ended, self._donor = threading.Event(), donors()
+        self._stages = Stages(self._job.settings.threads)
         self._threads = max(1, CPU_COUNT // max(1, int(os.environ.get(SHARES, "1"))))
 
     def teardown(self, worker: Any) -> None:
@@ -122,19 +125,24 @@ class ShardWorker(WorkerPlugin):
         with self._turns:
             with self._opening:
                 source, backbone, writer = self._opened
+            kept, rows = known
+            work = Work(self._job.spec, [shard], {shard: kept} if kept else {}, rows, self._donor)
             with self._computing:
-                (filled,) = self._filled(source, backbone, shard, known)
+                settings, on_error = self._job.settings, self._job.on_error
+                (filled,) = shard_blocks(
+                    source, backbone, work, settings, self._go_on, on_error=on_error, stages=self._stages
+                )
             self._go_on()
-            writer.write(*filled)
+            write_shard(writer, work, filled, self._stages)
+
+    @property
+    def ceilings(self) -> Ceilings | None:
+        """How fast this worker was until now."""
+        return self._stages.ceilings()
 
     def _go_on(self, _done: int = 0) -> None:
         if self._ended.is_set():
             raise InterruptedError("the run has ended")
-
-    def _filled(self, source: Source, backbone: Backbone, shard: int, known: Known) -> Iterator[Filled]:
-        kept, rows = known
-        work = Work(self._job.spec, [shard], {shard: kept} if kept else {}, rows, self._donor)
-        return shard_blocks(source, backbone, work, self._job.settings, self._go_on, on_error=self._job.on_error)
 
     def _check_memory(self) -> None:
         spec = self._job.spec
@@ -195,10 +203,13 @@ def _keep_freed_memory() -> None:
 
 
 def extract_shard(run: str, shard: int, known: Known) -> None:
-    """The task: extract a shard on this worker. A small reply, since none is fetched: that it ended says all."""
-    plugin = get_worker().plugins[run]
+    """The task: extract a shard on this worker. No reply, since none is fetched: that it ended says all."""
+    worker = get_worker()
+    plugin = worker.plugins[run]
     assert isinstance(plugin, ShardWorker)
     plugin.extract(shard, known)
+    if ceilings := plugin.ceilings:
+        worker.log_event(run, {"worker": worker.address, "ceilings": asdict(ceilings)})
 
 
 def fill_on(
@@ -214,7 +225,7 @@ def fill_on(
 ) -> Fill:
     """The `fill` of `extract` that runs on a cluster; `workers` is told how many there are now, `say` what is odd."""
 
-    def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> None:
+    def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Ceilings | None:
         def watch(done: int, _total: int, count: int) -> None:
             writer.still_ours()
             workers(count)
@@ -222,7 +233,7 @@ def fill_on(
 
         store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
         job = Job(Path.cwd(), data, split, backbone, device, settings, writer.spec, store, on_error)
-        extract_on_cluster(client, job, work, watch, say=say)
+        return extract_on_cluster(client, job, work, watch, say=say)
 
     return fill
 
@@ -235,7 +246,7 @@ def extract_on_cluster(
     *,
     say: Callable[[str], None] = lambda _line: None,
     overdue_seconds: float = OVERDUE_SECONDS,
-) -> int:
+) -> Ceilings | None:
     """Extract shards on whatever workers there are, now or later; with none, wait for some.
 
     Args:
@@ -247,7 +258,7 @@ def extract_on_cluster(
         overdue_seconds: See `Flight`.
 
     Returns:
-        Images computed.
+        How fast the workers were, by what each has said last; None if nothing was computed.
 
     Raises:
         SpaceClipError: A worker met bad input, a shard failed again and again, or the scheduler was lost. What is
@@ -255,7 +266,7 @@ def extract_on_cluster(
     """
     # Another run on the same cluster, of this store or another, must not take this one's place.
     run = f"{PLUGIN}-{job.spec.fingerprint}-{uuid4().hex[:8]}"
-    waiting, done = deque(work.shards), 0
+    waiting, done, start = deque(work.shards), 0, time.perf_counter()
     flight = Flight(client, run, extract_shard, work.known_of, say, overdue_seconds)
     try:
         with _scheduler_needed():
@@ -268,10 +279,13 @@ def extract_on_cluster(
                     flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
                 done += sum(len(work.rows(shard)) for shard in flight.done())
             watch(done, work.images, flight.workers)
+        with _scheduler_needed():
+            told: Any = client.get_events(run)
     finally:
         flight.release()
         _unregister(client, run)
-    return done
+    last = {event["worker"]: Ceilings(**event["ceilings"]) for _, event in told}
+    return together(list(last.values()), done, time.perf_counter() - start)
 
 
 @contextmanager

@@ -35,8 +35,8 @@ from .stages import WRITE, Ceilings, Stages
 from .work import Work
 
 Progress = Callable[[int, int], None]
-Fill = Callable[[StoreWriter, Work, Callable[[int], None]], None]
-"""Computes and commits the shards of a store that have no record, and tells how many images are done."""
+Fill = Callable[[StoreWriter, Work, Callable[[int], None]], Ceilings | None]
+"""Computes and commits the shards of a store that have no record, tells how many images are done, and how fast."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,18 @@ def extract(
             prediction = predict(source, backbone, work, settings, store, on_error)
             predicted(prediction)
             prediction.require_space()
-        stages = Stages(settings.threads)
         progress(done, total)
 
         def report(computed: int) -> None:
             progress(done + computed, total)
 
         if fill is None:
+            stages = Stages(settings.threads)
             filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
-            _write(writer, filled, stages)
+            _write(writer, work, filled, stages)
+            ceilings = stages.ceilings()
         else:
-            fill(writer, work, report)
-        ceilings = stages.ceilings(total - done) if fill is None else None
+            ceilings = fill(writer, work, report)
         cache = FeatureCache.open(store)
         pointer = folder / f"{split}.json"
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
@@ -177,20 +177,21 @@ def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike
     return Work(spec, pending, kept, known_rows(spec, [shard for shard in pending if shard not in kept], alike))
 
 
-def _write(writer: StoreWriter, filled: Iterator[Filled], stages: Stages) -> None:
+def write_shard(writer: StoreWriter, work: Work, shard: Filled, stages: Stages) -> None:
+    """Write and commit a shard, and count what it took."""
+    with stages.busy(WRITE):
+        record = writer.write(*shard)
+    computed = missing_parts(writer.spec, shard.kept)
+    stages.stored(len(work.rows(shard.shard)), sum(record.objects[name].bytes for name in computed))
+
+
+def _write(writer: StoreWriter, work: Work, filled: Iterator[Filled], stages: Stages) -> None:
     """Write each shard while the next is filled."""
-
-    def write(shard: Filled) -> None:
-        with stages.busy(WRITE):
-            record = writer.write(*shard)
-        computed = missing_parts(writer.spec, shard.kept)
-        stages.written(sum(record.objects[name].bytes for name in computed))
-
     with ThreadPoolExecutor(1, thread_name_prefix="store") as storing:
         writing: Future[None] | None = None
         for shard in filled:
             if writing:
                 writing.result()
-            writing = storing.submit(write, shard)
+            writing = storing.submit(write_shard, writer, work, shard, stages)
         if writing:
             writing.result()

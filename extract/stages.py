@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,6 +43,20 @@ class Ceilings:
         )
 
 
+def together(workers: Sequence[Ceilings], images: int, seconds: float) -> Ceilings | None:
+    """Of several workers: what each stage would reach adds up. None where they said nothing.
+
+    Args:
+        workers: Each worker's own.
+        images: Images computed by all.
+        seconds: That the run took, its waiting for workers and for their encoders included.
+    """
+    if not workers or not images:
+        return None
+    rates = {stage: sum(worker.rates[stage] for worker in workers) for stage in workers[0].rates}
+    return Ceilings(images, seconds, rates, sum(worker.megabytes for worker in workers))
+
+
 class Stages:
     """Adds up the time that each stage is busy; from any thread.
 
@@ -54,7 +68,7 @@ class Stages:
         self._threads = threads
         self._lock = threading.Lock()
         self._seconds = {DECODE: 0.0, ENCODE: 0.0, WRITE: 0.0}
-        self._bytes = 0
+        self._images = self._bytes = 0
         # Never the time of day: clocks are set back while a run of days goes on.
         self._start = time.perf_counter()
 
@@ -68,16 +82,17 @@ class Stages:
             with self._lock:
                 self._seconds[stage] += time.perf_counter() - start
 
-    def written(self, size: int) -> None:
-        """Count bytes that were stored."""
+    def stored(self, images: int, size: int) -> None:
+        """Count images that are done, and the bytes that were stored of them."""
         with self._lock:
+            self._images += images
             self._bytes += size
 
-    def ceilings(self, images: int) -> Ceilings | None:
+    def ceilings(self) -> Ceilings | None:
         """What was measured since this was made; None where nothing was done."""
-        if not images or not all(self._seconds.values()):
+        if not self._images or not all(self._seconds.values()):
             return None
-        rates = {stage: images / seconds for stage, seconds in self._seconds.items()}
-        rates[DECODE] *= min(self._threads, images)
+        rates = {stage: self._images / seconds for stage, seconds in self._seconds.items()}
+        rates[DECODE] *= min(self._threads, self._images)
         megabytes = self._bytes / 1e6 / self._seconds[WRITE]
-        return Ceilings(images, time.perf_counter() - self._start, rates, megabytes)
+        return Ceilings(self._images, time.perf_counter() - self._start, rates, megabytes)

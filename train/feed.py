@@ -64,4 +64,7 @@ def _inputs(batch: Batch, device: torch.device) -> Inputs:
     def move(array: NDArray) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
 
-    return Inputs({n: move(state) for n, state in batch.states.items()}, move(batch.pooled), move(batch.depth))
+    states = {n: move(state) for n, state in batch.states.items()}
+    for n, scale in batch.scales.items():
+        states[n] = (states[n] * move(scale)[:, None]).half()
+    return Inputs(states, move(batch.pooled), move(batch.depth))

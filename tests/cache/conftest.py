@@ -64,13 +64,3 @@ def make_store(tmp_path):
         return tmp_path / name, spec
 
     return make
-
-
-@pytest.fixture
-def contents():
-    """Every file of a folder with its bytes."""
-
-    def read(folder: Path) -> dict[str, bytes]:
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    return read

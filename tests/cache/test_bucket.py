@@ -1,12 +1,10 @@
 """A bucket: what it asks for, what it says when it is refused, and whose it is."""
 
 import os
-import runpy
 import subprocess
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -14,15 +12,6 @@ from spaceclip.cache import StoreError, bucket
 from spaceclip.cache.bucket import Bucket
 from spaceclip.cache.location import Url
 from spaceclip.cache.place import place_at
-
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
-PROXY = runpy.run_path(str(Path(__file__).with_name("faultproxy.py")))["FaultProxy"]
-
-
-@pytest.fixture
-def s3():
-    with S3("bucket") as server, server.reached():
-        yield server
 
 
 class TestRequests:
@@ -55,14 +44,13 @@ class TestRequests:
         assert place.names() == [f"{index:02}" for index in range(10)]
         assert len(list(place.walk())) == 10
 
-    def test_small_objects_are_read_side_by_side(self, s3, monkeypatch):
-        with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-            place = Bucket(Url("s3://bucket/store"))
-            s3.buckets["bucket"].update({f"store/{index}": b"1" for index in range(64)})
-            proxy.delay = 0.2  # of each new connection
-            began = time.monotonic()
-            assert list(place.read_all([str(index) for index in range(64)])) == [b"1"] * 64
-            assert time.monotonic() - began < 2
+    def test_small_objects_are_read_side_by_side(self, s3, proxy):
+        place = Bucket(Url("s3://bucket/store"))
+        s3.buckets["bucket"].update({f"store/{index}": b"1" for index in range(64)})
+        proxy.delay = 0.2  # of each new connection
+        began = time.monotonic()
+        assert list(place.read_all([str(index) for index in range(64)])) == [b"1"] * 64
+        assert time.monotonic() - began < 2
 
     def test_an_end_is_read_where_ranges_from_the_end_are_not_known(self, s3, place):
         place.write("key", b"0123456789")

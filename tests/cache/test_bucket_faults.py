@@ -1,10 +1,7 @@
 """A bucket whose network fails: what is waited out, what is repeated, and what is said in the end."""
 
-import runpy
 import threading
 import time
-from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,28 +10,7 @@ from spaceclip.cache.bucket import Bucket
 from spaceclip.cache.location import Url
 from spaceclip.cache.place import Stored
 
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
-PROXY = runpy.run_path(str(Path(__file__).with_name("faultproxy.py")))["FaultProxy"]
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
-# As patient as in earnest, in a hundredth of the time.
-QUICK = {
-    "max_retries": 8,
-    "retry_timeout": timedelta(seconds=60),
-    "backoff": {"init_backoff": timedelta(seconds=0.01), "max_backoff": timedelta(seconds=0.1), "base": 10},
-}
-
-
-@pytest.fixture
-def s3():
-    with S3("bucket") as server, server.reached():
-        yield server
-
-
-@pytest.fixture
-def proxy(s3, monkeypatch):
-    monkeypatch.setattr(bucket, "RETRY", QUICK)
-    with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-        yield proxy
 
 
 @pytest.fixture
@@ -113,8 +89,8 @@ def test_a_server_that_is_overloaded_for_a_while_is_waited_for(s3, place):
     assert place.read("old") == CONTENT
 
 
-def test_a_server_that_stays_away_is_one_line(s3, proxy, monkeypatch):
-    monkeypatch.setattr(bucket, "RETRY", {**QUICK, "max_retries": 1})
+def test_a_server_that_stays_away_is_one_line(s3, proxy, monkeypatch, patience):
+    patience(1)
     place = Bucket(Url("s3://bucket/store"))
     proxy.refusing = True
     for fails in (

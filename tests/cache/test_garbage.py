@@ -1,11 +1,9 @@
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import zarr
@@ -22,8 +20,6 @@ from spaceclip.cache import (
     remove,
     verify,
 )
-
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
 
 
 @pytest.fixture(scope="module")
@@ -266,16 +262,15 @@ def test_a_folder_of_stores_is_asked_for(folder, place):
 
 class TestBucket:
     @pytest.fixture
-    def features(self, folder):
+    def features(self, folder, s3):
         """Two splits as they should be, an older store deeper below, and a creation that was killed."""
-        with S3("bucket") as s3, s3.reached():
-            features = locate("s3://bucket/features")
-            for name in ("train-new", "val-new"):
-                copy(folder / f"{name}.zarr", features)
-            copy(folder / "train-old.zarr", features / "deeper")
-            place_at(features).delete("deeper/train.json")
-            place_at(features).write("val-begun.zarr/samples.jsonl", b"{}")
-            yield features
+        features = locate("s3://bucket/features")
+        for name in ("train-new", "val-new"):
+            copy(folder / f"{name}.zarr", features)
+        copy(folder / "train-old.zarr", features / "deeper")
+        place_at(features).delete("deeper/train.json")
+        place_at(features).write("val-begun.zarr/samples.jsonl", b"{}")
+        return features
 
     def test_garbage_goes_and_the_rest_stays(self, features):
         kept = {key for key, _ in place_at(features).walk() if not key.startswith(("deeper", "val-begun"))}

@@ -2,39 +2,27 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from spaceclip.cache import StoreError, bucket, lease
+from spaceclip.cache import StoreError, lease
 from spaceclip.cache.lease import Lease, leased
 from spaceclip.cache.location import Url
 
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
-PROXY = runpy.run_path(str(Path(__file__).with_name("faultproxy.py")))["FaultProxy"]
 STORE = Url("s3://bucket/stores/kitti.zarr")
 LOCK = "stores/.kitti.zarr.lock"
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def hurry(monkeypatch, s3, patience):
     """All times a hundredth of what they are."""
     monkeypatch.setattr(lease, "RENEW", 0.1)
     monkeypatch.setattr(lease, "PATIENCE", 0.6)
     monkeypatch.setattr(lease, "LOOK", 0.02)
-    backoff = {"init_backoff": timedelta(seconds=0.01), "max_backoff": timedelta(seconds=0.02), "base": 10}
-    monkeypatch.setattr(bucket, "RETRY", {**bucket.RETRY, "max_retries": 2, "backoff": backoff})
-
-
-@pytest.fixture
-def s3():
-    with S3("bucket") as server, server.reached():
-        yield server
+    patience(2)
 
 
 @pytest.fixture
@@ -208,8 +196,8 @@ def test_a_holder_that_slept_through_its_renewals_asks_before_it_writes(objects,
             check()
 
 
-def test_a_short_loss_of_the_network_loses_no_lease(s3, objects):
-    with PROXY(s3.port) as proxy, s3.reached(proxy.port), leased(STORE) as check:
+def test_a_short_loss_of_the_network_loses_no_lease(proxy, objects):
+    with leased(STORE) as check:
         proxy.refusing = True
         time.sleep(2 * lease.RENEW)
         proxy.refusing = False
@@ -218,8 +206,8 @@ def test_a_short_loss_of_the_network_loses_no_lease(s3, objects):
         check()
 
 
-def test_without_a_network_nothing_is_written_and_the_lock_stays(s3, objects):
-    with PROXY(s3.port) as proxy, s3.reached(proxy.port), leased(STORE) as check:
+def test_without_a_network_nothing_is_written_and_the_lock_stays(proxy, objects):
+    with leased(STORE) as check:
         proxy.refusing = True
         time.sleep(2 * lease.RENEW)
         with pytest.raises(StoreError, match=r"cannot be written to \(127.0.0.1:\d+ refuses connections\)"):
@@ -228,15 +216,14 @@ def test_without_a_network_nothing_is_written_and_the_lock_stays(s3, objects):
 
 
 @pytest.mark.parametrize("received", [0, 10])
-def test_an_answer_that_is_lost_loses_no_lease(s3, objects, received):
-    with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-        proxy.cut(1, received=received)
-        with leased(STORE) as check:
-            for _ in range(3):
-                before = objects[LOCK]
-                proxy.cut(1, received=received)
-                until(lambda before=before: objects[LOCK] != before)
-            check()
+def test_an_answer_that_is_lost_loses_no_lease(proxy, objects, received):
+    proxy.cut(1, received=received)
+    with leased(STORE) as check:
+        for _ in range(3):
+            before = objects[LOCK]
+            proxy.cut(1, received=received)
+            until(lambda before=before: objects[LOCK] != before)
+        check()
     assert objects == {}
 
 

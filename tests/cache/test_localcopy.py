@@ -1,25 +1,16 @@
 """A folder that keeps what is read of a bucket: fetched once, never believed, mended by itself."""
 
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from spaceclip.cache import FeatureCache, StoreError, StoreWriter, locate
 
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
 THERE = "s3://bucket/store.zarr"
-
-
-@pytest.fixture
-def s3():
-    with S3("bucket") as server, server.reached():
-        yield server
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import hashlib
 import pickle
-import runpy
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +11,10 @@ from spaceclip.cache.location import Url, locate
 from spaceclip.cache.place import Stored, place_at
 from zarr.storage import MemoryStore
 
-S3 = runpy.run_path(str(Path(__file__).with_name("s3server.py")))["S3"]
-
-
-@pytest.fixture
-def s3():
-    with S3("bucket", "other") as server, server.reached():
-        yield server
-
 
 @pytest.fixture(params=["folder", "bucket"])
 def where(request, tmp_path, s3):
+    s3.buckets["other"] = {}
     return tmp_path if request.param == "folder" else locate("s3://bucket/some/stores")
 
 

@@ -1,29 +1,19 @@
 """Extraction into a bucket, done for real: the bytes of a folder, whatever the network and the processes do."""
 
 import json
-import runpy
 import time
-from datetime import timedelta
-from pathlib import Path
 from threading import Timer
 
 import numpy as np
 import pytest
-from spaceclip.cache import Batches, FeatureCache, SpaceClipError, bucket, lease, locate, verify
-from spaceclip.extract import ExtractSettings, extract, load_backbone
+from PIL import Image
+from spaceclip.cache import Batches, FeatureCache, SpaceClipError, lease, locate, verify
+from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
+from spaceclip.extract.cluster import fill_on
+from spaceclip.extract.connect import local_cluster
 
-CACHE = Path(__file__).parents[1] / "cache"
-S3 = runpy.run_path(str(CACHE / "s3server.py"))["S3"]
-PROXY = runpy.run_path(str(CACHE / "faultproxy.py"))["FaultProxy"]
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=4)
 OUT = locate("s3://bucket/features/x")
-# As patient as in earnest, in a fiftieth of the time.
-QUICK = {
-    "max_retries": 12,
-    "retry_timeout": timedelta(seconds=60),
-    "backoff": {"init_backoff": timedelta(seconds=0.01), "max_backoff": timedelta(seconds=0.1), "base": 10},
-}
-HASTY = {**QUICK, "max_retries": 1}
 
 
 @pytest.fixture(scope="module")
@@ -32,31 +22,14 @@ def backbone(tiny_config):
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    monkeypatch.setattr(bucket, "RETRY", QUICK)
-    with S3("bucket") as server, server.reached():
-        yield server
-
-
-@pytest.fixture
-def proxy(s3):
-    with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-        yield proxy
-
-
-@pytest.fixture
-def whole(make_frames, backbone, tmp_path):
+def whole(make_frames, backbone, tmp_path, contents):
     """What an undisturbed extraction of so many frames leaves in a folder, by key."""
 
     def make(count, settings=SETTINGS):
         extract(make_frames(count), backbone, settings, tmp_path / "whole", "train", {})
-        return files(tmp_path / "whole")
+        return contents(tmp_path / "whole")
 
     return make
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def objects(s3, prefix="features/x/"):
@@ -65,6 +38,21 @@ def objects(s3, prefix="features/x/"):
 
 def committed(s3):
     return sum("/ledger/" in key for key in s3.buckets["bucket"])
+
+
+def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(s3, tiny_config, tmp_path, contents):
+    draw = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(10):
+        Image.fromarray(draw.integers(0, 256, (24, 36, 3), dtype=np.uint8)).save(tmp_path / f"pictures/{number}.png")
+    data, named = FolderData(images=tmp_path / "pictures"), BackboneSettings(name=f"random:{tiny_config}")
+    source, backbone = open_splits(data)["train"], load_backbone(named.name)
+    with local_cluster(2, gpus=False) as client:
+        fill = fill_on(client, data, "train", named, "cpu", SETTINGS)
+        done = extract(source, backbone, SETTINGS, OUT, "train", {}, fill=fill)
+    assert done.computed == 10
+    extract(source, backbone, SETTINGS, tmp_path / "alone", "train", {})
+    assert objects(s3) == contents(tmp_path / "alone")
 
 
 class TestTheStore:
@@ -80,10 +68,10 @@ class TestTheStore:
         assert objects(s3, "") == whole(6)
         assert len(FeatureCache.open("s3://bucket")) == 6
 
-    def test_pointers_stay_here_where_only_stores_go_there(self, s3, make_frames, backbone, whole, tmp_path):
+    def test_pointers_stay_here_where_only_stores_go_there(self, s3, make_frames, backbone, whole, tmp_path, contents):
         settings = SETTINGS.model_copy(update={"store": str(OUT)})
         done = extract(make_frames(6), backbone, settings, tmp_path / "features", "train", {})
-        assert files(tmp_path / "features").keys() == {"train.json"}
+        assert contents(tmp_path / "features").keys() == {"train.json"}
         assert json.loads((tmp_path / "features/train.json").read_bytes())["store"] == str(done.store)
         assert objects(s3).keys() == whole(6).keys() - {"train.json"}
         assert FeatureCache.open(tmp_path / "features").path == done.store
@@ -163,9 +151,9 @@ class TestTheNetwork:
         assert objects(s3) == whole(18)
 
     def test_a_server_that_is_gone_for_good_is_one_line_and_the_next_run_goes_on(
-        self, s3, proxy, make_frames, backbone, whole, monkeypatch
+        self, s3, proxy, make_frames, backbone, whole, monkeypatch, patience
     ):
-        monkeypatch.setattr(bucket, "RETRY", HASTY)
+        patience(1)
 
         def tell(done, _total):
             if done >= 12:
@@ -331,8 +319,8 @@ class TestTraining:
             for name in one:
                 np.testing.assert_array_equal(one[name], other[name])
 
-    def test_a_server_that_is_gone_for_good_is_one_line(self, proxy, store, monkeypatch):
-        monkeypatch.setattr(bucket, "RETRY", HASTY)
+    def test_a_server_that_is_gone_for_good_is_one_line(self, proxy, store, monkeypatch, patience):
+        patience(1)
         cache = FeatureCache.open(store)
 
         def go():

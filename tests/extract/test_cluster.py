@@ -73,6 +73,12 @@ def files(folder):
     }
 
 
+def computed(client, job, pending, watch, **more):
+    """Images that extraction on a cluster says it computed."""
+    found = extract_on_cluster(client, job, Work(job.spec, list(pending)), watch, **more)
+    return found.images if found else 0
+
+
 def ignore(_done, _total, _workers):
     pass
 
@@ -87,10 +93,21 @@ def wait_until(true, seconds=20):
 def test_two_workers_leave_the_bytes_of_one_machine(cluster, make_job):
     job, pending, alone = make_job()
     told = []
-    assert extract_on_cluster(cluster, job, Work(job.spec, list(pending)), lambda *found: told.append(found)) == 24
+    assert computed(cluster, job, pending, lambda *found: told.append(found)) == 24
     assert files(job.store) == files(alone)
     assert told[-1] == (24, 24, 2)
     assert FeatureCache.open(job.store).digest == FeatureCache.open(alone).digest
+
+
+def test_each_stage_s_ceiling_is_the_sum_of_the_workers(cluster, make_job):
+    job, pending, _ = make_job()
+    start = time.perf_counter()
+    found = extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
+    assert found is not None
+    assert (found.images, set(found.rates)) == (24, {"decoding", "encoding", "writing"})
+    assert 0 < found.seconds < time.perf_counter() - start
+    assert 0 < found.share < 1
+    assert found.megabytes > 0
 
 
 class Halting(WorkerPlugin):
@@ -154,10 +171,7 @@ def halting(cluster, tmp_path):
 def test_a_shard_that_hangs_is_done_by_another_worker_and_not_waited_for(cluster, make_job, halting):
     job, pending, alone = make_job()
     halted, told = halting("spaceclip.extract.samples", "prepare_sample", times=1), []
-    assert (
-        extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore, say=told.append, overdue_seconds=2)
-        == 24
-    )
+    assert computed(cluster, job, pending, ignore, say=told.append, overdue_seconds=2) == 24
     assert files(job.store) == files(alone)
     ((_, address, _),) = halted()
     # Other lines tell of workers that have yet to load the encoder, if they were started anew just before.
@@ -179,7 +193,7 @@ def test_workers_killed_when_shards_are_half_written_cost_nothing_but_time(clust
                 with suppress(ProcessLookupError):  # two of its threads may have been half done
                     os.kill(int(process), signal.SIGKILL)
 
-    assert extract_on_cluster(cluster, job, Work(job.spec, list(pending)), kill) == 24
+    assert computed(cluster, job, pending, kill) == 24
     assert len(half) == 3
     assert len({process for process, _ in half}) >= 2
     assert files(job.store) == files(alone)
@@ -214,7 +228,7 @@ def test_a_worker_that_is_stopped_is_replaced(cluster, make_job):
             victims.append(victim)
             os.kill(victim, signal.SIGSTOP)
 
-    assert extract_on_cluster(cluster, job, Work(job.spec, list(pending)), stop) == 24
+    assert computed(cluster, job, pending, stop) == 24
     assert files(job.store) == files(alone)
     wait_until(lambda: not Path(f"/proc/{victim}").exists())
     cluster.wait_for_workers(2, timeout=60)
@@ -254,7 +268,7 @@ def test_a_run_waits_for_workers_and_gives_work_to_those_that_join(make_job, mac
             if done and len(workers) == 1 and workers[0].poll() is None:
                 workers[0].kill()
 
-        assert extract_on_cluster(client, job, Work(job.spec, list(pending)), join) == 24
+        assert computed(client, job, pending, join) == 24
     assert [count for at, count in enumerate(told) if at == 0 or told[at - 1] != count] == [0, 1, 0, 1]
     assert files(job.store) == files(alone)
 
@@ -270,7 +284,7 @@ def test_a_lost_scheduler_is_one_line_and_what_is_committed_stays(make_job, mach
                 scheduler.kill()
 
         with pytest.raises(SpaceClipError, match=r"the scheduler was lost .* committed shards are safe"):
-            extract_on_cluster(client, job, Work(job.spec, list(pending)), kill)
+            computed(client, job, pending, kill)
     committed = StoreWriter(job.store, job.spec, {}).records
     assert 1 <= len(committed) < len(pending)
 
@@ -281,7 +295,7 @@ def test_bad_input_on_a_worker_is_one_line_and_not_retried(cluster, make_job, tm
     content = (images / "013.png").read_bytes()
     (images / "013.png").write_bytes(content[:200] + bytes(len(content) - 200))
     with pytest.raises(SpaceClipError, match=r"013\.png") as caught:
-        extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
+        computed(cluster, job, pending, ignore)
     assert "\n" not in str(caught.value)
 
 
@@ -290,7 +304,7 @@ def test_a_worker_with_other_files_refuses(cluster, make_job, tmp_path, pictures
     job, pending, _ = make_job(images)
     (images / "005.png").unlink()
     with pytest.raises(SpaceClipError, match="its files of the train split are not those of the run"):
-        extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
+        computed(cluster, job, pending, ignore)
 
 
 def test_two_runs_on_one_cluster_do_not_mix(cluster, make_job, pictures, tmp_path):
@@ -302,9 +316,9 @@ def test_two_runs_on_one_cluster_do_not_mix(cluster, make_job, pictures, tmp_pat
 
     def meanwhile(_done, _total, _workers):
         if not done:
-            done.append(extract_on_cluster(cluster, inner, Work(inner.spec, list(inner_pending)), ignore))
+            done.append(computed(cluster, inner, inner_pending, ignore))
 
-    assert extract_on_cluster(cluster, job, Work(job.spec, list(pending)), meanwhile) == 24
+    assert computed(cluster, job, pending, meanwhile) == 24
     assert done == [23]
     assert files(inner.store) == files(alone)
     assert FeatureCache.open(job.store).digest != FeatureCache.open(inner.store).digest
@@ -318,13 +332,13 @@ def test_an_interrupted_run_leaves_nothing_to_the_workers_and_keeps_what_is_comm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extract_on_cluster(cluster, job, Work(job.spec, list(pending)), interrupt)
+        computed(cluster, job, pending, interrupt)
     plugins: Any = cluster.run(lambda dask_worker: [name for name in dask_worker.plugins if PLUGIN in name])
     assert list(plugins.values()) == [[], []]
     wait_until(lambda: not any(cluster.processing().values()))
     rest = StoreWriter(job.store, job.spec, {}).pending
     assert 0 < len(rest) < len(pending)
-    extract_on_cluster(cluster, job, Work(job.spec, list(rest)), ignore)
+    computed(cluster, job, rest, ignore)
     assert files(job.store) == files(alone)
 
 
@@ -373,7 +387,7 @@ def test_a_failure_that_repeats_is_one_line(cluster, make_job, tmp_path):
     cluster.run(fail)
     try:
         with pytest.raises(SpaceClipError, match=r"shard \d+: failed .* 4 times, .* RuntimeError: CUDA out") as caught:
-            extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
+            computed(cluster, job, pending, ignore)
     finally:
         cluster.run(mend)
     assert "\n" not in str(caught.value)
@@ -391,7 +405,7 @@ def test_a_shard_that_kills_its_workers_is_one_line(cluster, make_job, monkeypat
             os.kill(processes.popitem()[1], signal.SIGKILL)
 
     with pytest.raises(SpaceClipError, match=r"shard \d+: 1 workers died while they had it") as caught:
-        extract_on_cluster(cluster, job, Work(job.spec, list(pending)), kill)
+        computed(cluster, job, pending, kill)
     assert "\n" not in str(caught.value)
     cluster.wait_for_workers(2, timeout=60)
 
@@ -406,7 +420,7 @@ def test_shards_that_do_not_fit_a_workers_memory_are_refused(cluster, make_job):
     before: Any = cluster.run(limit, to=1000)
     try:
         with pytest.raises(SpaceClipError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
-            extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
+            computed(cluster, job, pending, ignore)
     finally:
         cluster.run(limit, to=next(iter(before.values())))
 

@@ -3,7 +3,6 @@ import hashlib
 import io
 import json
 import os
-import runpy
 import stat
 import zipfile
 from pathlib import Path
@@ -12,18 +11,17 @@ import numpy as np
 import pytest
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract.fetch.download import PAUSES, download
+from webserver import refusing_address
 
-WEB = runpy.run_path(str(Path(__file__).with_name("webserver.py")))
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 SUM = hashlib.sha256(CONTENT).hexdigest()
 BLOCK = 1 << 16
 
 
 @pytest.fixture
-def web():
-    with WEB["Web"]() as server:
-        server.files["/file.bin"] = CONTENT
-        yield server
+def web(web):
+    web.files["/file.bin"] = CONTENT
+    return web
 
 
 @contextlib.contextmanager
@@ -199,7 +197,7 @@ def test_missing_file_refused_connection_and_no_address(tmp_path, web):
     text = fails(web.url("/other"), tmp_path / "other")
     assert "the server answered 404 Not Found; give an address that has it, --url stuff=URL" in text
     assert len(web.asked) == 1
-    text = fails(WEB["refusing_address"](), tmp_path / "file")
+    text = fails(refusing_address(), tmp_path / "file")
     assert "Connection refused" in text
     assert "0x" not in text
     assert "--url stuff=URL" in fails("http://[broken/file", tmp_path / "file")

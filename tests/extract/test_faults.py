@@ -54,10 +54,6 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 # One process imports everything and then forks the runs that are killed: thirty times torch would take minutes.
 KILLING = """
     import os, random, signal, time
@@ -88,7 +84,7 @@ KILLING = """
 
 
 def test_killed_thirty_times_anywhere_the_store_is_that_of_an_undisturbed_run(
-    make_frames, backbone, tiny_config, tmp_path, start_script
+    make_frames, backbone, tiny_config, tmp_path, start_script, contents
 ):
     out = tmp_path / "out"
     run = start_script(KILLING.format(config=tiny_config, out=out, seed=time.time_ns()))
@@ -100,7 +96,7 @@ def test_killed_thirty_times_anywhere_the_store_is_that_of_an_undisturbed_run(
     done = extract(make_frames(600), backbone, SETTINGS, out, "train", {})
     assert done.computed == 600 - 4 * kept
     extract(make_frames(600), backbone, SETTINGS, tmp_path / "whole", "train", {})
-    assert files(out) == files(tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole")
     assert verify(done.store).problems == []
 
 
@@ -133,7 +129,7 @@ def test_pictures_that_change_after_they_were_listed(backbone, pictures, tmp_pat
 
 
 def test_of_two_runs_on_one_store_the_second_is_turned_away_and_the_first_unharmed(
-    make_frames, backbone, tiny_config, tmp_path, start_script
+    make_frames, backbone, tiny_config, tmp_path, start_script, contents
 ):
     out, go_on = tmp_path / "out", tmp_path / "go on"
     run = start_script(f"""
@@ -159,14 +155,14 @@ def test_of_two_runs_on_one_store_the_second_is_turned_away_and_the_first_unharm
     go_on.touch()
     assert run.communicate(timeout=60)[1] == ""
     whole = extract(make_frames(24), backbone, SETTINGS, tmp_path / "whole", "train", {})
-    assert files(out / whole.store.name) == files(whole.store)
+    assert contents(out / whole.store.name) == contents(whole.store)
 
 
 @pytest.mark.parametrize("name", ["with spaces and 'quotes'", "Zürich/日本語", "a*b?[c]"])
-def test_any_name_of_a_folder_will_do(make_frames, backbone, tmp_path, name):
+def test_any_name_of_a_folder_will_do(make_frames, backbone, tmp_path, name, contents):
     plain = extract(make_frames(10), backbone, SETTINGS, tmp_path / "plain", "train", {})
     odd = extract(make_frames(10), backbone, SETTINGS, tmp_path / name, "train", {})
-    assert files(odd.store) == files(plain.store)
+    assert contents(odd.store) == contents(plain.store)
     assert len(FeatureCache.open(tmp_path / name)) == 10
     assert extract(make_frames(10), backbone, SETTINGS, tmp_path / name, "train", {}).computed == 0
 
@@ -186,7 +182,9 @@ def test_a_target_that_cannot_be_written_is_one_line(make_frames, backbone, smal
     assert frames.loaded == []
 
 
-def test_a_disk_that_fills_ends_in_one_line_and_goes_on_when_room_is_made(make_frames, backbone, small_disk, tmp_path):
+def test_a_disk_that_fills_ends_in_one_line_and_goes_on_when_room_is_made(
+    make_frames, backbone, small_disk, tmp_path, contents
+):
     disk = small_disk("size=4m")
     ballast = disk / "ballast"
 
@@ -203,7 +201,7 @@ def test_a_disk_that_fills_ends_in_one_line_and_goes_on_when_room_is_made(make_f
     done = extract(make_frames(60), backbone, SETTINGS, disk / "out", "train", {})
     assert 0 < done.computed < 60
     whole = extract(make_frames(60), backbone, SETTINGS, tmp_path / "whole", "train", {})
-    assert files(done.store) == files(whole.store)
+    assert contents(done.store) == contents(whole.store)
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_computed(make_frames, backbone, small_disk):

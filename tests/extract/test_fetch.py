@@ -1,7 +1,6 @@
 import contextlib
 import hashlib
 import io
-import runpy
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from spaceclip.extract.fetch.catalogue import load_catalogue
 from spaceclip.extract.fetch.plan import BY_HAND, FETCH, THERE, UNPACK, plan_fetch
 from spaceclip.extract.fetch.run import Fetch
 
-WEB = runpy.run_path(str(Path(__file__).with_name("webserver.py")))
 DRIVES = ("2011_09_26_drive_0001", "2011_10_03_drive_0034")
 DEPTH = "{}_sync/proj_depth/groundtruth/image_02/{:010}.png"
 
@@ -101,12 +99,6 @@ class Kitti:
 
 
 LISTS = ["kitti_eigen_test_files_with_gt.txt", "kitti_eigen_train_files_with_gt.txt"]
-
-
-@pytest.fixture
-def web():
-    with WEB["Web"]() as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A store grows by layers, views and images, and nothing that is there is computed or written again."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from spaceclip.cache import Entry, FeatureCache, StoreError, verify
@@ -42,10 +40,6 @@ def run(backbone, tmp_path):
     return extract_into
 
 
-def _files(store):
-    return {str(path.relative_to(store)): path.read_bytes() for path in Path(store).rglob("*") if path.is_file()}
-
-
 def _some(frames, rows):
     """Some frames of a source, in another order."""
     whole = type(frames)(len(frames.entries))
@@ -66,45 +60,45 @@ def _reads_alike(one, other, ids):
         np.testing.assert_array_equal(one.ground_truth(mine), other.ground_truth(theirs))
 
 
-def test_a_new_layer_is_all_that_is_computed_and_written(make_frames, run, backbone):
+def test_a_new_layer_is_all_that_is_computed_and_written(make_frames, run, backbone, contents):
     old = run(make_frames(20), FEW)
-    before = _files(old.store)
+    before = contents(old.store)
     grown = run(make_frames(20), MORE)
     assert {layers for _, layers in backbone.asked} == {(3,)}
     whole = run(make_frames(20), MORE, "whole")
-    assert _files(grown.store) == _files(whole.store)
-    assert _files(old.store) == before
+    assert contents(grown.store) == contents(whole.store)
+    assert contents(old.store) == before
     for name in before:
         if "/c/" in name:
             assert (grown.store / name).samefile(old.store / name), name
     assert verify(grown.store, deep=True).problems == []
 
 
-def test_a_new_view_is_all_that_is_computed_and_written(make_frames, run, backbone):
+def test_a_new_view_is_all_that_is_computed_and_written(make_frames, run, backbone, contents):
     old = run(make_frames(20), PLAIN)
     images = sum(count for count, _ in backbone.asked)
     grown = run(make_frames(20), MORE)
     assert sum(count for count, _ in backbone.asked) == images
     whole = run(make_frames(20), MORE, "whole")
-    assert _files(grown.store) == _files(whole.store)
+    assert contents(grown.store) == contents(whole.store)
     assert (grown.store / "layers/3/c/1/0/0/0").samefile(old.store / "layers/3/c/1/0/0/0")
 
 
-def test_layers_of_one_store_and_a_view_of_another_come_together(make_frames, run, backbone):
+def test_layers_of_one_store_and_a_view_of_another_come_together(make_frames, run, backbone, contents):
     run(make_frames(20), FEW)
     run(make_frames(20), PLAIN)
     grown = run(make_frames(20), MORE)
     # Layer 0 and 2 of both views were there, layer 3 of the plain one: what is left is layer 3 of the flipped.
     assert {layers for _, layers in backbone.asked} == {(3,)}
     assert sum(count for count, _ in backbone.asked) == 20 + 2  # and what the preflight tried
-    assert _files(grown.store) == _files(run(make_frames(20), MORE, "whole").store)
+    assert contents(grown.store) == contents(run(make_frames(20), MORE, "whole").store)
 
 
-def test_a_part_of_a_store_is_linked_and_needs_no_encoder(make_frames, run, backbone):
+def test_a_part_of_a_store_is_linked_and_needs_no_encoder(make_frames, run, backbone, contents):
     run(make_frames(20), MORE)
     less = run(make_frames(20), PLAIN)
     assert (less.computed, backbone.asked) == (0, [])
-    assert _files(less.store) == _files(run(make_frames(20), PLAIN, "whole").store)
+    assert contents(less.store) == contents(run(make_frames(20), PLAIN, "whole").store)
 
 
 def test_images_added_in_the_middle_are_all_that_is_computed(make_frames, run):
@@ -144,7 +138,7 @@ def test_what_growing_takes_is_known_beforehand(make_frames, run, backbone, tmp_
     assert planned.bytes == pytest.approx(new, rel=0.05)
 
 
-def test_growing_goes_on_after_it_was_stopped_and_leaves_the_same_store(make_frames, run, backbone, tmp_path):
+def test_growing_goes_on_after_it_was_stopped_and_leaves_the_same_store(make_frames, run, backbone, tmp_path, contents):
     run(make_frames(30), FEW)
 
     def stop(done, _total):
@@ -155,7 +149,7 @@ def test_growing_goes_on_after_it_was_stopped_and_leaves_the_same_store(make_fra
         extract(make_frames(30), backbone, MORE, tmp_path / "grown", "train", {}, stop)
     grown = run(make_frames(30), MORE)
     assert 0 < grown.computed < 30
-    assert _files(grown.store) == _files(run(make_frames(30), MORE, "whole").store)
+    assert contents(grown.store) == contents(run(make_frames(30), MORE, "whole").store)
 
 
 def test_a_damaged_row_of_the_store_it_grows_from_is_one_clear_line(make_frames, run):

@@ -31,10 +31,6 @@ def make_bad(make_frames):
     return make
 
 
-def _files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_bad_sample_keeps_its_row_of_zeros_and_the_others_their_bytes(make_bad, make_frames, backbone, tmp_path):
     done = extract(make_bad(), backbone, SETTINGS, tmp_path / "bad", "train", {}, on_error="quarantine")
     good = extract(make_frames(30), backbone, SETTINGS, tmp_path / "good", "train", {})
@@ -71,12 +67,12 @@ def test_running_again_computes_nothing_and_still_tells(make_bad, backbone, tmp_
     assert again.ceilings is None
 
 
-def test_mended_samples_are_retried_at_the_cost_of_their_shards(make_bad, make_frames, backbone, tmp_path):
+def test_mended_samples_are_retried_at_the_cost_of_their_shards(make_bad, make_frames, backbone, tmp_path, contents):
     extract(make_bad(), backbone, SETTINGS, tmp_path / "bad", "train", {}, on_error="quarantine")
     extract(make_frames(30), backbone, SETTINGS, tmp_path / "good", "train", {})
     mended = extract(make_frames(30), backbone, SETTINGS, tmp_path / "bad", "train", {}, retry_quarantined=True)
     assert (mended.computed, mended.quarantined) == (16, ())
-    assert _files(tmp_path / "bad") == _files(tmp_path / "good")
+    assert contents(tmp_path / "bad") == contents(tmp_path / "good")
 
 
 def test_samples_mended_to_other_files_are_all_that_is_computed(make_bad, make_frames, backbone, tmp_path):

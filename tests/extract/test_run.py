@@ -8,6 +8,7 @@ import torch
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
 from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
 from spaceclip.extract.preprocess import prepare_image
+from spaceclip.extract.stages import together
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -15,10 +16,6 @@ SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 @pytest.fixture(scope="module")
 def backbone(tiny_config):
     return load_backbone(f"random:{tiny_config}", precision="float32")
-
-
-def _files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_store_holds_what_the_encoder_says_of_each_view(make_frames, backbone, tmp_path):
@@ -62,12 +59,12 @@ def test_images_without_depth_give_features_alone(make_frames, backbone, tmp_pat
     assert cache.states([4], "flipped")[3].any()
 
 
-def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path):
+def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path, contents):
     extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
-    before = _files(tmp_path)
+    before = contents(tmp_path)
     frames = make_frames(20)
     assert extract(frames, backbone, SETTINGS, tmp_path, "train", {}).computed == 0
-    assert (frames.loaded, _files(tmp_path)) == ([], before)
+    assert (frames.loaded, contents(tmp_path)) == ([], before)
 
 
 def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backbone, tmp_path):
@@ -111,6 +108,14 @@ def test_the_slowest_stage_binds_and_its_share_is_what_was_reached():
     )
 
 
+def test_what_workers_could_do_adds_up():
+    one = Ceilings(30, 9.0, {"decoding": 40.0, "encoding": 2.0, "writing": 9.0}, 38.0)
+    other = Ceilings(90, 8.0, {"decoding": 20.0, "encoding": 6.0, "writing": 3.0}, 12.0)
+    rates = {"decoding": 60.0, "encoding": 8.0, "writing": 12.0}
+    assert together([one, other], 130, 20.0) == Ceilings(130, 20.0, rates, 50.0)
+    assert together([], 130, 20.0) is together([one], 0, 20.0) is None
+
+
 def test_a_stage_that_is_slow_is_the_one_that_binds(make_frames, backbone, tmp_path):
     frames, load = make_frames(24), make_frames(24).load
     frames.load = lambda index: (time.sleep(0.05), load(index))[1]
@@ -142,10 +147,10 @@ SCRIPT = """
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_anywhere_it_ends_with_the_same_bytes(
-    make_frames, backbone, tiny_config, tmp_path, start_script, how
+    make_frames, backbone, tiny_config, tmp_path, start_script, how, contents
 ):
     extract(make_frames(100), backbone, SETTINGS, tmp_path / "whole", "train", {})
-    whole = _files(tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
     out, interrupted = tmp_path / "out", 0
     for delay in (0.05, 0.3, 0.5):
         run = start_script(SCRIPT.format(config=tiny_config, out=out))
@@ -158,6 +163,6 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
             break
     assert interrupted >= 2
     extract(make_frames(100), backbone, SETTINGS, out, "train", {})
-    left = {name: content for name, content in _files(out).items() if "/." not in name and not name.startswith(".")}
+    left = {name: content for name, content in contents(out).items() if "/." not in name and not name.startswith(".")}
     assert left == whole
     assert verify(out).problems == []

@@ -1,31 +1,14 @@
 """The commands on stores in a bucket, and what they say when it cannot be had."""
 
 import json
-import runpy
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from spaceclip.cache import FeatureCache, bucket
+from spaceclip.cache import FeatureCache
 
-CACHE = Path(__file__).parents[1] / "cache"
-S3 = runpy.run_path(str(CACHE / "s3server.py"))["S3"]
-PROXY = runpy.run_path(str(CACHE / "faultproxy.py"))["FaultProxy"]
 CONFIG = ("--config", "configs/tiny.yaml")
 THERE = "s3://bucket/features/x"
-QUICK = {
-    "max_retries": 1,
-    "retry_timeout": timedelta(seconds=60),
-    "backoff": {"init_backoff": timedelta(seconds=0.01), "max_backoff": timedelta(seconds=0.02), "base": 10},
-}
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    monkeypatch.setattr(bucket, "RETRY", QUICK)
-    with S3("bucket") as server, server.reached():
-        yield server
 
 
 @pytest.fixture
@@ -37,10 +20,6 @@ def objects(s3):
 def images(pictures, tiny):
     """Extraction of the pictures alone, without depth."""
     return ("extract", "--images", pictures / "rgb", "--backbone", tiny, "--layers", "1,3")
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def error(result):
@@ -55,11 +34,13 @@ def fetched(s3):
 
 
 class TestExtract:
-    def test_images_go_to_a_url_with_the_bytes_of_a_folder(self, s3, objects, tmp_path, images, spaceclip):
+    def test_images_go_to_a_url_with_the_bytes_of_a_folder(self, s3, objects, tmp_path, images, spaceclip, contents):
         told = spaceclip(*images, "--out", THERE).output
         assert f"{THERE}/all.json: 24 images (24 computed now) in {THERE}/all-" in told
         spaceclip(*images, "--out", tmp_path / "x")
-        assert {key.removeprefix("features/x/"): content for key, content in objects.items()} == files(tmp_path / "x")
+        assert {key.removeprefix("features/x/"): content for key, content in objects.items()} == contents(
+            tmp_path / "x"
+        )
         assert "24 images (0 computed now)" in spaceclip(*images, "--out", THERE).output
 
     def test_a_dry_run_writes_nothing(self, objects, images, spaceclip):
@@ -88,10 +69,9 @@ class TestExtract:
         for command in ((*images, "--out", THERE), ("cache", "info", f"{THERE}/all.json")):
             assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in error(spaceclip(*command, fails=True))
 
-    def test_a_server_that_is_away_is_one_line(self, s3, images, spaceclip):
-        with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-            proxy.refusing = True
-            result = spaceclip(*images, "--out", THERE, fails=True)
+    def test_a_server_that_is_away_is_one_line(self, proxy, images, spaceclip):
+        proxy.refusing = True
+        result = spaceclip(*images, "--out", THERE, fails=True)
         assert f"127.0.0.1:{proxy.port} refuses connections" in error(result)
 
 
@@ -105,9 +85,9 @@ def extracted(s3, project, spaceclip):
 
 
 class TestTheRoad:
-    def test_pointers_here_name_stores_there_of_the_same_bytes(self, extracted, objects):
-        assert files(Path("features/tiny")).keys() == {"test.json", "train.json", "val.json"}
-        local = files(Path("local"))
+    def test_pointers_here_name_stores_there_of_the_same_bytes(self, extracted, objects, contents):
+        assert contents(Path("features/tiny")).keys() == {"test.json", "train.json", "val.json"}
+        local = contents(Path("local"))
         for name in ("train", "val", "test"):
             pointer = json.loads(Path(f"features/tiny/{name}.json").read_bytes())
             beside = json.loads(local.pop(f"{name}.json"))
@@ -139,11 +119,10 @@ class TestTheRoad:
         told = spaceclip("evaluate", *CONFIG, "--features", f"{THERE}/test.json", "--out", "other").output
         assert "mean over 6" in " ".join(told.split())
 
-    def test_a_bucket_that_is_away_is_one_line(self, s3, extracted, spaceclip):
-        with PROXY(s3.port) as proxy, s3.reached(proxy.port):
-            proxy.refusing = True
-            for step in (("train", *CONFIG), ("cache", "info", "features/tiny/train.json")):
-                assert f"127.0.0.1:{proxy.port} refuses connections" in error(spaceclip(*step, fails=True))
+    def test_a_bucket_that_is_away_is_one_line(self, proxy, extracted, spaceclip):
+        proxy.refusing = True
+        for step in (("train", *CONFIG), ("cache", "info", "features/tiny/train.json")):
+            assert f"127.0.0.1:{proxy.port} refuses connections" in error(spaceclip(*step, fails=True))
 
     def test_a_store_that_is_gone_is_one_line(self, extracted, objects, spaceclip):
         objects.clear()

@@ -28,10 +28,6 @@ DAMAGED = {
 }
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def _read_all(pointer: str) -> None:
     """Everything that training and scoring read."""
     cache = FeatureCache.open(pointer)
@@ -52,8 +48,8 @@ def store(project, spaceclip) -> Path:
     return path
 
 
-def test_each_kind_of_damage_is_found_refused_repaired_and_costs_only_its_shards(store, spaceclip):
-    whole = _contents(store.parent)
+def test_each_kind_of_damage_is_found_refused_repaired_and_costs_only_its_shards(store, spaceclip, contents):
+    whole = contents(store.parent)
     for number, (file, cost) in enumerate(DAMAGED.items()):
         content = (store / file).read_bytes()
         cut = content[: len(content) // 2]
@@ -69,7 +65,7 @@ def test_each_kind_of_damage_is_found_refused_repaired_and_costs_only_its_shards
         repaired = spaceclip("cache", "repair", store, fails="zarr.json" not in file or file == "zarr.json")
         assert "spaceclip extract" in repaired.output or cost == 0
         assert f"14 images ({cost} computed now)" in spaceclip(*EXTRACT).output, file
-        assert _contents(store.parent) == whole, file
+        assert contents(store.parent) == whole, file
         spaceclip("cache", "verify", POINTER, "--deep")
 
 
@@ -178,14 +174,14 @@ def test_a_copy_in_int8_is_trained_from_and_scored(store, spaceclip):
     assert "holds hidden states in int8, of which no float16 can be made" in told
 
 
-def test_a_copy_is_trained_from_like_the_original(store, project, spaceclip):
+def test_a_copy_is_trained_from_like_the_original(store, project, spaceclip, contents):
     spaceclip("extract", *CONFIG)
     for split in ("train", "val", "test"):
         told = spaceclip("cache", "copy", f"features/tiny/{split}.json", "other disk").output
         assert f"all {2 if split == 'train' else 1} shards are in" in told
     again = json.loads(spaceclip("cache", "copy", POINTER, "other disk", "--json").stdout)
     assert (again["shards"], again["copied"]) == (2, 0)
-    assert _contents(Path("other disk")) == _contents(store.parent)
+    assert contents(Path("other disk")) == contents(store.parent)
     shutil.rmtree("features")
     spaceclip("cache", "verify", "other disk/train.json")
     spaceclip("train", *CONFIG, "--features", "other disk", "--out", "run")

@@ -1,13 +1,10 @@
 import json
-import runpy
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-MADE_UP = runpy.run_path(str(Path(__file__).parents[1] / "extract" / "conftest.py"))["MadeUp"]
 USAGE = "Error: give DATASET and --root, or --config alone"
 
 
@@ -95,8 +92,8 @@ def test_a_missing_test_list_is_said(frames, spaceclip):
     assert [f"- {note}" for note in json.loads(spaceclip(*check, "--json").output)["notes"]] == told
 
 
-def test_check_reads_what_an_experiment_will_read(tmp_path, spaceclip):
-    kitti, config = MADE_UP.kitti(tmp_path / "kitti"), tmp_path / "kitti.yaml"
+def test_check_reads_what_an_experiment_will_read(tmp_path, spaceclip, made_up):
+    kitti, config = made_up.kitti(tmp_path / "kitti"), tmp_path / "kitti.yaml"
     image = next((kitti / "2011_09_26/2011_09_26_drive_0001_sync").rglob("0000000000.png"))
     depth = next((kitti / "train").rglob("0000000000.png"))
     Image.open(image).resize((1000, 300)).save(image)
@@ -107,7 +104,7 @@ def test_check_reads_what_an_experiment_will_read(tmp_path, spaceclip):
     assert "1 image smaller than the crop of 352 x 1216" in told
     assert told.splitlines()[-1].startswith(f"Error: {kitti}: 1 problem")
 
-    MADE_UP.labelled(tmp_path / "nyu")
+    made_up.labelled(tmp_path / "nyu")
     config.write_text(f"data: {{kind: nyu, root: '{tmp_path / 'nyu'}', train: labelled, test: labelled, depth: raw}}\n")
     assert spaceclip("data", "check", "--config", config).output.splitlines()[-1] == (
         "all fit; decoded 10 of 10 depth maps and their images"

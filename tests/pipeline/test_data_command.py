@@ -1,21 +1,17 @@
 import io
-import runpy
 import zipfile
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-WEB = runpy.run_path(str(Path(__file__).parents[1] / "extract" / "webserver.py"))["Web"]
 TRAIN = b"kitchen_0001/rgb_00000.jpg kitchen_0001/sync_depth_00000.png 518.8579\n"
 
 
 @pytest.fixture
-def web():
-    with WEB() as server:
-        server.files |= {"/train": TRAIN, "/test": b"bath/rgb_1.jpg bath/sync_depth_1.png 518\n"}
-        server.files |= {"/mat": b"MATLAB 7.3", "/splits": b"MATLAB 5"}
-        yield server
+def web(web):
+    web.files |= {"/train": TRAIN, "/test": b"bath/rgb_1.jpg bath/sync_depth_1.png 518\n"}
+    web.files |= {"/mat": b"MATLAB 7.3", "/splits": b"MATLAB 5"}
+    return web
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 import csv
 import io
 import json
-import runpy
 import zipfile
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
 from spaceclip.cache import FeatureCache
 from spaceclip.evaluate import read_results
-
-EXTRACT = Path(__file__).parents[1] / "extract"
-WEB = runpy.run_path(str(EXTRACT / "webserver.py"))["Web"]
-MADE_UP = runpy.run_path(str(EXTRACT / "conftest.py"))["MadeUp"]
 
 CONFIG = """
 data: {{ kind: kitti, root: disk/kitti, split: {{ val: 0.5 }} }}
@@ -41,23 +35,22 @@ def zipped(root, folders):
 
 
 @pytest.fixture
-def fetch(tmp_path):
+def fetch(web, made_up, tmp_path):
     """Arguments that lead `data fetch kitti` to the server."""
-    root = MADE_UP.kitti(tmp_path / "theirs")
-    with WEB() as web:
-        for part in ("train", "test"):
-            web.files[f"/{part}.txt"] = (root / f"kitti_eigen_{part}_files_with_gt.txt").read_bytes()
-        for drive in (root / "2011_09_26").iterdir():
-            name = drive.name.removesuffix("_sync")
-            web.files[f"/{name}.zip"] = zipped(root, [f"2011_09_26/{drive.name}"])
-        web.files["/depth.zip"] = zipped(root, ["train", "val"])
-        parts = {"train_list": "/train.txt", "test_list": "/test.txt", "images": "/{drive}.zip", "depth": "/depth.zip"}
-        arguments = ["data", "fetch", "kitti", "--root", "disk/kitti", "--yes"]
-        for name, path in parts.items():
-            arguments += ["--url", f"{name}={web.url(path)}"]
-        for name in ("train_list", "test_list"):
-            arguments += ["--sha256", f"{name}={sha256(web.files[parts[name]]).hexdigest()}"]
-        yield arguments
+    root = made_up.kitti(tmp_path / "theirs")
+    for part in ("train", "test"):
+        web.files[f"/{part}.txt"] = (root / f"kitti_eigen_{part}_files_with_gt.txt").read_bytes()
+    for drive in (root / "2011_09_26").iterdir():
+        name = drive.name.removesuffix("_sync")
+        web.files[f"/{name}.zip"] = zipped(root, [f"2011_09_26/{drive.name}"])
+    web.files["/depth.zip"] = zipped(root, ["train", "val"])
+    parts = {"train_list": "/train.txt", "test_list": "/test.txt", "images": "/{drive}.zip", "depth": "/depth.zip"}
+    arguments = ["data", "fetch", "kitti", "--root", "disk/kitti", "--yes"]
+    for name, path in parts.items():
+        arguments += ["--url", f"{name}={web.url(path)}"]
+    for name in ("train_list", "test_list"):
+        arguments += ["--sha256", f"{name}={sha256(web.files[parts[name]]).hexdigest()}"]
+    return arguments
 
 
 def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, tiny, spaceclip, fetch):

@@ -1,0 +1,60 @@
+"""What the tests of several rooms use: servers on loopback, made-up data sets, a folder's content."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from faultproxy import FaultProxy
+from madeup import MadeUp
+from s3server import S3
+from spaceclip.cache import bucket
+from webserver import Web
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Sets how often a bucket's client tries again; in a fiftieth of the time that it does in earnest."""
+
+    def be(retries):
+        backoff = {"init_backoff": timedelta(seconds=0.01), "max_backoff": timedelta(seconds=0.1), "base": 10}
+        monkeypatch.setattr(bucket, "RETRY", {**bucket.RETRY, "max_retries": retries, "backoff": backoff})
+
+    return be
+
+
+@pytest.fixture
+def s3(patience):
+    """A server where `s3://bucket` leads."""
+    patience(12)
+    with S3("bucket") as server, server.reached():
+        yield server
+
+
+@pytest.fixture
+def proxy(s3):
+    """The network before that server."""
+    with FaultProxy(s3.port) as proxy, s3.reached(proxy.port):
+        yield proxy
+
+
+@pytest.fixture
+def web():
+    """A server of files."""
+    with Web() as server:
+        yield server
+
+
+@pytest.fixture
+def made_up():
+    """Writes small data sets in the official layouts."""
+    return MadeUp
+
+
+@pytest.fixture
+def contents():
+    """Every file of a folder with its bytes."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return read
