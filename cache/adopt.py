@@ -1,15 +1,17 @@
 """Growing without doing anything twice: what like stores hold is linked, whatever images, layers or views are new."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .layout import parts
 from .ledger import Record, commit
 from .like import LikeStore
-from .location import Location
-from .place import Stored, place_at
+from .location import Location, Url
+from .place import Stored
 from .spec import StoreSpec
-from .writer import StoreWriter
+from .writer import StoreWriter, connections
 
 
 @dataclass
@@ -36,39 +38,40 @@ def offers(spec: StoreSpec, pending: Iterable[int], others: Sequence[LikeStore])
     Returns:
         What was found, by shard; with all parts of the shard or some.
     """
-    wanted, found = set(pending), {}
+    wanted, found, mine = set(pending), {}, parts(spec)
     for other in others:
+        shared = other.shared(mine)
         for shard in sorted(wanted & other.records.keys()):
             record, rows = other.records[shard], slice(*spec.rows(shard))
             aligned = (record.start, record.stop) == spec.rows(shard)
             if aligned and not record.quarantined and other.entries[rows] == list(spec.entries[rows]):
-                sources = {name: (other.path, other.parts[name].key(shard)) for name in record.objects}
+                sources = {
+                    name: (other.path, other.parts[name].key(shard)) for name in record.objects if name in shared
+                }
                 _add(spec, found, shard, record, sources)
     return found
 
 
 def adopt(writer: StoreWriter, offered: Mapping[int, Offer]) -> dict[int, Record]:
-    """Link what was offered into a store, each object hashed first, and commit the shards that are whole by it.
+    """Link what was offered into a store, each object hashed, and commit the shards that are whole by it.
 
-    In a bucket objects are copied by the provider. Where neither can be done a part is left to be computed.
+    In a bucket objects are copied by the provider. Where neither can be done a part is left to be computed, and so is
+    one that turns out not to be what its record says.
 
     Returns:
         By shard that is not whole, the record of the parts that it has now; the others are pending.
     """
     mine, kept = parts(writer.spec), {}
-    for shard, offer in offered.items():
-        names = {
-            name
-            for name, source in offer.sources.items()
-            if _take(writer, mine[name].key(shard), source, offer.record.objects[name])
-        }
-        record = _only(offer.record, names)
-        if names == mine.keys():
-            writer.still_ours()
-            commit(writer.place, record)
-            writer.records[shard] = record
-        elif names:
-            kept[shard] = record
+    with ThreadPoolExecutor(connections(writer.path), thread_name_prefix="adopt") as pool:
+        for shard, offer in offered.items():
+            names = _taken(writer, {name: mine[name].key(shard) for name in offer.sources}, offer, pool)
+            record = _only(offer.record, names)
+            if names == mine.keys():
+                writer.still_ours()
+                commit(writer.place, record)
+                writer.records[shard] = record
+            elif names:
+                kept[shard] = record
     return kept
 
 
@@ -82,8 +85,8 @@ def known_rows(spec: StoreSpec, shards: Iterable[int], others: Sequence[LikeStor
 
     This is what is left of a store after images were added or taken away in the middle of its list.
     """
-    names = parts(spec).keys()
-    donors = [other for other in others if names <= other.parts.keys()]
+    mine = parts(spec)
+    donors = [other for other in others if other.shared(mine) == mine.keys()]
     found = {}
     for shard in shards if donors else ():
         for row in range(*spec.rows(shard)):
@@ -99,7 +102,7 @@ def _add(
 ) -> None:
     """Take from a store what no store before it had."""
     offer = found.get(shard) or Offer(Record(spec.fingerprint, shard, record.start, record.stop, {}, {}))
-    new = {name for name in parts(spec).keys() & sources.keys() if name not in offer.sources}
+    new = sources.keys() - offer.sources.keys()
     if new:
         gained = _only(record, new)
         offer.record = Record(
@@ -111,16 +114,45 @@ def _add(
         found[shard] = offer
 
 
+def _taken(writer: StoreWriter, keys: Mapping[str, str], offer: Offer, pool: Executor) -> set[str]:
+    """Take what is offered of a shard over; the names of the parts that are here then, under their keys."""
+
+    def take(name: str) -> bool:
+        return _take(writer, keys[name], offer.sources[name], offer.record.objects[name])
+
+    return {name for name, done in zip(keys, pool.map(take, keys), strict=True) if done}
+
+
 def _take(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: Stored) -> bool:
-    store, there = source
+    """Take an object over and hash it where it came to lie: in the other store it may be replaced at any time."""
+    place, (store, there) = writer.place, source
     try:
-        # What is damaged there must not come back here.
-        return place_at(store).stored(there) == wanted and writer.place.take(key, store, there)
+        if isinstance(writer.path, Url):
+            return place.take(key, store, there) and place.stored(key) == wanted
+        if _is_linked(writer.path / key, store, there, wanted.bytes):
+            return True
+        landed = _unproven(key, wanted)
+        try:
+            sound = place.take(landed, store, there) and place.stored(landed) == wanted
+            return sound and place.take(key, writer.path, landed)
+        finally:
+            place.delete(landed)
     except OSError:
         return False
 
 
-def _only(record: Record, names: set[str]) -> Record:
+def _is_linked(file: Path, store: Location, there: str, size: int) -> bool:
+    """Whether an object of another store was linked here by an earlier run, and so was hashed."""
+    return isinstance(store, Path) and file.exists() and file.stat().st_size == size and file.samefile(store / there)
+
+
+def _unproven(key: str, wanted: Stored) -> str:
+    """Where a link lies until it is hashed: a name that is swept up (see `folder.is_begun`) when the run is killed."""
+    folder, _, name = key.rpartition("/")
+    return f"{folder}/.{name}.{wanted.sha256[:12]}"
+
+
+def _only(record: Record, names: Set[str]) -> Record:
     return Record(
         *(record.fingerprint, record.shard, record.start, record.stop),
         {name: stored for name, stored in record.objects.items() if name in names},

@@ -41,6 +41,8 @@ CONNECTIONS = 32
 # The client does not repeat a list that is cut.
 LISTINGS = 4
 _PIECE = 2**20
+# As many as providers list in one answer.
+_PAGE = 1000
 
 _KINDS = {"s3": (S3Store, "AWS"), "gs": (GCSStore, "GOOGLE"), "az": (AzureStore, "AZURE")}
 # Given here, as options given in code make the client forget those of the environment.
@@ -160,8 +162,21 @@ class Bucket(Place):
 
     @override
     def walk(self, folder: str = "") -> Iterator[tuple[str, int]]:
-        for entry in self._listed(folder, lambda: obstore.list(self._reading, folder or None).collect()):
-            yield entry["path"], entry["size"]
+        last, left = None, LISTINGS
+        while True:
+            try:
+                with self._plainly(folder):
+                    for page in obstore.list(self._reading, folder or None, offset=last, chunk_size=_PAGE):
+                        for entry in page:
+                            last = entry["path"]
+                            yield last, entry["size"]
+                        left = LISTINGS
+            except ConnectionResetError:
+                left -= 1
+                if not left:
+                    raise
+            else:
+                return
 
     @override
     def stored(self, key: str) -> Stored:

@@ -58,7 +58,8 @@ def copy(
     """Copy a store, or go on with a copy that was interrupted: a shard copied and verified is not copied again.
 
     Every object is hashed and compared with the ledger before it is written, and read back where it comes to lie on a
-    file system; a bucket checks what it is sent.
+    file system. What is sent to a bucket is not: S3 refuses what its signature does not cover, for others only TLS
+    stands; `verify` reads a copy there as well.
 
     Args:
         path: The store, a pointer to it, or a folder with one pointer. One that lacks shards is copied as it is.
@@ -105,7 +106,7 @@ def copy(
 
 def _pointer_name(given: Location, store: Location) -> str:
     """The split: the pointer's name if one was given, else what the store's name starts with."""
-    if given == store:
+    if _same_place(given, store):
         return store.stem.rpartition("-")[0] or store.stem
     if given.name.endswith(SUFFIX):
         return given.stem

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .errors import StoreError
+from .errors import StoreError, UnreadableError
 from .ledger import Record
 from .reader import FeatureCache
 from .statistics import layer_statistics
@@ -18,10 +18,15 @@ def deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
 
     Returns:
         Those of `undecodable`, `not finite` and `other statistics` that hold.
+
+    Raises:
+        UnreadableError: The place gives no answer, which says nothing of the object.
     """
     part, recorded = cache.parts[name], record.statistics.get(name)
     try:
         array = cache.array(part.array)
+    except UnreadableError:
+        raise
     except StoreError:
         return []  # Its metadata is damaged, which is said once and no fault of this shard.
     bad = {sample.row for sample in record.quarantined}
@@ -32,8 +37,12 @@ def deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
             finite = all([np.isfinite(row).all() for row in rows])  # noqa: C419 - all rows are to be decoded
             return [] if finite else ["not finite"]
         whole = array.read_rows(record.start, record.stop, part.view)
+    except UnreadableError:
+        raise
     except StoreError:
         return ["undecodable"]
+    if not sound:
+        return ["other statistics"]  # there can be none
     try:
         with np.errstate(invalid="ignore"):  # Infinities of both signs in one sum.
             found = layer_statistics(whole[[row - record.start for row in sound]], name, record.start)

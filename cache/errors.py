@@ -1,5 +1,7 @@
 """The one family of errors that a user can cause and mend."""
 
+from typing import Self
+
 
 class SpaceClipError(Exception):
     """A mistake in the input, settings or surroundings that the user can mend.
@@ -11,6 +13,18 @@ class SpaceClipError(Exception):
 
 class StoreError(SpaceClipError):
     """A feature store that is missing, incomplete, damaged, or made with other settings."""
+
+
+class UnreadableError(StoreError):
+    """What may well be sound and cannot be read just now: the network, a permission, too many open files.
+
+    It is no damage: nothing may be deleted because of it.
+    """
+
+    @classmethod
+    def of(cls, where: object, error: OSError) -> Self:
+        """For what failed, in one line."""
+        return cls(f"{where}: cannot be read ({error.strerror or error}); try again when it can")
 
 
 class DamagedError(StoreError):

@@ -1,11 +1,12 @@
 """A folder of this machine, or of a file system that many machines share."""
 
-import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,7 @@ from .place import Content, Place, Stored
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-# Links to a file are refused by file systems that know none, or when there are too many.
-_NO_LINK = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
+_BEGUN = re.compile(r"\..+\.[0-9a-f]{12}")
 
 
 class Folder(Place):
@@ -74,7 +74,9 @@ class Folder(Place):
         for place, _, names in os.walk(self.path / folder):
             for name in names:
                 file = Path(place, name)
-                yield file.relative_to(self.path).as_posix(), file.lstat().st_size
+                # One that a run is writing may get its real name just now.
+                with suppress(FileNotFoundError):
+                    yield file.relative_to(self.path).as_posix(), file.lstat().st_size
 
     @override
     def stored(self, key: str) -> Stored:
@@ -88,13 +90,13 @@ class Folder(Place):
             return False
         file = self.path / key
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
+        begun = _begun(file)
+        os.link(source / source_key, begun)
         try:
-            os.link(source / source_key, file)
-        except OSError as error:
-            if error.errno in _NO_LINK:
-                return False
-            raise
+            begun.replace(file)
+        finally:
+            # It stays where the file was this very link before.
+            begun.unlink(missing_ok=True)
         return True
 
     @override
@@ -112,15 +114,24 @@ class Folder(Place):
 def write_atomically(path: Path, content: Content) -> None:
     """Write a file so that it is there whole or not at all, also after the machine goes down."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Unlike any other's, also of a process of the same number on another machine.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    begun = _begun(path)
     try:
-        with partial.open("wb") as file:
+        with begun.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        begun.replace(path)
     except OSError:
         # A disk that is full needs the room.
-        partial.unlink(missing_ok=True)
+        begun.unlink(missing_ok=True)
         raise
+
+
+def is_begun(name: str) -> bool:
+    """Whether a file's name is one that it has only until it is whole: left by a killed run, or being written."""
+    return _BEGUN.fullmatch(name) is not None
+
+
+def _begun(path: Path) -> Path:
+    # Unlike any other's, also of a process of the same number on another machine.
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")

@@ -1,10 +1,10 @@
 """Stores that nothing refers to any more, and what killed runs left half made; in a folder or a bucket."""
 
 import json
-import re
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .folder import is_begun
 from .ledger import FOLDER
 from .location import Location
 from .lock import only_writer
@@ -22,9 +23,11 @@ from .references import STORE, References, below
 
 # Names in a store, of any format so far.
 _OURS = {GROUP, SAMPLES, FOLDER, "layers", "scales", "pooled", "image", "depth", "ground_truth", "ground_truth_size"}
-# What `write_atomically` calls a file until it is whole, for which it never takes an hour.
-_BEGUN, _STALE_SECONDS = re.compile(r"\..+\.[0-9a-f]{12}"), 3600
+# No file takes an hour to be whole.
+_STALE_SECONDS = 3600
 _THREADS = 32
+# Objects deleted between two looks at whether the store is still ours.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,11 @@ def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Ga
         judged = {store: _judged(store, references) for store in stores}
         if any(garbage.kind != "unfinished" for garbage in judged.values() if garbage):
             _require_pointers(references, folder, pointers)
-        begun = [file for file in found if _is_begun(file)]
+        begun = [_stale(file) for file in found]
         for store, garbage in judged.items():
             if garbage is None and isinstance(store, Path):
-                begun += [file for file in sorted(store.rglob(".*")) if _is_begun(file)]
-        files = [Garbage(file, "partial", file.lstat().st_size) for file in begun if isinstance(file, Path)]
-    return [*filter(None, judged.values()), *files]
+                begun += [_stale(file) for file in sorted(store.rglob(".*"))]
+    return [*filter(None, judged.values()), *filter(None, begun)]
 
 
 def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()) -> bool:
@@ -105,15 +107,14 @@ def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()
             now = _judged(store, references)
             if now is None or now.kind != garbage.kind:
                 return False
-            still_ours()
-            _delete(store)
+            _delete(store, still_ours)
     return True
 
 
 def _judged(store: Location, references: References) -> Garbage | None:
     """What a store is if no pointer means it; None for one that is meant, or is none of ours."""
     place = place_at(store)
-    names = {name for name in place.names() if not _BEGUN.fullmatch(name)}
+    names = {name for name in place.names() if not is_begun(name)}
     told = _told(place) if GROUP in names else {}
     if references.mean(store, told.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
         return None
@@ -142,7 +143,7 @@ def _told(place: Place) -> dict[str, Any]:
         return {}
 
 
-def _delete(store: Location) -> None:
+def _delete(store: Location, still_ours: Callable[[], None]) -> None:
     """Delete a store, in an order that leaves no lie whenever it ends.
 
     Its description first: from then on it is no store, but what the next `gc` knows for a rest. The records next,
@@ -151,18 +152,30 @@ def _delete(store: Location) -> None:
     """
     place = place_at(store)
     with ThreadPoolExecutor(_THREADS) as pool:
+        still_ours()
         place.delete(GROUP)
         for part in (FOLDER, ""):
-            list(pool.map(place.delete, [key for key, _ in place.walk(part) if key != SAMPLES]))
+            keys = [key for key, _ in place.walk(part) if key != SAMPLES]
+            for start in range(0, len(keys), _BLOCK):
+                still_ours()
+                list(pool.map(place.delete, keys[start : start + _BLOCK]))
+    still_ours()
     place.delete(SAMPLES)
     if isinstance(store, Path):
         shutil.rmtree(store)
 
 
-def _is_begun(file: Location) -> bool:
-    if not isinstance(file, Path) or not _BEGUN.fullmatch(file.name) or file.is_symlink() or not file.is_file():
-        return False
-    return time.time() - file.stat().st_mtime > _STALE_SECONDS
+def _stale(file: Location) -> Garbage | None:
+    """A file that a killed run began."""
+    if not isinstance(file, Path) or not is_begun(file.name):
+        return None
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        # A run is writing it, and just gave it its real name.
+        return None
+    stale = stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > _STALE_SECONDS
+    return Garbage(file, "partial", found.st_size) if stale else None
 
 
 def _parents(path: Location) -> Sequence[Location]:

@@ -27,6 +27,9 @@ LOOK = 2.0
 # Tokens of this process: a lock of another token that names it was left by a run whose connection was lost.
 _HELD: set[str] = set()
 
+# A clock that also goes while the machine sleeps: on macOS this is the monotonic one.
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Lease:
     """The right to write a store, from its making to its `release`.
@@ -46,7 +49,7 @@ class Lease:
         self._bucket, self._key = _beside(store)
         self._content: dict[str, Any] = {**_self(), "token": secrets.token_hex(16), "renewal": 0}
         self._version: Version | None = None
-        self._renewed = time.monotonic()
+        self._renewed = _now()
         self._taken = ""
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -104,7 +107,7 @@ class Lease:
 
     @property
     def _overdue(self) -> bool:
-        return time.monotonic() - self._renewed > 1.5 * RENEW
+        return _now() - self._renewed > 1.5 * RENEW
 
     def _acquire(self) -> None:
         while self._version is None:
@@ -163,7 +166,7 @@ class Lease:
                     self._taken = _who(found[0]) if found else "its lock was deleted"
 
     def _write(self, version: Version | None) -> None:
-        began = time.monotonic()
+        began = _now()
         # Unlike the last one: the version of an object may be a hash of its content.
         self._content["renewal"] += 1
         self._version = self._bucket.write_if(self._key, json.dumps(self._content).encode(), version)
@@ -206,6 +209,10 @@ def _beside(store: Url) -> tuple[Bucket, str]:
     if store.text.count("/") < 3:
         raise StoreError(f"{store}: a store needs a name of its own; give {store}/name.zarr")
     return Bucket(store.parent), name
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
 
 
 def _self() -> dict[str, Any]:

@@ -3,11 +3,11 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -88,7 +88,7 @@ class Record:
         if seal != hashlib.sha256(content).hexdigest().encode() + b'"\n}':
             raise ValueError("it does not match its SHA-256")
         try:
-            fields: dict[str, Any] = orjson.loads(content)
+            fields = _fields(content)
             fields["objects"] = {name: Stored(*stored) for name, stored in fields["objects"].items()}
             fields["quarantined"] = tuple(Quarantined(**sample) for sample in fields["quarantined"])
             record = cls(**fields)
@@ -97,6 +97,14 @@ class Record:
         # Making it anew would cost 0.3 ms, and 10,000 records are to open within a second.
         vars(record)["content"] = content
         return record
+
+
+def _fields(content: bytes) -> dict[str, Any]:
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        # A file name that is not UTF-8 holds lone surrogates, which orjson refuses.
+        return json.loads(content)
 
 
 def record_key(shard: int) -> str:
@@ -127,8 +135,10 @@ def read_ledger(place: Place, fingerprint: str) -> dict[int, Record]:
 def scan_ledger(place: Place, fingerprint: str) -> tuple[dict[int, Record], dict[str, str]]:
     """Every sound record of a store by shard, and what is wrong with each of the others by key."""
     keys = [f"{FOLDER}/{name}" for name in place.names(FOLDER) if name.endswith(".json") and not name.startswith(".")]
-    with _collector_paused():
-        return _sorted_out(keys, place.read_all(keys), fingerprint)
+    contents = cast("Generator[bytes | OSError]", place.read_all(keys))
+    # Closed at once whatever happens: one left open in a traceback goes on reading, and waiting for what does not come.
+    with _collector_paused(), closing(contents):
+        return _sorted_out(keys, contents, fingerprint)
 
 
 def _sorted_out(

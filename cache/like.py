@@ -13,13 +13,14 @@ from .metadata import read_attributes, read_samples
 from .place import place_at
 from .spec import Entry, StoreSpec
 
-# What may differ between stores made alike: it decides which parts and rows there are, not their bytes.
+# What may differ between stores made alike: it decides which parts and rows there are, and not the bytes of any part
+# that both hold in one shape.
 _GROWING = {"samples", "layers", "views"}
 
 
 @dataclass(frozen=True)
 class LikeStore:
-    """A store that differs in its samples, layers or views at most.
+    """A store that differs in its samples, layers, views, or the room for ground truth at most.
 
     Attributes:
         path: Where it lies.
@@ -37,6 +38,14 @@ class LikeStore:
     def parts(self) -> dict[str, Part]:
         """Its parts by name."""
         return identity_parts(self.identity)
+
+    def shared(self, parts: Mapping[str, Part]) -> set[str]:
+        """Names of those parts of a store made alike that this one holds with the same bytes for the same rows."""
+        return {
+            name
+            for name, part in parts.items()
+            if name in self.parts and self.parts[name].layout.row == part.layout.row
+        }
 
     @cached_property
     def rows(self) -> dict[Entry, int]:
@@ -64,4 +73,6 @@ def like_stores(spec: StoreSpec, others: Iterable[Location]) -> list[LikeStore]:
 
 
 def _fixed(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in identity.items() if name not in _GROWING}
+    fixed = {name: value for name, value in identity.items() if name not in _GROWING}
+    # The largest ground truth decides how all are padded.
+    return fixed | {"depth": identity["depth"] and {**identity["depth"], "native": None}}

@@ -13,7 +13,7 @@ from .folder import Folder
 from .layout import Part
 from .ledger import Record
 from .place import Content, Place, Stored
-from .shardfile import is_sound
+from .shardfile import damaged_object, is_sound
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -116,10 +116,7 @@ class LocalCopy(Place):
         """An object from far away, which the folder has from then on."""
         content = self._far.read(key)
         if Stored.of(content) != expected:
-            raise StoreError(
-                f"{self.location}/{key}: damaged: it is not what the ledger says; run `spaceclip cache repair` on the "
-                "store, then extract again"
-            )
+            raise damaged_object(f"{self.location}/{key}", "it is not what the ledger says")
         try:
             self._near.write(name, content)
         except OSError as error:

@@ -5,8 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import DamagedError, StoreError
-from .layout import identity_arrays
+import numpy as np
+
+from .errors import DamagedError, StoreError, UnreadableError
+from .layout import ArrayLayout, identity_arrays
 from .ledger import FOLDER
 from .place import Place
 from .spec import Entry, StoreSpec, entries_digest, fingerprint
@@ -28,23 +30,25 @@ def read_attributes(place: Place) -> dict[str, Any] | None:
 
     Raises:
         DamagedError: The metadata of a store is cut short or altered.
-        StoreError: The place is something else, cannot be read, or holds a store of another format.
+        UnreadableError: The place gives no answer.
+        StoreError: The place is something else, or holds a store of another format.
     """
     file = f"{place.location}/{GROUP}"
     try:
         content = json.loads(place.read(GROUP))
         attributes = content["attributes"].get(ATTRIBUTE)
         is_group = content["zarr_format"] == 3 and content["node_type"] == "group"
+        is_ours = attributes is not None or bool(place.names(FOLDER))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreError(f"{file}: cannot be read ({error.strerror or error}); try again when it can") from error
+        raise UnreadableError.of(file, error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(
             f"{file}: not the metadata of a Zarr group ({error}); a feature store was expected, and if it is one the "
             "same `spaceclip extract` mends it"
         ) from error
-    if attributes is None and not place.names(FOLDER):
+    if not is_ours:
         raise StoreError(f"{place.location}: a Zarr group, but no feature store; give another path")
     damaged = f"{file}: the {{}}; it is damaged or was altered by hand: the same `spaceclip extract` mends it"
     if not isinstance(attributes, dict) or not is_group:
@@ -97,6 +101,7 @@ def read_samples(place: Place, identity: Mapping[str, Any]) -> list[Entry]:
     """The samples of a store in the order of its rows.
 
     Raises:
+        UnreadableError: The place gives no answer.
         StoreError: The list is missing, cut short or altered.
     """
     file, mend = (
@@ -106,8 +111,10 @@ def read_samples(place: Place, identity: Mapping[str, Any]) -> list[Entry]:
     try:
         content = place.read(SAMPLES)
         entries = [Entry(**json.loads(line)) for line in content.splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+    except (FileNotFoundError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: unreadable ({error}); {mend}") from error
+    except OSError as error:
+        raise UnreadableError.of(file, error) from error
     if entries_digest(entries) != identity["samples"]["sha256"] or content != sample_list(entries):
         raise StoreError(f"{file}: the sample list was altered; {mend}")
     return entries
@@ -123,25 +130,84 @@ def write_missing(place: Place, attributes: Mapping[str, Any], entries: Sequence
 
 
 def damaged_metadata(place: Place, attributes: Mapping[str, Any]) -> dict[str, str]:
-    """`missing` or `altered` by the key of each damaged object; the group's own is `read_attributes`' to judge."""
-    found = {}
-    for key, content in metadata_files(attributes).items():
-        if key != GROUP and (kind := _difference(place, key, content)):
+    """`missing` or `altered` by the key of each damaged object; the group's own is `read_attributes`' to judge.
+
+    Raises:
+        UnreadableError: The place gives no answer.
+    """
+    identity, found = attributes["identity"], {}
+    for key in sorted(_required(identity)):
+        if kind := metadata_damage(place, identity, key):
             found[key] = kind
     try:
-        read_samples(place, attributes["identity"])
-    except StoreError:
-        found[SAMPLES] = "altered" if place.exists(SAMPLES) else "missing"
+        read_samples(place, identity)
+    except UnreadableError:
+        raise
+    except StoreError as error:
+        found[SAMPLES] = "missing" if isinstance(error.__cause__, FileNotFoundError) else "altered"
     return found
 
 
-def _difference(place: Place, key: str, wanted: bytes) -> str | None:
+def metadata_damage(place: Place, identity: Mapping[str, Any], key: str) -> str | None:
+    """`missing` or `altered` if an array's `zarr.json`, or that of a group of arrays, would have bytes misread.
+
+    Raises:
+        UnreadableError: The place gives no answer.
+    """
     try:
-        return None if json.loads(place.read(key)) == json.loads(wanted) else "altered"
+        return None if _holds(json.loads(place.read(key)), _required(identity)[key]) else "altered"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except ValueError:
         return "altered"
+    except OSError as error:
+        raise UnreadableError.of(f"{place.location}/{key}", error) from error
+
+
+def _required(identity: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What decides how bytes are read, by key of each `zarr.json` but the store's own; versions of Zarr write more."""
+    found = {}
+    for name, array in identity_arrays(identity).items():
+        if "/" in name:
+            found[f"{name.partition('/')[0]}/{GROUP}"] = {"zarr_format": 3, "node_type": "group"}
+        found[f"{name}/{GROUP}"] = _required_of(array, identity["shard"])
+    return found
+
+
+def _required_of(array: ArrayLayout, images: int) -> dict[str, Any]:
+    size = np.dtype(array.dtype).itemsize
+    little, crc = {"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}
+    blosc = {"typesize": size, "cname": "zstd", "clevel": 3, "shuffle": "shuffle", "blocksize": 0}
+    sharding = {
+        "chunk_shape": list(array.chunk),
+        "codecs": [
+            little if size > 1 else {"name": "bytes"},
+            *([{"name": "blosc", "configuration": blosc}] if array.compressed else []),
+            crc,
+        ],
+        "index_codecs": [little, crc],
+        "index_location": "end",
+    }
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(array.shape),
+        "data_type": array.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.shard(images))}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "fill_value": 0,
+    }
+
+
+def _holds(found: Any, required: Any) -> bool:
+    if isinstance(required, dict):
+        return isinstance(found, dict) and all(
+            name in found and _holds(found[name], value) for name, value in required.items()
+        )
+    if isinstance(required, list):
+        return isinstance(found, list) and len(found) == len(required) and all(map(_holds, found, required))
+    return bool(found == required)
 
 
 def _seal(attributes: Mapping[str, Any]) -> str:

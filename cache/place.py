@@ -77,7 +77,7 @@ class Place(ABC):
         """Have an object of another place of this kind under a key, its bytes not passing through this process.
 
         Returns:
-            False where this cannot be done; nothing was changed then.
+            False where the other place is of no such kind; then, and where it fails, nothing was changed.
         """
 
     @abstractmethod

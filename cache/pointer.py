@@ -37,12 +37,29 @@ class Pointer:
 
     @classmethod
     def to(cls, store: Location, at: Location, fingerprint: str, samples: int, ledger: str) -> Self:
-        """For a store, to be written at a location: relative to it, where both are of one kind."""
+        """For a store, to be written at a location: relative to it, where both are of one kind.
+
+        Links on the way to either are followed first, as `..` in a path goes up from where a link leads.
+        """
         if isinstance(store, Url) and store.parent == at.parent:
             return cls(store.name, fingerprint, samples, ledger)
         if isinstance(store, Url) or isinstance(at, Url):
             return cls(str(store), fingerprint, samples, ledger)
-        return cls(os.path.relpath(store, at.parent), fingerprint, samples, ledger)
+        folder = Path(os.path.realpath(store.parent))
+        return cls(os.path.relpath(folder / store.name, os.path.realpath(at.parent)), fingerprint, samples, ledger)
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """From the content of a pointer's file.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        told = json.loads(content)
+        kinds = {"store": str, "fingerprint": str, "samples": int, "ledger": str}
+        if not isinstance(told, dict) or {name: type(value) for name, value in told.items()} != kinds:
+            raise ValueError(f"expected {', '.join(kinds)}")
+        return cls(**told)
 
     @classmethod
     def read(cls, path: Location) -> Self:
@@ -52,12 +69,12 @@ class Pointer:
             StoreError: There is none, or the file is something else.
         """
         try:
-            return cls(**json.loads(place_at(path.parent).read(path.name)))
+            return cls.of(place_at(path.parent).read(path.name))
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
         except OSError as error:
             raise StoreError(f"{path}: cannot be read ({error.strerror or error}); try again when it can") from error
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
     def means(self, fingerprint: str, samples: int, ledger: str | None) -> bool:
@@ -97,7 +114,7 @@ def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
             ) from error
         # A store that lost its `zarr.json` is known by its ledger.
         if "zarr.json" in names or FOLDER in names:
-            return location, None
+            return _named(location), None
         pointers = [name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
         if not names and not (isinstance(location, Path) and location.is_dir()):
             raise StoreError(f"{location}: no feature store is there; run `spaceclip extract` to make it")
@@ -113,6 +130,13 @@ def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
             f"{location}: the data set has no {location.stem} split; give it one (`data`) and extract again"
         )
     return pointer.target(location), pointer
+
+
+def _named(location: Location) -> Location:
+    """A path with a name of its own, which `.` and `..` have not; any other stays as the user wrote it."""
+    if isinstance(location, Path) and location.name in ("", ".."):
+        return location.resolve()
+    return location
 
 
 def _is_pointer(location: Location) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import StoreError
+from .errors import StoreError, UnreadableError
 from .layout import (
     DEPTH,
     GROUND_TRUTH,
@@ -24,7 +24,7 @@ from .layout import (
 from .ledger import Record, ledger_digest, read_ledger
 from .localcopy import LocalCopy
 from .location import Location
-from .metadata import read_attributes, read_samples
+from .metadata import GROUP, metadata_damage, read_attributes, read_samples
 from .place import Place, place_at
 from .pointer import resolve
 from .quantise import restore
@@ -88,11 +88,11 @@ class FeatureCache:
         try:
             records = read_ledger(place, attributes["fingerprint"])
         except OSError as error:
-            raise StoreError(f"{store}: cannot be read ({error.strerror or error}); try again when it can") from error
+            raise UnreadableError.of(store, error) from error
         if local_copy is not None:
             place = LocalCopy(place, local_copy, records, identity_parts(attributes["identity"]))
         cache = cls(place, attributes, records)
-        missing = -(-len(cache) // cache.shard) - len(records)
+        missing = cache.shards - len(records)
         if missing and not allow_incomplete:
             raise StoreError(
                 f"{store}: incomplete, {missing} of {missing + len(records)} shards are missing; "
@@ -106,6 +106,11 @@ class FeatureCache:
 
     def __len__(self) -> int:
         return int(self.identity["samples"]["count"])
+
+    @property
+    def shards(self) -> int:
+        """Number of shards that a whole store has."""
+        return -(-len(self) // self.shard)
 
     @property
     def storage(self) -> Storage:
@@ -127,6 +132,7 @@ class FeatureCache:
         """The samples, in the order of the rows.
 
         Raises:
+            UnreadableError: The store gives no answer.
             StoreError: The list was altered.
         """
         return read_samples(self.place, self.identity)
@@ -276,6 +282,7 @@ class FeatureCache:
         """One array by name, as `layers/3`, for reading by row whatever the ledger says of it.
 
         Raises:
+            UnreadableError: The store gives no answer.
             StoreError: The store has none of this name, or its metadata is damaged.
         """
         if name not in self._arrays:
@@ -300,16 +307,7 @@ class FeatureCache:
 
     def _check(self, name: str) -> None:
         """Refuse an array whose Zarr metadata is not what the identity asks for."""
-        wanted, found, reason = self._layout[name], None, "not what the store's identity asks for"
-        try:
-            found = self.zarr.get(name)
-        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-            reason = str(error)
-        shape = (wanted.shape, wanted.chunk, wanted.shard(self.shard), wanted.dtype)
-        # A group has none of these.
-        if tuple(getattr(found, field, None) for field in ("shape", "chunks", "shards")) != shape[:3] or (
-            str(getattr(found, "dtype", "")) != wanted.dtype
-        ):
-            raise StoreError(
-                f"{self.path}/{name}/zarr.json: damaged ({reason}); run `spaceclip cache repair` on the store"
-            )
+        key = f"{name}/{GROUP}"
+        if kind := metadata_damage(self.place, self.identity, key):
+            reason = "not what the store's identity asks for" if kind == "altered" else kind
+            raise StoreError(f"{self.path}/{key}: damaged ({reason}); run `spaceclip cache repair` on the store")

@@ -1,6 +1,5 @@
 """What refers to stores: the pointers below some folders."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -75,11 +74,11 @@ class References:
         if len(content) > _POINTER_BYTES:
             return
         try:
-            pointer = Pointer(**json.loads(content))
+            pointer = Pointer.of(content)
             if pointer.store:
                 self._stores.add(_plain(pointer.target(file)))
                 self._fingerprints.add(pointer.fingerprint)
-        except (ValueError, TypeError, AttributeError):
+        except ValueError:
             self._unreadable.add(file.stem)
 
 

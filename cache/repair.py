@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .errors import StoreError
 from .layout import identity_parts
 from .ledger import FOLDER, record_key
 from .location import Location
@@ -10,7 +11,7 @@ from .lock import only_writer
 from .metadata import GROUP, SAMPLES, metadata_files, read_attributes
 from .place import place_at
 from .pointer import resolve
-from .verify import Problem, verify
+from .verify import Problem, Verification, verify
 
 
 @dataclass(frozen=True)
@@ -47,28 +48,44 @@ def repair(
         deep: Verify deeply.
 
     Raises:
-        StoreError: No store is there, the pointer given is unreadable, or a run is writing the store.
+        UnreadableError: Something may well be sound and cannot be read just now; nothing was taken away.
+        StoreError: No store is there, the pointer given is unreadable, a run is writing the store or has taken it over,
+            or something cannot be written or removed.
     """
     store, _ = resolve(path)
-    place = place_at(store)
-    with only_writer(store):
+    with only_writer(store) as still_ours:
         found = verify(path, progress, deep=deep)
-        damaged = sorted({problem.shard for problem in found.problems if problem.shard is not None})
-        files = [problem.file for problem in found.problems if problem.file]
-        removed = [shard for shard in damaged if place.exists(record_key(shard))]
-        rewritten = [file for file in files if file.endswith(f"/{GROUP}")]
-        attributes = None if GROUP in files else read_attributes(place)
-        if attributes is not None:
-            contents = metadata_files(attributes)
-            for file in rewritten:
-                place.write(file, contents[file])
-            for shard in removed:
-                place.delete(record_key(shard))
-                for part in identity_parts(attributes["identity"]).values():
-                    place.delete(part.key(shard))
-        for file in files:
-            # A stray file among the records, or the list of samples, which extraction writes where there is none.
-            if file == SAMPLES or file.startswith(f"{FOLDER}/"):
-                place.delete(file)
+        try:
+            return _mended(found, still_ours)
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename or store}: cannot be written or removed ({error.strerror or error}); mend that, then "
+                "run the same command again"
+            ) from error
+
+
+def _mended(found: Verification, still_ours: Callable[[], None]) -> Repair:
+    store, place = found.store, place_at(found.store)
+    damaged = sorted({problem.shard for problem in found.problems if problem.shard is not None})
+    files = [problem.file for problem in found.problems if problem.file]
+    removed = [shard for shard in damaged if place.exists(record_key(shard))]
+    rewritten = [file for file in files if file.endswith(f"/{GROUP}")]
+    attributes = None if GROUP in files else read_attributes(place)
+    if attributes is not None:
+        contents = metadata_files(attributes)
+        for file in rewritten:
+            still_ours()
+            place.write(file, contents[file])
+        for shard in removed:
+            # What was found may be hours old, and another run's by now.
+            still_ours()
+            place.delete(record_key(shard))
+            for part in identity_parts(attributes["identity"]).values():
+                place.delete(part.key(shard))
+    for file in files:
+        # A stray file among the records, or the list of samples, which extraction writes where there is none.
+        if file == SAMPLES or file.startswith(f"{FOLDER}/"):
+            still_ours()
+            place.delete(file)
     left = [file for file in files if file in (GROUP, SAMPLES) or file.startswith(("../", "pointer "))]
     return Repair(store, found.shards, found.problems, rewritten, removed, damaged, left)

@@ -17,7 +17,7 @@ from numcodecs import Blosc
 from numcodecs.blosc import decompress
 from numpy.typing import NDArray
 
-from .errors import StoreError
+from .errors import StoreError, UnreadableError
 from .layout import ArrayLayout
 from .place import Place
 
@@ -79,6 +79,14 @@ def is_sound(piece: bytes) -> bool:
     return google_crc32c.value(piece) == _CRC_RESIDUE
 
 
+def damaged_object(where: str, what: str) -> StoreError:
+    """The error for an object that does not hold what it should."""
+    return StoreError(
+        f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
+        "written anew since the store was opened, open it again"
+    )
+
+
 class ShardedArray:
     """Chunk-wise reader of one array. Safe to use from many threads.
 
@@ -98,6 +106,7 @@ class ShardedArray:
         """Read a sample's chunk, of one view where views divide the array, into a contiguous array of its size.
 
         Raises:
+            UnreadableError: The place gives no answer.
             StoreError: The chunk is missing, cut short or altered.
         """
         shard, inside = divmod(row, self._images)
@@ -114,9 +123,7 @@ class ShardedArray:
         except FileNotFoundError:
             raise self._damaged(key, "the file is missing") from None
         except OSError as error:
-            raise StoreError(
-                f"{self._place.location}/{key}: cannot be read ({error.strerror or error}); try again when it can"
-            ) from error
+            raise UnreadableError.of(f"{self._place.location}/{key}", error) from error
         except (ValueError, RuntimeError) as error:
             raise self._damaged(key, f"row {row} cannot be read ({error})") from error
 
@@ -124,6 +131,7 @@ class ShardedArray:
         """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.
 
         Raises:
+            UnreadableError: The place gives no answer.
             StoreError: A chunk is missing, cut short or altered.
         """
         views: Sequence[int] = range(self.shape[1]) if self._layout.by_view else [0]
@@ -145,5 +153,4 @@ class ShardedArray:
         return np.frombuffer(content[:-_CRC], "<u8").reshape(self._images, 2)
 
     def _damaged(self, key: str, what: str) -> StoreError:
-        where = f"{self._place.location}/{key}"
-        return StoreError(f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again")
+        return damaged_object(f"{self._place.location}/{key}", what)

@@ -1,26 +1,26 @@
 """Writing a store: whole shards, data first, then the record."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DamagedError, StoreError
+from .errors import DamagedError, StoreError, UnreadableError
 from .layout import arrays, parts
-from .ledger import Quarantined, Record, commit, read_ledger, record_key, scan_ledger
+from .ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
 from .location import Location, Url
-from .metadata import GROUP, SAMPLES, attributes_of, read_attributes, write_missing
+from .metadata import GROUP, SAMPLES, attributes_of, read_attributes, read_samples, write_missing
 from .place import Place, Stored, place_at
-from .shardfile import encode_shard
+from .shardfile import ShardedArray, encode_shard
 from .spec import StoreSpec, require_same
 from .statistics import layer_statistics
 
-# In a folder the work is hashing and checksums; to a bucket it is waiting, and all of a shard goes at once.
-THREADS = min(os.cpu_count() or 1, 8)
+# To a bucket the work is waiting, and all of a shard goes at once.
 CONNECTIONS = 16
+_MOST_THREADS = 8
 
 
 class StoreWriter:
@@ -31,13 +31,20 @@ class StoreWriter:
         spec: What the store holds.
         about: What a reader may want to know and that decides no byte: data set, split.
         still_ours: Asked before each commit; raises where another run has taken the store over.
+        records: What is committed, by shard, for one who knows it or need not; read from the ledger if not given.
 
     Raises:
         StoreError: A store of other settings is there, or something else, or it cannot be written to.
     """
 
     def __init__(
-        self, path: Location, spec: StoreSpec, about: Mapping[str, Any], still_ours: Callable[[], None] = lambda: None
+        self,
+        path: Location,
+        spec: StoreSpec,
+        about: Mapping[str, Any],
+        still_ours: Callable[[], None] = lambda: None,
+        *,
+        records: dict[int, Record] | None = None,
     ) -> None:
         self.path, self.spec, self.still_ours = path, spec, still_ours
         self.place = place_at(path)
@@ -47,7 +54,7 @@ class StoreWriter:
             if attributes is not None:
                 require_same(attributes["identity"], spec.identity, str(path))
             write_missing(self.place, attributes or attributes_of(spec, about), spec.entries)
-            self.records = read_ledger(self.place, spec.fingerprint)
+            self.records = read_ledger(self.place, spec.fingerprint) if records is None else records
         except OSError as error:
             raise StoreError(
                 f"{path}: a store cannot be made here ({error.strerror or error}); mend that, or give another path"
@@ -76,31 +83,34 @@ class StoreWriter:
             shard: Index of the shard.
             block: For each array of the layout, the rows of the shard.
             quarantined: Samples of it that could not be used.
-            kept: Names parts whose objects are there already and stay; their rows of the block are not looked at.
+            kept: Names parts whose objects are there already, of sound samples all; their rows of the block are not
+                looked at. They stay, or are written anew where samples are quarantined now: zeros for those, and the
+                others' very bits.
 
         Raises:
-            StoreError: A block of another shape or type, features beyond float16's range, or no space left.
+            StoreError: A block of another shape or type, features beyond float16's range, no space left, or a kept
+                object that is damaged.
         """
         start, stop = self.spec.rows(shard)
         self._check_block(block, stop - start)
-        there = kept.objects if kept else {}
-        bad = {sample.row - start for sample in quarantined}
-        sound = [at for at in range(stop - start) if at not in bad]
-        written = [name for name in self._parts if name not in there]
+        bad = sorted(sample.row - start for sample in quarantined)
+        sound = np.setdiff1d(np.arange(stop - start), bad)
+        stays = kept if kept and not bad else Record(self.spec.fingerprint, shard, start, stop, {}, {})
+        written = [name for name in self._parts if name not in stays.objects]
 
         def store(name: str) -> tuple[Stored, dict[str, float] | None]:
-            return self._write_part(name, shard, block, sound)
+            there = kept is not None and name in kept.objects
+            rows = self._without(name, shard, bad) if there else self._parts[name].of(block)
+            return self._write_part(name, shard, rows, sound)
 
         try:
-            threads = CONNECTIONS if isinstance(self.path, Url) else THREADS
-            with ThreadPoolExecutor(threads, thread_name_prefix="objects") as pool:
+            with ThreadPoolExecutor(connections(self.path), thread_name_prefix="objects") as pool:
                 done = dict(zip(written, pool.map(store, written), strict=True))
-            record = Record(
-                self.spec.fingerprint,
-                *(shard, start, stop),
-                {**there, **{name: stored for name, (stored, _) in done.items()}},
-                {**(kept.statistics if kept else {}), **{name: told for name, (_, told) in done.items() if told}},
-                tuple(quarantined),
+            record = replace(
+                stays,
+                objects={**stays.objects, **{name: stored for name, (stored, _) in done.items()}},
+                statistics={**stays.statistics, **{name: told for name, (_, told) in done.items() if told}},
+                quarantined=tuple(quarantined),
             )
             self.still_ours()
             commit(self.place, record)
@@ -112,12 +122,19 @@ class StoreWriter:
         self.records[shard] = record
         return record
 
+    def _without(self, name: str, shard: int, bad: Sequence[int]) -> NDArray[Any]:
+        """The rows of a part whose object is there, zeros in place of bad ones."""
+        part = self._parts[name]
+        array = ShardedArray(self.place, part.array, part.layout, self.spec.shard)
+        rows = array.read_rows(*self.spec.rows(shard), part.view)
+        rows[bad] = 0
+        return rows
+
     def _write_part(
-        self, name: str, shard: int, block: Mapping[str, NDArray[Any]], sound: Sequence[int]
+        self, name: str, shard: int, rows: NDArray[Any], sound: NDArray[np.intp]
     ) -> tuple[Stored, dict[str, float] | None]:
-        part, first = self._parts[name], self.spec.rows(shard)[0]
-        rows, statistics = part.of(block), None
-        if rows.dtype == np.float16 and sound:
+        part, first, statistics = self._parts[name], self.spec.rows(shard)[0], None
+        if rows.dtype == np.float16 and len(sound):
             statistics = layer_statistics(rows if len(sound) == len(rows) else rows[sound], name, first)
         elif rows.dtype == np.float32 and not np.isfinite(rows).all():
             raise StoreError(
@@ -140,17 +157,28 @@ class StoreWriter:
                 )
 
 
+def connections(path: Location) -> int:
+    """How many objects of a store to write or hash at once: in a folder the work is hashing, and wants cores."""
+    if isinstance(path, Url):
+        return CONNECTIONS
+    # Counts the cores that a container may use. Loading it takes a quarter of a second.
+    from dask.system import CPU_COUNT
+
+    return min(CPU_COUNT, _MOST_THREADS)
+
+
 def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
     """What the store says of itself; None where it has yet to be said, or was damaged (and is now gone).
 
     Raises:
-        DamagedError: It is damaged, and no record shows that the store is this one.
+        DamagedError: It is damaged, and neither records nor the list of samples show that the store is this one.
+        UnreadableError: The place gives no answer.
         StoreError: Something else lies there.
     """
     try:
         attributes = read_attributes(place)
     except DamagedError:
-        if not scan_ledger(place, spec.fingerprint)[0]:
+        if not scan_ledger(place, spec.fingerprint)[0] and not _is_begun(place, spec):
             raise
         place.delete(GROUP)
         return None
@@ -163,3 +191,16 @@ def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
                 f"{place.location}: is there already and is no feature store; give another path, or delete it"
             )
     return attributes
+
+
+def _is_begun(place: Place, spec: StoreSpec) -> bool:
+    """Whether a store of just these samples was begun here, and has no record yet."""
+    if place.names(FOLDER):
+        return False
+    try:
+        read_samples(place, spec.identity)
+    except UnreadableError:
+        raise
+    except StoreError:
+        return False
+    return True

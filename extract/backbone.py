@@ -114,7 +114,7 @@ class Backbone:
             images: [B, 3, S, S] uint8 RGB of the encoder's input size.
             layers: Hidden states to keep.
         """
-        pixels = (images.to(self.device, non_blocking=True).float() - self._mean) / self._std
+        pixels = images.to(self.device, non_blocking=True).float().sub_(self._mean).div_(self._std)
         output = self.model(pixel_values=pixels.to(self.dtype), output_hidden_states=True)
         states = {layer: output.hidden_states[layer][:, 1:].to(torch.float16) for layer in layers}
         return Features(states, output.pooler_output.float())

@@ -1,7 +1,9 @@
 """Filling whole shards: decoding ahead, encoding, and the bad rows marked."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import tee
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from .settings import ExtractSettings
 from .sources import Source
 from .stages import ENCODE, Stages
 from .work import Work
+
+_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 class Filled(NamedTuple):
@@ -35,12 +39,19 @@ class Filled(NamedTuple):
     kept: Record | None = None
 
 
+class _Batch(NamedTuple):
+    """Rows of a shard that are computed at once, and whether they are its last."""
+
+    shard: int
+    rows: list[int]
+    last: bool
+
+
 @dataclass(frozen=True)
 class _Encoded:
     """A batch whose features are computed, or on a GPU being computed."""
 
-    shard: int
-    rows: list[int]
+    batch: _Batch
     samples: list[Prepared]
     features: list[tuple[str, int, Tensor]]
     ready: torch.cuda.Event | None
@@ -68,30 +79,70 @@ def shard_blocks(
         stages: Told how long decoding and encoding take.
 
     Raises:
-        SpaceClipError: A sample cannot be used, and `on_error` is `stop`; or a store that rows come from is damaged.
+        SpaceClipError: A sample cannot be used, and `on_error` is `stop`; a store that rows come from is
+            damaged; or memory runs out.
     """
-    spec, stages = work.spec, stages or Stages()
-    batches = [(shard, rows) for shard in work.shards for rows in _batches(work.rows(shard), settings.batch_size)]
-    samples = decoded(source, spec, [rows for _, rows in batches], settings.threads, on_error, stages)
+    with enough_memory(settings):
+        yield from _filled(source, backbone, work, settings, progress, on_error, stages or Stages())
+
+
+@contextmanager
+def enough_memory(settings: ExtractSettings) -> Iterator[None]:
+    """Say in one line that memory ran out, on a GPU or beside it.
+
+    Raises:
+        SpaceClipError: It did.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        # PyTorch has an exception of its own for the memory that it manages, and none for the rest.
+        if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
+            raise
+        what = ". ".join(said.splitlines()[0].split(". ")[:2]) if said else "for its buffers"
+        raise SpaceClipError(
+            f"out of memory ({what}); give it more, or lower batch_size (now {settings.batch_size}) or shard (now "
+            f"{settings.shard} images), then run the same command again to go on from what is saved"
+        ) from error
+
+
+def _filled(
+    source: Source,
+    backbone: Backbone,
+    work: Work,
+    settings: ExtractSettings,
+    progress: Callable[[int], None],
+    on_error: OnError,
+    stages: Stages,
+) -> Iterator[Filled]:
+    spec = work.spec
+    batches, ahead = tee(_batches(work, settings.batch_size))
+    rows, most = (batch.rows for batch in ahead), min(settings.batch_size, spec.shard)
+    samples = decoded(source, spec, rows, most, settings.threads, on_error, stages)
     buffers: list[Block] = []
     bad: list[Quarantined] = []
     block: Block = {}
     done, filling = 0, -1
-    for at, batch in enumerate(_encoded(backbone, work, batches, samples, stages)):
-        start, stop = spec.rows(batch.shard)
-        if batch.shard != filling:
-            filling, block, bad = batch.shard, _next_block(spec, buffers, stop - start), []
-            work.copy_known(batch.shard, block)
-        bad += _land(spec, batch, block, start, stages)
-        done += len(batch.rows)
+    for encoded in _encoded(backbone, work, batches, samples, stages):
+        shard, rows, last = encoded.batch
+        start, stop = spec.rows(shard)
+        if shard != filling:
+            filling, block, bad = shard, _next_block(spec, buffers, stop - start), []
+            work.copy_known(shard, block)
+        bad += _land(spec, encoded, block, start, stages)
+        done += len(rows)
         progress(done)
-        if at + 1 == len(batches) or batches[at + 1][0] != batch.shard:
-            yield Filled(batch.shard, block, tuple(bad), work.kept.get(batch.shard))
+        if last:
+            yield Filled(shard, block, tuple(bad), work.kept.get(shard))
 
 
-def _batches(rows: list[int], size: int) -> list[list[int]]:
-    """Rows by batches; one without any where all are known, so that every shard has a batch."""
-    return [rows[first : first + size] for first in range(0, max(len(rows), 1), size)]
+def _batches(work: Work, size: int) -> Iterator[_Batch]:
+    """Rows by batches; one without any where all of a shard are known, so that every shard has a batch."""
+    for shard in work.shards:
+        rows = work.rows(shard)
+        for first in range(0, max(len(rows), 1), size):
+            yield _Batch(shard, rows[first : first + size], first + size >= len(rows))
 
 
 def encode_views(
@@ -102,6 +153,9 @@ def encode_views(
     On a GPU they are still on their way when this returns.
     """
     found: list[tuple[str, int, Tensor]] = []
+    if backbone.device.type == "cuda":
+        # From pageable memory the copy would wait until the GPU is done with the batch before.
+        images = images.pin_memory().to(backbone.device, non_blocking=True)
     for number, view in enumerate(spec.views):
         layers = [layer for layer in spec.layers if part_name(layer_array(layer), view) in wanted]
         if not layers and part_name(POOLED, view) not in wanted:
@@ -122,23 +176,23 @@ def as_images(samples: Sequence[Prepared], size: tuple[int, int]) -> Tensor:
 def _encoded(
     backbone: Backbone,
     work: Work,
-    batches: Sequence[tuple[int, list[int]]],
+    batches: Iterator[_Batch],
     samples: Iterator[list[Prepared]],
     stages: Stages,
 ) -> Iterator[_Encoded]:
     """Encoded batches, each given out when the next is under way, so that a GPU is not idle while features are kept."""
     before: _Encoded | None = None
-    for (shard, rows), prepared in zip(batches, samples, strict=True):
+    for batch, prepared in zip(batches, samples, strict=True):
         with stages.busy(ENCODE):
             images = as_images(prepared, work.spec.image_size)
-            features = encode_views(backbone, work.spec, images, work.missing(shard)) if rows else []
+            features = encode_views(backbone, work.spec, images, work.missing(batch.shard)) if batch.rows else []
             ready = None
             if backbone.device.type == "cuda":
                 ready = torch.cuda.Event()
                 ready.record(torch.cuda.current_stream(backbone.device))
         if before:
             yield before
-        before = _Encoded(shard, rows, prepared, features, ready)
+        before = _Encoded(batch, prepared, features, ready)
     if before:
         yield before
 
@@ -160,18 +214,19 @@ def _next_block(spec: StoreSpec, buffers: list[Block], rows: int) -> Block:
     return {name: values[:rows] for name, values in buffers[-1].items()}
 
 
-def _land(spec: StoreSpec, batch: _Encoded, block: Block, start: int, stages: Stages) -> list[Quarantined]:
+def _land(spec: StoreSpec, encoded: _Encoded, block: Block, start: int, stages: Stages) -> list[Quarantined]:
     """Put a batch into its place, and zeros where a sample is bad; returns the bad ones."""
-    places = [row - start for row in batch.rows]
+    rows = encoded.batch.rows
+    places = [row - start for row in rows]
     # Numbers that follow one another are copied at once.
     place = slice(places[0], places[-1] + 1) if places and places[-1] - places[0] + 1 == len(places) else places
     with stages.busy(ENCODE):
-        if batch.ready:
-            batch.ready.synchronize()
-        for name, view, values in batch.features:
+        if encoded.ready:
+            encoded.ready.synchronize()
+        for name, view, values in encoded.features:
             block[name][place, view] = values.numpy()
     bad = []
-    for at, row, sample in zip(places, batch.rows, batch.samples, strict=True):
+    for at, row, sample in zip(places, rows, encoded.samples, strict=True):
         if isinstance(sample, SpaceClipError):
             bad.append(Quarantined(row, spec.entries[row].id, str(sample)))
             for values in block.values():

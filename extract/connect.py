@@ -1,6 +1,7 @@
 """Getting a Dask cluster to extract on: one that runs already, or processes of this machine."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 from distributed.system import MEMORY_LIMIT
 
 from ..cache import SpaceClipError
-from .cluster import SHARES, THREADS
+from .worker import SHARES, THREADS
 
 _CONNECT_SECONDS = 15
 # A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
 _ALIVE = "60s"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @contextmanager
@@ -55,11 +57,15 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
             f"--workers {workers} --gpus: {torch.cuda.device_count()} GPUs are here; give as many workers or fewer"
         )
 
+    # Those of other numbers may be other people's.
+    given = os.environ.get(_VISIBLE)
+    visible = given.split(",") if given else list(map(str, range(workers)))
+
     def options(number: int) -> Mapping[str, Any]:
         return {
             "host": "127.0.0.1",
             "nthreads": THREADS,
-            "env": {SHARES: str(workers)} | ({"CUDA_VISIBLE_DEVICES": str(number)} if gpus else {}),
+            "env": {SHARES: str(workers)} | ({_VISIBLE: visible[number].strip()} if gpus else {}),
             "silence_logs": logging.ERROR,
             # Importing our modules takes seconds. Done when the plugin arrives, the worker would look dead meanwhile.
             "preload": [__name__],

@@ -12,6 +12,7 @@ from ..cache import (
     Pointer,
     Quarantined,
     Record,
+    SpaceClipError,
     StoreSpec,
     StoreWriter,
     adopt,
@@ -26,9 +27,9 @@ from ..cache import (
 )
 from ..cache.ledger import read_ledger
 from .backbone import Backbone
-from .blocks import Filled, shard_blocks
+from .blocks import Filled, enough_memory, shard_blocks
 from .preflight import Prediction, predict
-from .samples import OnError
+from .samples import OnError, decoded
 from .settings import ExtractSettings, store_spec
 from .sources import Source
 from .stages import WRITE, Ceilings, Stages
@@ -90,7 +91,7 @@ def extract(
         progress: Called with (images done, images in all).
         on_error: `stop` at a sample that cannot be used, or `quarantine` it: it keeps its row, is recorded with the
             reason, and is left out of batches. The other rows' bytes are the same.
-        retry_quarantined: Do the shards again that hold quarantined samples.
+        retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
         predicted: Told what the run will take, before the long work.
         fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
 
@@ -103,15 +104,14 @@ def extract(
     store, total = _store_at(folder, split, spec, settings), len(spec.entries)
     with only_writer(store) as still_ours:
         writer = StoreWriter(store, spec, about, still_ours)
-        if retry_quarantined:
-            for shard in [shard for shard, record in writer.records.items() if record.quarantined]:
-                writer.forget(shard)
+        again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
         sweep(store, spec, writer.pending)
         alike = like_stores(spec, _beside(store, split))
         kept = adopt(writer, offers(spec, writer.pending, alike))
-        work = _work(spec, writer.pending, kept, alike)
+        work = _work(spec, sorted([*writer.pending, *again]), kept, alike)
         done = total - work.images
         if work.shards:
+            # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
             prediction = predict(source, backbone, work, settings, store, on_error)
             predicted(prediction)
             prediction.require_space()
@@ -123,9 +123,13 @@ def extract(
         if fill is None:
             stages = Stages(settings.threads)
             filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
-            _write(writer, work, filled, stages)
+            with enough_memory(settings):
+                _write(writer, work, filled, stages)
             ceilings = stages.ceilings()
         else:
+            # Who computes elsewhere takes a shard that has a record for done.
+            for shard in again:
+                writer.forget(shard)
             ceilings = fill(writer, work, report)
         cache = FeatureCache.open(store)
         pointer = folder / f"{split}.json"
@@ -144,8 +148,9 @@ def plan(
     *,
     on_error: OnError = "stop",
     retry_quarantined: bool = False,
+    timed: bool = True,
 ) -> Prediction:
-    """Say what `extract` would take with the same arguments. Nothing is written.
+    """Say what `extract` would take with the same arguments, its time if wanted. Nothing is written.
 
     Raises:
         SpaceClipError: As `extract`, as far as it can be known beforehand.
@@ -154,13 +159,14 @@ def plan(
     spec = store_spec(source, backbone, settings)
     store = _store_at(folder, split, spec, settings)
     records = read_ledger(place_at(store), spec.fingerprint)
-    held = {shard for shard, record in records.items() if not (retry_quarantined and record.quarantined)}
+    again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
     alike = like_stores(spec, _beside(store, split))
-    offered = offers(spec, [shard for shard in range(spec.shards) if shard not in held], alike)
+    offered = offers(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
     kept = {shard: offer.record for shard, offer in offered.items()}
-    held |= {shard for shard, record in kept.items() if not missing_parts(spec, record)}
+    held = records.keys() | {shard for shard, record in kept.items() if not missing_parts(spec, record)}
     pending = [shard for shard in range(spec.shards) if shard not in held]
-    return predict(source, backbone, _work(spec, pending, kept, alike), settings, store, on_error)
+    work = _work(spec, sorted([*pending, *again]), kept, alike)
+    return predict(source, backbone, work, settings, store, on_error, timed=timed)
 
 
 def _store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
@@ -177,12 +183,33 @@ def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike
     return Work(spec, pending, kept, known_rows(spec, [shard for shard in pending if shard not in kept], alike))
 
 
+def _mended(
+    source: Source, spec: StoreSpec, records: Mapping[int, Record], settings: ExtractSettings, on_error: OnError
+) -> list[int]:
+    """Shards with quarantined samples that can be used now.
+
+    Raises:
+        SpaceClipError: One of them still cannot, and `on_error` is `stop`.
+    """
+    bad = {shard: [sample.row for sample in record.quarantined] for shard, record in records.items()}
+    bad = {shard: bad[shard] for shard in sorted(bad) if bad[shard]}
+    tried = decoded(source, spec, bad.values(), spec.shard, settings.threads, on_error, Stages())
+    return [
+        shard
+        for shard, samples in zip(bad, tried, strict=True)
+        if not all(isinstance(sample, SpaceClipError) for sample in samples)
+    ]
+
+
 def write_shard(writer: StoreWriter, work: Work, shard: Filled, stages: Stages) -> None:
     """Write and commit a shard, and count what it took."""
     with stages.busy(WRITE):
+        if shard.shard in writer.records:
+            # It is done again, and what it was must not be vouched for while its objects are replaced.
+            writer.still_ours()
+            writer.forget(shard.shard)
         record = writer.write(*shard)
-    computed = missing_parts(writer.spec, shard.kept)
-    stages.stored(len(work.rows(shard.shard)), sum(record.objects[name].bytes for name in computed))
+    stages.stored(work.count(shard.shard), sum(record.objects[name].bytes for name in work.missing(shard.shard)))
 
 
 def _write(writer: StoreWriter, work: Work, filled: Iterator[Filled], stages: Stages) -> None:

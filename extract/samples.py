@@ -1,7 +1,7 @@
 """From files to the arrays of a sample that need no encoder, in threads, ahead of the encoder."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -33,14 +33,21 @@ def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
 
 
 def decoded(
-    source: Source, spec: StoreSpec, batches: Sequence[Sequence[int]], threads: int, on_error: OnError, stages: Stages
+    source: Source,
+    spec: StoreSpec,
+    batches: Iterable[Sequence[int]],
+    most: int,
+    threads: int,
+    on_error: OnError,
+    stages: Stages,
 ) -> Iterator[list[Prepared]]:
     """Yield prepared samples batch by batch, ahead of the encoder by two batches, or more where threads are many.
 
     Args:
         source: The samples.
         spec: What the store holds.
-        batches: The rows of each batch.
+        batches: The rows of each batch; taken as they are needed.
+        most: The most rows that a batch has.
         threads: Threads that decode.
         on_error: With `quarantine`, what is wrong with a bad sample takes its place; else it is raised.
         stages: Told how long decoding takes.
@@ -56,17 +63,18 @@ def decoded(
                 return error
 
     waiting: deque[list[Future[Prepared]]] = deque()
-    ahead = max(2, -(-2 * threads // max([1, *map(len, batches)])))
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        try:
-            for rows in batches:
-                waiting.append([pool.submit(attempt, row) for row in rows])
-                if len(waiting) > ahead:
-                    yield [sample.result() for sample in waiting.popleft()]
-            while waiting:
+    ahead = max(2, -(-2 * threads // most))
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        for rows in batches:
+            waiting.append([pool.submit(attempt, row) for row in rows])
+            if len(waiting) > ahead:
                 yield [sample.result() for sample in waiting.popleft()]
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            yield [sample.result() for sample in waiting.popleft()]
+    finally:
+        # A file on a dead network file system must not hold a run that has failed or was interrupted.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:

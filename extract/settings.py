@@ -1,8 +1,8 @@
 """What to keep of each image, and what the store that follows from it will hold."""
 
-import os
 from typing import Literal
 
+from dask.system import CPU_COUNT
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
@@ -13,8 +13,8 @@ _MOST_THREADS = 16
 
 
 def decoding_threads() -> int:
-    """One a core, sixteen at most."""
-    return min(os.cpu_count() or 1, _MOST_THREADS)
+    """One a core that this process may use, sixteen at most."""
+    return min(CPU_COUNT, _MOST_THREADS)
 
 
 class ExtractSettings(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, Location, Record, StoreSpec, missing_parts
+from ..cache import FeatureCache, Location, Record, StoreSpec
 from ..cache.layout import parts
 
 Known = tuple[Record | None, Mapping[int, tuple[Location, int]]]
@@ -43,14 +43,24 @@ class Work:
         """Rows of a shard that have to be computed."""
         return [row for row in range(*self.spec.rows(shard)) if row not in self.known]
 
+    def count(self, shard: int) -> int:
+        """How many rows of a shard have to be computed."""
+        start, stop = self.spec.rows(shard)
+        return stop - start - (sum(row in self.known for row in range(start, stop)) if self.known else 0)
+
     def known_of(self, shard: int) -> Known:
         """What of one shard is known: few bytes, to be sent to who computes it."""
         rows = range(*self.spec.rows(shard))
         return self.kept.get(shard), {row: self.known[row] for row in rows if row in self.known}
 
-    def missing(self, shard: int) -> set[str]:
+    def missing(self, shard: int) -> frozenset[str]:
         """Parts of a shard that have to be written."""
-        return missing_parts(self.spec, self.kept.get(shard))
+        kept = self.kept.get(shard)
+        return self._parts if kept is None else self._parts.difference(kept.objects)
+
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        return frozenset(parts(self.spec))
 
     @cached_property
     def images(self) -> int:

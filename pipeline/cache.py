@@ -58,7 +58,7 @@ def _facts(store: "FeatureCache") -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "samples": len(store),
         "quarantined": {ids[row]: reason for row, reason in bad.items()},
-        "shards": -(-len(store) // store.shard),
+        "shards": store.shards,
         "committed": len(store.records),
         "bytes": stored_bytes(store),
     }

@@ -84,7 +84,7 @@ def extract(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from ..cache import Pointer
+    from ..cache import Pointer, SpaceClipError
     from ..extract import open_splits
     from ..extract.splits import SPLITS
     from .config import load_experiment
@@ -107,6 +107,9 @@ def extract(
     sources = open_splits(data)
     if config is None and list(sources) == ["train"]:
         sources = {"all": sources["train"]}
+    # DVC asks for each split by name, whether an experiment's data set has it or not.
+    if split not in (None, *sources) and (experiment is None or split not in SPLITS):
+        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
     if (gpus and workers is None) or (scheduler and workers):
         raise click.UsageError("give --scheduler ADDRESS, or --workers N, with --gpus if each shall have one")
     manner = Manner(on_error, retry_quarantined, dry_run, scheduler, workers, gpus)

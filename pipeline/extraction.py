@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..cache import Location
-    from ..extract import Backbone, BackboneSettings, DataSettings, Extraction, ExtractSettings, OnError, Source
+    from ..extract import (
+        Backbone,
+        BackboneSettings,
+        DataSettings,
+        Extraction,
+        ExtractSettings,
+        OnError,
+        Prediction,
+        Source,
+    )
 
 QUARANTINED = 3
 """Exit status where images were quarantined."""
@@ -40,6 +49,16 @@ class Manner:
     workers: int | None = None
     gpus: bool = False
 
+    @property
+    def distributed(self) -> bool:
+        """Whether it runs on a cluster."""
+        return self.scheduler is not None or self.workers is not None
+
+    @property
+    def whose_time(self) -> str:
+        """What to say of a predicted time that several processes will share."""
+        return "; the time is that of one process" if self.distributed else ""
+
 
 def run(
     data: "DataSettings",
@@ -51,19 +70,16 @@ def run(
     device: str,
     manner: Manner,
 ) -> int:
-    """Extract the splits of a data set, or one of them; a split known by name may be one that this data set lacks.
+    """Extract the splits of a data set, or one of them; nothing where it lacks that one.
 
     Returns:
         Images of these splits that are quarantined.
     """
-    from ..cache import SpaceClipError
     from ..extract import describe, load_backbone
-    from ..extract.splits import SPLITS
+    from ..extract.malloc import keep_freed_memory
     from .device import choose_device
 
     wanted = {name: source for name, source in sources.items() if split in (None, name)}
-    if not wanted and split not in SPLITS:
-        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
     if not wanted:
         return 0
     encoder = load_backbone(
@@ -74,10 +90,12 @@ def run(
         device=choose_device(device),
     )
     encoder.check_layers(settings.layers)
+    if encoder.device.type == "cpu":
+        keep_freed_memory()
     _check(wanted, encoder, settings, manner)
+    if manner.dry_run or len(wanted) > 1:
+        _plan(wanted, encoder, settings, out, manner)
     if manner.dry_run:
-        for name, source in wanted.items():
-            _say_plan(name, source, encoder, settings, out, manner)
         return 0
     quarantined = 0
     with _cluster(manner) as client:
@@ -94,7 +112,7 @@ def run(
 @contextmanager
 def _cluster(manner: Manner) -> "Iterator[Client | None]":
     """The cluster that was asked for; None for this process alone."""
-    if manner.scheduler is None and manner.workers is None:
+    if not manner.distributed:
         yield None
         return
     from ..extract.connect import connected, dashboard, local_cluster
@@ -128,18 +146,30 @@ def _check(sources: "dict[str, Source]", encoder: "Backbone", settings: "Extract
         )
 
 
-def _say_plan(
-    name: str, source: "Source", encoder: "Backbone", settings: "ExtractSettings", out: "Location", manner: Manner
+def _plan(
+    sources: "dict[str, Source]", encoder: "Backbone", settings: "ExtractSettings", out: "Location", manner: Manner
 ) -> None:
+    """Refuse stores that have no room together, and say what each will take if that is all that is wanted."""
     from ..extract import plan
+    from ..extract.preflight import require_space, room
 
-    found = plan(
-        *(source, encoder, settings, out, name),
-        on_error=manner.on_error,
-        retry_quarantined=manner.retry_quarantined,
-    )
-    click.echo(f"{found.store}: {found}; on {encoder.device} in {encoder.identity['precision']}")
-    found.require_space()
+    plans: list[Prediction] = []
+    for name, source in sources.items():
+        found = plan(
+            *(source, encoder, settings, out, name),
+            on_error=manner.on_error,
+            retry_quarantined=manner.retry_quarantined,
+            timed=manner.dry_run,
+        )
+        plans.append(found)
+        if manner.dry_run:
+            precision = encoder.identity["precision"]
+            click.echo(f"{found.store}: {found}; on {encoder.device} in {precision}{manner.whose_time}")
+    # They lie in one folder, and so on one disk.
+    folder, free, needed = plans[0].store.parent, plans[0].free, sum(found.bytes for found in plans)
+    if manner.dry_run and len(plans) > 1:
+        click.echo(f"{folder}: about {needed / 1e9:.2f} GB in all ({room(free)})")
+    require_space(folder, needed, free, len(plans))
 
 
 def _extract_split(
@@ -176,7 +206,7 @@ def _extract_split(
             *(source, encoder, settings, out, name, about, told),
             on_error=manner.on_error,
             retry_quarantined=manner.retry_quarantined,
-            predicted=lambda prediction: click.echo(f"extract {name}: {prediction}", err=True),
+            predicted=lambda prediction: click.echo(f"extract {name}: {prediction}{manner.whose_time}", err=True),
             fill=fill,
         )
     if found.ceilings:

@@ -44,7 +44,7 @@ def overhead(client: Client, shards: int) -> float:
         depth=None, entries=[Entry(f"{number:05d}", "scene", "1") for number in range(shards)], shard=1,
     )  # fmt: skip
     data = FolderData(images=Path())
-    job = Job(Path.cwd(), data, "train", BACKBONE, "cpu", ExtractSettings(), spec, Path("nowhere.zarr"))
+    job = Job(data, "train", BACKBONE, "cpu", ExtractSettings(), spec, Path("nowhere.zarr"))
 
     def idle() -> None:
         from spaceclip.extract import cluster
@@ -74,7 +74,7 @@ def cluster_rate(client: Client, pictures: Path, settings: ExtractSettings) -> f
     with tempfile.TemporaryDirectory(dir=pictures.parent) as place:
         store = Path(place) / "all.zarr"
         pending = StoreWriter(store, spec, {}).pending
-        job = Job(Path.cwd(), data, "train", BACKBONE, "cpu", settings, spec, store)
+        job = Job(data, "train", BACKBONE, "cpu", settings, spec, store)
         extract_on_cluster(client, job, Work(job.spec, list(pending)), lambda *_: None)
         return steady_rate([store], settings.shard)
 
@@ -114,8 +114,8 @@ def steady_rate(stores: list[Path], images: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--shards", type=int, default=10_000)
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--shard", type=int, default=8)
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--shard", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     settings = ExtractSettings(batch_size=16, shard=given.shard, threads=2)

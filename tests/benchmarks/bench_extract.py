@@ -36,9 +36,9 @@ def make_pictures(folder: Path, count: int) -> None:
 
 
 def tiny_backbone(place: Path, device: str = "cpu") -> Backbone:
-    """An encoder of next to no work whose tokens are as many and as wide as a ViT-B/16's: input and output bind."""
+    """An encoder of next to no work whose tokens are as many as a ViT-B/16's: input and output bind."""
     file = place / "config.json"
-    config = {"hidden_size": 768, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = {"hidden_size": 128, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     file.write_text(json.dumps({"model_type": "clip_vision_model", "image_size": SIDE, "patch_size": 16, **config}))
     return load_backbone(f"random:{file}", device=device)
 
@@ -128,7 +128,7 @@ def against_the_encoder(backbone: Backbone, pictures: Path, given: argparse.Name
 
 def against_input_and_output(pictures: Path, given: argparse.Namespace) -> None:
     backbone = tiny_backbone(pictures.parent, given.device)
-    settings, rates = ExtractSettings(layers=(0,), batch_size=given.batch, threads=given.threads), []
+    settings, rates = ExtractSettings(layers=(0, 1), batch_size=given.batch, threads=given.threads), []
     for _ in range(given.repeats):
         ours, size = our_rate(backbone, pictures, settings)
         decoding, writing = bare_decoding(pictures, given.threads), bare_writing(pictures.parent, given.images, size)

@@ -44,6 +44,14 @@ class TestRequests:
         assert place.names() == [f"{index:02}" for index in range(10)]
         assert len(list(place.walk())) == 10
 
+    def test_a_walk_asks_for_no_more_than_is_wanted(self, s3, place, monkeypatch):
+        s3.page = 3
+        monkeypatch.setattr(bucket, "_PAGE", 3)
+        s3.buckets["bucket"].update({f"store/{index:03}": b"1" for index in range(300)})
+        walk = place.walk()
+        assert [next(walk)[0] for _ in range(4)] == ["000", "001", "002", "003"]
+        assert len(s3.asked) < 10
+
     def test_small_objects_are_read_side_by_side(self, s3, proxy):
         place = Bucket(Url("s3://bucket/store"))
         s3.buckets["bucket"].update({f"store/{index}": b"1" for index in range(64)})

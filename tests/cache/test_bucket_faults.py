@@ -46,11 +46,25 @@ def test_lists_survive_several_cuts(s3, proxy, place, received):
     assert len(list(place.walk())) == 2
 
 
+def test_a_walk_goes_on_where_its_list_was_cut(s3, proxy, place, monkeypatch):
+    s3.page = 3
+    monkeypatch.setattr(bucket, "_PAGE", 2)
+    s3.buckets["bucket"] |= {f"store/{index:02}": b"1" for index in range(20)}
+    expected = [(f"{index:02}", 1) for index in range(20)] + [("old", len(CONTENT))]
+    walked = []
+    for entry in place.walk():
+        walked.append(entry)
+        if len(walked) in (4, 5, 9, 13, 14):
+            proxy.cut(1, received=300)
+    assert walked == expected
+
+
 def test_a_list_that_is_always_cut_fails(s3, proxy, place):
     s3.buckets["bucket"]["store/" + "x" * 200] = b"1"
     proxy.cut(100, received=300)
-    with pytest.raises(ConnectionResetError, match="the connection to the server was cut"):
-        place.names()
+    for fails in (place.names, lambda: list(place.walk())):
+        with pytest.raises(ConnectionResetError, match="the connection to the server was cut"):
+            fails()
 
 
 def test_a_write_that_is_cut_is_repeated_whole(s3, proxy, place):

@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import zarr
@@ -13,6 +15,7 @@ from spaceclip.cache import (
     StoreError,
     copy,
     find_garbage,
+    garbage,
     lease,
     locate,
     only_writer,
@@ -171,10 +174,11 @@ def test_what_others_keep_in_zarr_is_never_touched(folder):
     assert _names(folder) == [("train-old.zarr", "unreferred")]
 
 
+NUMBER = b'{"store": 3, "fingerprint": "", "samples": 1, "ledger": ""}'
 FLIPPED = b'{"store": "trbin-new.zarr", "fingerprint": "%s", "samples": 1, "ledger": ""}'
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"store": 3}', FLIPPED])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"store": 3}', NUMBER, FLIPPED])
 def test_damage_to_a_pointer_never_costs_its_store(make_store, tmp_path, damage):
     path, spec = make_store()
     path = path.rename(tmp_path / f"train-{spec.fingerprint}.zarr")
@@ -203,6 +207,48 @@ def test_files_that_were_never_finished_go_after_an_hour(folder):
         assert [remove(one, folder) for one in found]
     assert all(remove(one, folder) for one in found)
     assert [file.exists() for file in (*stale, *young)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("where", ["", "val-new.zarr/ledger"])
+@pytest.mark.parametrize("look", [1, 2, 3, 4])
+def test_a_file_may_get_its_real_name_at_any_time(folder, monkeypatch, where, look):
+    begun, looks, stat = folder / where / ".000009.json.0123456789ab", 0, Path.stat
+    begun.write_bytes(b"whole")
+    os.utime(begun, (0, 0))
+
+    def rename_then_stat(path, **named):
+        nonlocal looks
+        looks += path == begun
+        if path == begun and looks == look:
+            path.rename(folder / where / "000009.json")
+        return stat(path, **named)
+
+    monkeypatch.setattr(Path, "stat", rename_then_stat)
+    assert find_garbage(folder)[0].path.name == "train-old.zarr"
+    assert looks
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 5])
+def test_a_removal_ends_when_another_run_takes_the_store_over(folder, monkeypatch, looks):
+    monkeypatch.setattr(garbage, "_BLOCK", 4)
+    (found,) = find_garbage(folder)
+    place, left = place_at(found.path), looks
+    before = len(list(place.walk()))
+
+    def taken():
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StoreError("another run has taken over")
+
+    @contextmanager
+    def held(_store):
+        yield taken
+
+    monkeypatch.setattr(garbage, "only_writer", held)
+    with pytest.raises(StoreError, match="another run has taken over"):
+        remove(found, folder)
+    assert before - len(list(place.walk())) <= max(0, 1 + 4 * (looks - 1))
 
 
 def test_a_store_that_is_being_written_is_kept(folder):

@@ -196,6 +196,18 @@ def test_a_holder_that_slept_through_its_renewals_asks_before_it_writes(objects,
             check()
 
 
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the monotonic clock goes on here")
+def test_a_holder_whose_machine_slept_asks_before_it_writes(objects, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW", 60.0)
+    with leased(STORE) as check:
+        left_by(objects, host="thief")
+        check()
+        read = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: read(clock) + 3600 * (clock == time.CLOCK_BOOTTIME))
+        with pytest.raises(StoreError, match="on thief"):
+            check()
+
+
 def test_a_short_loss_of_the_network_loses_no_lease(proxy, objects):
     with leased(STORE) as check:
         proxy.refusing = True

@@ -121,6 +121,14 @@ def test_what_is_damaged_in_the_bucket_is_not_kept(s3, store, near):
     assert kept(near) == []
 
 
+def test_what_was_written_anew_in_the_bucket_since_it_was_opened_says_so(s3, store, near):
+    cache, objects = opened(near), s3.buckets["bucket"]
+    objects["store.zarr/layers/3/c/1/0/0/0"] = objects["store.zarr/layers/0/c/1/0/0/0"]
+    with pytest.raises(StoreError, match="written anew since the store was opened, open it again"):
+        cache.states([5], layers=[3])
+    assert kept(near) == []
+
+
 SCRIPT = f"""
 import hashlib, sys
 from pathlib import Path

@@ -1,6 +1,8 @@
 """What every place must do, a folder or a bucket."""
 
+import errno
 import hashlib
+import os
 import pickle
 import threading
 
@@ -129,6 +131,42 @@ def test_an_object_is_taken_without_its_bytes_passing(place, where):
     place.write("new/key", b"to be replaced")
     assert place.take("new/key", source.location, "a b/key")
     assert (place.read("new/key"), source.read("a b/key")) == (b"content", b"content")
+
+
+def test_taking_again_what_is_there_leaves_nothing_behind(place, where):
+    source = place_at(where / "old.zarr")
+    source.write("key", b"content")
+    for _ in range(2):
+        assert place.take("new/key", source.location, "key")
+        assert list(place.walk()) == [("new/key", 7)]
+
+
+def test_what_cannot_be_taken_changes_nothing(place, where):
+    place.write("new/key", b"there before")
+    with pytest.raises(OSError):  # noqa: PT011 - a bucket's reason is another
+        place.take("new/key", where / "old.zarr", "no/such")
+    assert list(place.walk()) == [("new/key", 12)]
+    assert place.read("new/key") == b"there before"
+
+
+def test_a_folder_without_links_changes_nothing(tmp_path, monkeypatch):
+    def refuse(_source, _file):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    place, source = place_at(tmp_path / "new.zarr"), place_at(tmp_path / "old.zarr")
+    place.write("key", b"there before")
+    source.write("key", b"content")
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(PermissionError):
+        place.take("key", source.location, "key")
+    assert (list(place.walk()), place.read("key")) == ([("key", 12)], b"there before")
+
+
+def test_a_walk_passes_over_what_gets_its_real_name_meanwhile(tmp_path, monkeypatch):
+    place = place_at(tmp_path)
+    place.write("key", b"1")
+    monkeypatch.setattr(os, "walk", lambda top: [(str(top), [], [".key.0123456789ab", "key"])])
+    assert list(place.walk()) == [("key", 1)]
 
 
 def test_nothing_is_taken_from_a_place_of_another_kind(place, tmp_path, s3):

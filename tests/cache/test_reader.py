@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError
+from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError, StoreWriter
 from spaceclip.cache.ledger import Record, Stored
 
 
@@ -90,6 +90,18 @@ def test_a_deleted_shard_is_refused_where_zarr_would_say_zero(make_store):
         FeatureCache.open(path).states([4])
 
 
+def test_a_shard_that_was_written_anew_under_an_open_reader_says_so(make_store, make_block):
+    path, spec = make_store()
+    cache = FeatureCache.open(path)
+    cache.depth(4)
+    block = make_block(spec, 1)
+    block["depth"][:] = 7
+    StoreWriter(path, spec, cache.about).write(1, block)
+    with pytest.raises(StoreError, match=r"damaged: row 5 .* written anew since the store was opened, open it again"):
+        cache.depth(5)
+    assert (FeatureCache.open(path).depth(5) == np.float32(0.007)).all()
+
+
 def test_settings_that_differ_are_named_with_both_values(make_store):
     path, _ = make_store()
     FeatureCache.open(path, expect={"backbone": {"name": "tiny"}, "views": ("plain", "flipped")})
@@ -165,11 +177,11 @@ def test_a_restored_pointer_over_another_content_is_refused(make_store, make_blo
         FeatureCache.open(pointer)
 
 
-@pytest.mark.parametrize("field", ["fingerprint", "samples"])
-def test_a_pointer_that_says_otherwise_is_refused_though_the_ledger_agrees(make_store, field):
+@pytest.mark.parametrize("change", [{"fingerprint": "0123456789ab"}, {"samples": 9}], ids=["fingerprint", "samples"])
+def test_a_pointer_that_says_otherwise_is_refused_though_the_ledger_agrees(make_store, change):
     path, spec = make_store()
     pointer = _point(path, spec)
-    pointer.write_text(json.dumps({**json.loads(pointer.read_bytes()), field: 9}))
+    pointer.write_text(json.dumps({**json.loads(pointer.read_bytes()), **change}))
     with pytest.raises(StoreError, match="its content is not what the pointer"):
         FeatureCache.open(pointer)
 

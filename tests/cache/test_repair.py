@@ -1,7 +1,9 @@
 import shutil
+from dataclasses import replace
 
 import pytest
-from spaceclip.cache import FeatureCache, StoreError, StoreWriter, only_writer, repair, verify
+from spaceclip.cache import FeatureCache, Problem, StoreError, StoreWriter, only_writer, repair, verify
+from spaceclip.cache.ledger import Record
 
 DAMAGED = {
     "layers/3/c/1/0/0/0": ([], [1], []),
@@ -63,6 +65,20 @@ def test_an_unfinished_store_loses_nothing(make_store, contents):
     before = contents(path)
     done = repair(path)
     assert (done.removed, done.pending) == ([], [0, 2])
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("name", ["1.json", "000099.json", "0000001.json", "¹.json"])
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_stray_file_among_the_records_is_taken_away_and_no_shard(make_store, contents, name, sound):
+    path, _ = make_store()
+    before = contents(path)
+    record = Record.from_json((path / "ledger/000001.json").read_bytes())
+    shard = 99 if name == "000099.json" else 1
+    (path / "ledger" / name).write_bytes(replace(record, shard=shard).to_json() if sound else b"{")
+    assert verify(path).problems == [Problem("altered", None, file=f"ledger/{name}")]
+    done = repair(path)
+    assert (done.removed, done.pending, done.left) == ([], [], [])
     assert contents(path) == before
 
 

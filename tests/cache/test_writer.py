@@ -2,12 +2,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from spaceclip.cache import Entry, FeatureCache, StoreError, StoreWriter, verify
+from spaceclip.cache import Entry, FeatureCache, Quarantined, StoreError, StoreWriter, verify
 
 
 def test_zarr_itself_reads_back_what_was_written(make_store, make_block):
@@ -48,6 +49,42 @@ def test_rows_of_zeros_are_written_like_any_other(make_store, make_block):
 def test_only_shards_without_a_record_are_pending(make_store):
     path, spec = make_store(shards=[1])
     assert StoreWriter(path, spec, {}).pending == [0, 2]
+
+
+def test_one_who_knows_what_is_committed_reads_no_record(make_store, make_block, contents):
+    path, spec = make_store()
+    whole = contents(path)
+    (path / "ledger" / "000001.json").write_bytes(b"torn")
+    writer = StoreWriter(path, spec, {}, records={})
+    assert writer.pending == [0, 1, 2]
+    writer.write(1, make_block(spec, 1))
+    assert contents(path) == whole
+
+
+def test_a_store_is_opened_without_loading_dask(make_store):
+    script = "import sys, spaceclip.cache.writer; sys.exit('dask' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_kept_parts_of_a_sample_that_is_bad_now_are_written_anew_beside_their_links(make_store, make_block, contents):
+    path, spec = make_store(shards=[0])
+    record, block = FeatureCache.open(path, allow_incomplete=True).records[0], make_block(spec, 0)
+    linked = path.parent / "another's"
+    linked.hardlink_to(path / "layers/3/c/0/1/0/0")
+    before = linked.read_bytes()
+    kept = replace(record, objects={name: at for name, at in record.objects.items() if name != "pooled/plain"})
+    for array in block:
+        block[array][1] = 0
+        if array != "pooled":
+            block[array][2:] = 99  # not looked at
+    StoreWriter(path, spec, {}).write(0, block, [Quarantined(1, "room/1", "gone")], kept)
+    cache, sound = FeatureCache.open(path, allow_incomplete=True), make_block(spec, 0)
+    states = sound["layers/3"][:, 1]
+    np.testing.assert_array_equal(cache.states([0, 2, 3], "flipped")[3], states[[0, 2, 3]])
+    assert not cache.states([1], "flipped")[3].any()
+    assert cache.records[0].statistics["layers/3/flipped"]["max"] == states[[0, 2, 3]].max()
+    assert linked.read_bytes() == before
+    assert {problem.kind for problem in verify(path, deep=True).problems} == {"missing"}
 
 
 def test_a_shard_left_without_its_record_is_written_anew(make_store, make_block, contents):
@@ -111,6 +148,24 @@ def test_other_settings_have_another_fingerprint_and_are_refused_by_field(make_s
     assert other.fingerprint != spec.fingerprint
     with pytest.raises(StoreError, match=rf"made with other settings: [\w.]*{field} is .* there, .* is wanted"):
         StoreWriter(path, other, {})
+
+
+@pytest.mark.parametrize("description", [b"{", b""])
+def test_a_description_damaged_before_the_first_record_is_written_anew(make_store, contents, description):
+    path, spec = make_store(shards=[])
+    whole = contents(path)
+    (path / "zarr.json").write_bytes(description)
+    StoreWriter(path, spec, {"split": "train", "split_by": "scene"})
+    assert contents(path) == whole
+
+
+def test_a_damaged_description_of_other_samples_is_left_alone(make_store, make_spec, contents):
+    path, _ = make_store(shards=[])
+    (path / "zarr.json").write_bytes(b"{")
+    before = contents(path)
+    with pytest.raises(StoreError, match="not the metadata of a Zarr group"):
+        StoreWriter(path, make_spec(count=9), {})
+    assert contents(path) == before
 
 
 def test_a_folder_that_is_no_store_is_left_alone(tmp_path, make_spec, contents):

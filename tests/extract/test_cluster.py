@@ -1,44 +1,26 @@
 import os
-import pickle
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
-import numpy as np
 import pytest
-from distributed import Client, WorkerPlugin
-from PIL import Image
+from distributed import WorkerPlugin
+from jobs import computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
-from spaceclip.extract import (
-    BackboneSettings,
-    ExtractSettings,
-    FolderData,
-    load_backbone,
-    open_splits,
-    store_spec,
-)
-from spaceclip.extract.cluster import PLUGIN, Job, ShardWorker, extract_on_cluster
+from spaceclip.extract.cluster import PLUGIN, extract_on_cluster
 from spaceclip.extract.connect import dashboard, local_cluster
-from spaceclip.extract.run import extract
 from spaceclip.extract.work import Work
-
-SETTINGS = ExtractSettings(layers=(0, 2), batch_size=4, shard=2, threads=2)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    root, draw = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for number in range(24):
-        Image.fromarray(draw.integers(0, 256, (24, 36, 3), dtype=np.uint8)).save(root / f"{number:03d}.png")
-    return root
+    return save_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -50,37 +32,10 @@ def cluster():
 
 @pytest.fixture
 def make_job(tiny_config, pictures, tmp_path):
-    """A job whose store is laid out, and the single-machine run of it to compare with."""
-
     def make(images=pictures, name="together.zarr"):
-        data = FolderData(images=images)
-        source = open_splits(data)["train"]
-        settings = BackboneSettings(name=f"random:{tiny_config}", precision="float32")
-        backbone = load_backbone(settings.name, precision="float32")
-        alone = extract(source, backbone, SETTINGS, tmp_path / "alone", "train", {}).store
-        spec = store_spec(source, backbone, SETTINGS)
-        job = Job(Path.cwd(), data, "train", settings, "cpu", SETTINGS, spec, tmp_path / name)
-        return job, StoreWriter(job.store, spec, {}).pending, alone
+        return lay_out(tiny_config, images, tmp_path, name)
 
     return make
-
-
-def files(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
-    }
-
-
-def computed(client, job, pending, watch, **more):
-    """Images that extraction on a cluster says it computed."""
-    found = extract_on_cluster(client, job, Work(job.spec, list(pending)), watch, **more)
-    return found.images if found else 0
-
-
-def ignore(_done, _total, _workers):
-    pass
 
 
 def wait_until(true, seconds=20):
@@ -234,61 +189,6 @@ def test_a_worker_that_is_stopped_is_replaced(cluster, make_job):
     cluster.wait_for_workers(2, timeout=60)
 
 
-@pytest.fixture
-def machines(tmp_path):
-    """A scheduler and workers as processes of their own, as on a cluster."""
-    file, started = tmp_path / "scheduler.json", []
-
-    def start(kind, *options):
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", file, *options]
-        quiet = subprocess.DEVNULL
-        started.append(subprocess.Popen(list(map(str, command)), stdout=quiet, stderr=quiet))
-        return started[-1]
-
-    yield SimpleNamespace(
-        file=file,
-        scheduler=lambda: start("scheduler", "--port", 0, "--no-dashboard", "--host", "127.0.0.1"),
-        worker=lambda: start("worker", "--nthreads", 1, "--no-dashboard", "--no-nanny"),
-    )
-    for process in reversed(started):
-        process.kill()
-        process.wait()
-
-
-def test_a_run_waits_for_workers_and_gives_work_to_those_that_join(make_job, machines):
-    job, pending, alone = make_job()
-    told, workers = [], []
-    machines.scheduler()
-    with Client(scheduler_file=str(machines.file), timeout=30) as client:
-
-        def join(done, _total, count):
-            told.append(count)
-            if told.count(0) == 2 or (told[-2:] == [1, 0] and len(workers) == 1):
-                workers.append(machines.worker())
-            if done and len(workers) == 1 and workers[0].poll() is None:
-                workers[0].kill()
-
-        assert computed(client, job, pending, join) == 24
-    assert [count for at, count in enumerate(told) if at == 0 or told[at - 1] != count] == [0, 1, 0, 1]
-    assert files(job.store) == files(alone)
-
-
-def test_a_lost_scheduler_is_one_line_and_what_is_committed_stays(make_job, machines):
-    job, pending, _ = make_job()
-    scheduler = machines.scheduler()
-    machines.worker()
-    with Client(scheduler_file=str(machines.file), timeout=30) as client:
-
-        def kill(done, _total, _workers):
-            if done:
-                scheduler.kill()
-
-        with pytest.raises(SpaceClipError, match=r"the scheduler was lost .* committed shards are safe"):
-            computed(client, job, pending, kill)
-    committed = StoreWriter(job.store, job.spec, {}).records
-    assert 1 <= len(committed) < len(pending)
-
-
 def test_bad_input_on_a_worker_is_one_line_and_not_retried(cluster, make_job, tmp_path, pictures):
     images = shutil.copytree(pictures, tmp_path / "images")
     job, pending, _ = make_job(images)
@@ -297,14 +197,6 @@ def test_bad_input_on_a_worker_is_one_line_and_not_retried(cluster, make_job, tm
     with pytest.raises(SpaceClipError, match=r"013\.png") as caught:
         computed(cluster, job, pending, ignore)
     assert "\n" not in str(caught.value)
-
-
-def test_a_worker_with_other_files_refuses(cluster, make_job, tmp_path, pictures):
-    images = shutil.copytree(pictures, tmp_path / "images")
-    job, pending, _ = make_job(images)
-    (images / "005.png").unlink()
-    with pytest.raises(SpaceClipError, match="its files of the train split are not those of the run"):
-        computed(cluster, job, pending, ignore)
 
 
 def test_two_runs_on_one_cluster_do_not_mix(cluster, make_job, pictures, tmp_path):
@@ -331,6 +223,7 @@ def test_an_interrupted_run_leaves_nothing_to_the_workers_and_keeps_what_is_comm
         if done:
             raise KeyboardInterrupt
 
+    cluster.register_plugin(WorkerPlugin(), name=f"{PLUGIN}-0123/Client-killed")
     with pytest.raises(KeyboardInterrupt):
         computed(cluster, job, pending, interrupt)
     plugins: Any = cluster.run(lambda dask_worker: [name for name in dask_worker.plugins if PLUGIN in name])
@@ -342,57 +235,52 @@ def test_an_interrupted_run_leaves_nothing_to_the_workers_and_keeps_what_is_comm
     assert files(job.store) == files(alone)
 
 
-def test_ctrl_c_in_a_terminal_ends_the_processes_of_a_local_cluster(start_script):
-    run = start_script(
-        """
-        import os
-        from spaceclip.extract.connect import local_cluster
-        os.setpgrp()
-        with local_cluster(2, gpus=False) as client:
-            print(*client.run(os.getpid).values())
-            client.submit(__import__("time").sleep, 600).result()
-        """
-    )
-    with run:
-        workers = list(map(int, run.stdout.readline().split()))
-        assert len(workers) == 2
-        os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=60)
-    assert said.count("Traceback") == 1
-    assert said.endswith("KeyboardInterrupt\n")
-    assert not [process for process in workers if Path(f"/proc/{process}").exists()]
+@pytest.fixture
+def fail(cluster):
+    """Have `extract` fail on some workers, or on all."""
 
+    def start(*workers, counted=os.devnull):
+        def replace():
+            from spaceclip.extract import worker as ours
 
-def test_a_failure_that_repeats_is_one_line(cluster, make_job, tmp_path):
-    job, pending, _ = make_job()
-    counted = tmp_path / "tries"
+            def extract(*given):
+                with open(counted, "a") as file:  # noqa: PTH123
+                    file.write(f"{given[1]}\n")
+                raise RuntimeError("CUDA out of memory\nof device 0")
 
-    def fail():
-        from spaceclip.extract import cluster as ours
+            plugin: Any = ours.ShardWorker
+            plugin.real, plugin.extract = plugin.extract, extract
 
-        def extract(*given):
-            with counted.open("a") as file:
-                file.write(f"{given[1]}\n")
-            raise RuntimeError("CUDA out of memory\nof device 0")
-
-        worker: Any = ours.ShardWorker
-        worker.real, worker.extract = worker.extract, extract
+        cluster.wait_for_workers(2, timeout=60)
+        cluster.run(replace, workers=list(workers) or None)
 
     def mend():
-        from spaceclip.extract import cluster as ours
+        from spaceclip.extract import worker as ours
 
-        worker: Any = ours.ShardWorker
-        worker.extract = worker.real
+        plugin: Any = ours.ShardWorker
+        plugin.extract = getattr(plugin, "real", plugin.extract)
 
-    cluster.run(fail)
-    try:
-        with pytest.raises(SpaceClipError, match=r"shard \d+: failed .* 4 times, .* RuntimeError: CUDA out") as caught:
-            computed(cluster, job, pending, ignore)
-    finally:
-        cluster.run(mend)
+    yield start
+    cluster.run(mend)
+
+
+def test_a_failure_that_repeats_is_one_line(cluster, make_job, fail, tmp_path):
+    job, pending, _ = make_job()
+    fail(counted=tmp_path / "tries")
+    with pytest.raises(SpaceClipError, match=r"shard \d+: failed .* 4 times, .* RuntimeError: CUDA out") as caught:
+        computed(cluster, job, pending, ignore)
     assert "\n" not in str(caught.value)
-    tries = counted.read_text().split()
+    tries = (tmp_path / "tries").read_text().split()
     assert max(map(tries.count, tries)) == 4
+
+
+def test_a_worker_that_fails_at_all_is_given_no_more_and_others_do_its_shards(cluster, make_job, fail):
+    job, pending, alone = make_job()
+    broken, told = min(cluster.nthreads()), []
+    fail(broken)
+    assert computed(cluster, job, pending, ignore, say=told.append) == 24
+    assert files(job.store) == files(alone)
+    assert [line.startswith(f"{broken} is given no more shards: it failed") for line in told] == [True]
 
 
 def test_a_shard_that_kills_its_workers_is_one_line(cluster, make_job, monkeypatch):
@@ -410,31 +298,6 @@ def test_a_shard_that_kills_its_workers_is_one_line(cluster, make_job, monkeypat
     cluster.wait_for_workers(2, timeout=60)
 
 
-def test_shards_that_do_not_fit_a_workers_memory_are_refused(cluster, make_job):
-    job, pending, _ = make_job()
-
-    def limit(dask_worker: Any = None, to=None):
-        before, dask_worker.memory_manager.memory_limit = dask_worker.memory_manager.memory_limit, to
-        return before
-
-    before: Any = cluster.run(limit, to=1000)
-    try:
-        with pytest.raises(SpaceClipError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
-            computed(cluster, job, pending, ignore)
-    finally:
-        cluster.run(limit, to=next(iter(before.values())))
-
-
 def test_the_dashboard_is_named_only_where_there_is_one(cluster):
     found = dashboard(cluster)
     assert ("pip install bokeh" in found) == (find_spec("bokeh") is None)
-
-
-def test_what_travels_to_a_worker_is_small(make_job):
-    job, _, _ = make_job()
-    assert len(pickle.dumps(ShardWorker(job))) < 10_000
-
-
-def test_more_workers_than_gpus_are_refused():
-    with pytest.raises(SpaceClipError, match=r"--workers 99 --gpus: \d+ GPUs are here"), local_cluster(99, gpus=True):
-        pass

@@ -129,6 +129,20 @@ def test_an_altered_image_is_computed_anew_wherever_it_lies(make_frames, run):
     assert run(frames, MORE).computed == 1
 
 
+def test_larger_ground_truth_at_the_end_leaves_whole_shards_as_they_are(make_frames, run, backbone, contents):
+    sizes, settings = (*[(24, 36)] * 16, (30, 40)), MORE.model_copy(update={"target_size": (24, 36)})
+    old = run(_some(make_frames(17, sizes), list(range(16))), settings)
+    before = contents(old.store)
+    grown = run(make_frames(17, sizes), settings)
+    assert sum(count for count, _ in backbone.asked) <= 2 * (1 + 3)  # both views of the one, and of what is tried
+    whole = run(make_frames(17, sizes), settings, "whole")
+    assert contents(grown.store) == contents(whole.store)
+    assert contents(old.store) == before
+    for name in before:
+        if "/c/" in name and not name.startswith("ground_truth"):
+            assert (grown.store / name).samefile(old.store / name), name
+
+
 def test_what_growing_takes_is_known_beforehand(make_frames, run, backbone, tmp_path):
     run(make_frames(20), FEW)
     planned = plan(make_frames(20), backbone, MORE, tmp_path / "grown", "train")

@@ -1,9 +1,12 @@
 import shutil
+from copy import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from spaceclip.cache import FeatureCache, SpaceClipError, stored_bytes
-from spaceclip.extract import ExtractSettings, Sample, duration, extract, load_backbone, plan
+from spaceclip.extract import ExtractSettings, Sample, duration, extract, load_backbone, plan, preflight, settings
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -94,6 +97,58 @@ def test_a_bad_probe_is_passed_over_in_quarantine_alone(make_frames, backbone, t
     with pytest.raises(SpaceClipError, match="frame000"):
         plan(frames, backbone, SETTINGS, tmp_path, "train")
     assert plan(frames, backbone, SETTINGS, tmp_path, "train", on_error="quarantine").probed == 3
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Images and parts of each batch that the encoder is timed on; a view of an image takes it 10 ms, all else none."""
+    given, clock = [], [0.0]
+    monkeypatch.setattr(preflight, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def encode(_backbone, spec, images, missing):
+        given.append((len(images), missing))
+        clock[0] += 0.01 * len(images) * sum(f"pooled/{view}" in missing for view in spec.views)
+
+    monkeypatch.setattr(preflight, "encode_views", encode)
+    return given
+
+
+def test_shards_that_lack_less_count_for_less(make_frames, backbone, tmp_path, encoded):
+    plain = SETTINGS.model_copy(update={"views": ("plain",)})
+    extract(make_frames(96), backbone, plain, tmp_path, "train", {})
+    encoded.clear()
+    planned = plan(make_frames(160), backbone, SETTINGS, tmp_path, "train")
+    assert planned.pending_images == 160
+    assert planned.seconds == pytest.approx((96 * 1 + 64 * 2) * 0.01)
+    assert len({missing for _, missing in encoded}) == 2
+
+
+def test_a_processor_is_timed_on_two_images_after_two_more(make_frames, backbone, tmp_path, encoded):
+    plan(make_frames(640), backbone, SETTINGS, tmp_path, "train")
+    assert [images for images, _ in encoded] == [2, 2]
+
+
+def test_a_gpu_is_timed_on_whole_batches_however_few_images_are_probed(
+    make_frames, backbone, tmp_path, encoded, monkeypatch
+):
+    on_gpu, waited = copy(backbone), []
+    on_gpu.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    whole = SETTINGS.model_copy(update={"batch_size": 7})
+    assert plan(make_frames(20), on_gpu, whole, tmp_path, "train").probed == 1
+    assert [images for images, _ in encoded] == [7, 7]
+    assert len(waited) == 2
+
+
+def test_what_is_not_timed_says_the_same_bytes(smooth, backbone, tmp_path, encoded):
+    timed, untimed = (plan(smooth, backbone, SETTINGS, tmp_path, "train", timed=timed) for timed in (True, False))
+    assert (untimed.bytes, untimed.seconds) == (timed.bytes, 0)
+    assert len(encoded) == 2
+
+
+def test_threads_are_those_cores_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(settings, "CPU_COUNT", 3)
+    assert ExtractSettings().threads == 3
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, verify
@@ -95,6 +97,21 @@ def test_a_shard_of_bad_samples_alone_is_kept_too(make_bad, backbone, tmp_path):
     bad = {row: f"frame{row}: gone" for row in range(8, 16)}
     done = extract(make_bad(bad=bad), backbone, SETTINGS, tmp_path, "train", {}, on_error="quarantine")
     assert FeatureCache.open(done.store).quarantined == bad
+
+
+@pytest.mark.parametrize("bad", [{3: "gone"}, dict.fromkeys(range(8, 16), "gone")])
+def test_a_sample_that_went_bad_before_a_layer_was_added_is_zeros_in_every_layer(
+    make_bad, make_frames, backbone, tmp_path, contents, bad
+):
+    fewer = SETTINGS.model_copy(update={"layers": (0, 2)})
+    old = extract(make_frames(20), backbone, fewer, tmp_path / "grown", "train", {})
+    before = contents(old.store)
+    grown = extract(make_bad(20, bad), backbone, SETTINGS, tmp_path / "grown", "train", {}, on_error="quarantine")
+    whole = extract(make_bad(20, bad), backbone, SETTINGS, tmp_path / "whole", "train", {}, on_error="quarantine")
+    assert contents(grown.store) == contents(whole.store)
+    assert verify(grown.store, deep=True).problems == []
+    assert contents(old.store) == before
+    assert Path(f"{grown.store}/layers/0/c/2/0/0/0").samefile(f"{old.store}/layers/0/c/2/0/0/0")
 
 
 def test_without_being_asked_a_bad_sample_stops_the_run(make_bad, backbone, tmp_path):

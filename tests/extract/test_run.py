@@ -1,5 +1,7 @@
+import re
 import shutil
 import signal
+import threading
 import time
 
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 import torch
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
 from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+from spaceclip.extract.blocks import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
+from spaceclip.extract.settings import store_spec
 from spaceclip.extract.stages import together
+from spaceclip.extract.work import Work
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -97,6 +102,82 @@ def test_a_bad_image_stops_the_run_and_keeps_what_was_committed(make_frames, bac
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
     assert not (tmp_path / "train.json").exists()
     assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == 30 - 16
+
+
+GPU = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 7.79 GiB."
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("full", "said"),
+    [
+        (lambda: _raise(torch.OutOfMemoryError(GPU)), r"\(CUDA out of memory\. Tried to allocate 20\.00 MiB\)"),
+        (lambda: torch.empty(10**15), "can't allocate memory"),
+        (lambda: np.empty(10**15), "Unable to allocate"),
+        (lambda: _raise(MemoryError()), "for its buffers"),
+    ],
+)
+@pytest.mark.parametrize("good", [0, 7])
+def test_too_little_memory_is_one_line_before_the_run_and_in_it(make_frames, tiny_config, tmp_path, full, said, good):
+    backbone, calls = load_backbone(f"random:{tiny_config}", precision="float32"), []
+    encode = backbone.encode
+
+    def encoding(images, layers):
+        calls.append(layers)
+        return encode(images, layers) if len(calls) <= good else full()
+
+    backbone.encode = encoding
+    with pytest.raises(SpaceClipError, match=r"out of memory \(.*; .*batch_size \(now 3\) or shard \(now 8") as told:
+        extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    assert re.search(said, str(told.value))
+    assert "\n" not in str(told.value)
+
+
+def test_other_failures_of_the_encoder_are_not_taken_for_it(make_frames, tiny_config, tmp_path):
+    backbone = load_backbone(f"random:{tiny_config}", precision="float32")
+    backbone.encode = lambda images, layers: _raise(RuntimeError("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbone):
+    frames = make_frames(4000)
+    spec = store_spec(frames, backbone, SETTINGS)
+    asked = []
+
+    class Watched(Work):
+        def rows(self, shard):
+            asked.append(shard)
+            return super().rows(shard)
+
+    work = Watched.all_of(spec)
+    assert len({id(work.missing(shard)) for shard in work.shards}) == 1
+    next(shard_blocks(frames, backbone, work, SETTINGS.model_copy(update={"threads": 1})))
+    assert max(asked) < 4
+
+
+def test_a_source_that_hangs_does_not_hold_an_interrupted_run(make_frames, backbone, tmp_path):
+    frames, load, mended = make_frames(24), make_frames(24).load, threading.Event()
+
+    def hangs(index):
+        if index == 12:
+            mended.wait(20)
+        return load(index)
+
+    def stop(done, _total):
+        if done:
+            raise KeyboardInterrupt
+
+    frames.load = hangs
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        extract(frames, backbone, SETTINGS.model_copy(update={"threads": 4}), tmp_path, "train", {}, stop)
+    took = time.monotonic() - start
+    mended.set()
+    assert took < 10
 
 
 def test_the_slowest_stage_binds_and_its_share_is_what_was_reached():

@@ -2,10 +2,11 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from spaceclip.cache import FeatureCache, only_writer
+from spaceclip.cache import FeatureCache, only_writer, stored_bytes
 from spaceclip.pipeline.cli import main
 
 CONFIG = ("extract", "--config", "configs/tiny.yaml")
@@ -60,12 +61,47 @@ def test_a_mended_picture_costs_its_shard_and_the_status_is_good_again(broken, s
 
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip):
     told = spaceclip(*CONFIG, "--dry-run").output
-    assert len(told.splitlines()) == 3
+    assert len(told.splitlines()) == 4
+    assert re.fullmatch(r"features/tiny: about 0\.00 GB in all \(.* GB free\)", told.splitlines()[3])
     line = r"features/tiny/train-\w{12}\.zarr: 14 of 14 images to compute \(2 of 2 shards\), about 0\.00 GB "
-    assert re.match(line + r"\(.* GB free\) and \d+ s \(1 probed\); on cpu in float32", told)
+    assert re.match(line + r"\(.* GB free\) and \d+ s without writing \(1 probed\); on cpu in float32\n", told)
     assert not (project / "features").exists()
     spaceclip(*CONFIG)
     assert "0 of 14 images to compute (0 of 2 shards), about 0.00 GB" in spaceclip(*CONFIG, "--dry-run").output
+
+
+def test_a_dry_run_for_a_cluster_says_whose_time_it_tells(project, spaceclip):
+    told = spaceclip(*CONFIG, "--dry-run", "--workers", "2", "--split", "val").output
+    assert re.search(r"on cpu in float32; the time is that of one process\n$", told)
+    assert "in all" not in told
+
+
+@pytest.mark.parametrize("how", [(), ("--dry-run",)])
+def test_splits_that_fit_one_by_one_and_not_together_are_refused_before_the_first(project, spaceclip, monkeypatch, how):
+    spaceclip(*CONFIG, "--out", "elsewhere")
+    sizes = [stored_bytes(FeatureCache.open(f"elsewhere/{name}.json")) for name in ("train", "val", "test")]
+    free = int(0.8 * sum(sizes))
+    assert max(sizes) < 0.8 * free
+    usage = shutil.disk_usage(project)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=free))
+    told = spaceclip(*CONFIG, *how, fails=True).output
+    assert re.search(r"features/tiny: the 3 stores need 0\.0 GB more, 0\.0 GB are free; make room", told)
+    assert not (project / "features").exists()
+    spaceclip(*CONFIG, "--split", "train", *how)
+
+
+@pytest.mark.parametrize(("split", "shares"), [("train", ()), ("val", ()), ("test", ("--val", "0.3"))])
+def test_a_split_that_these_images_lack_is_one_line(project, pictures, tiny, spaceclip, split, shares):
+    options = ("--images", pictures / "rgb", "--backbone", tiny, "--layers", "0", "--out", "out", "--split", split)
+    told = spaceclip("extract", *options, *shares, fails=True).output
+    assert f"--split {split}: the data set has no such split, it has {'train, val' if shares else 'all'}" in told
+    assert not Path("out").exists()
+
+
+def test_a_split_that_an_experiment_lacks_is_nothing_to_do(project, spaceclip):
+    file = project / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("val: 0.2, ", ""))
+    assert "none, the data set has no val split" in spaceclip(*CONFIG, "--split", "val").output
 
 
 def test_a_run_says_what_it_will_take_and_what_held_it_back(project, spaceclip):

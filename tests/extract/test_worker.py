@@ -1,0 +1,241 @@
+"""What a worker does with a shard, in this process: what it is told, when it refuses, and when it commits nothing."""
+
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import torch
+from distributed import Client
+from jobs import SETTINGS, files, lay_out, save_pictures
+from spaceclip.cache import Entry, SpaceClipError, StoreWriter, writer
+from spaceclip.extract import (
+    BackboneSettings,
+    FolderData,
+    KittiData,
+    extract,
+    load_backbone,
+    open_splits,
+    worker,
+)
+from spaceclip.extract.absolute import absolute, absolute_backbone
+from spaceclip.extract.cluster import fill_on
+from spaceclip.extract.crew import ShardFailedError, WorkerUnfitError
+from spaceclip.extract.worker import ShardWorker, extract_shard
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return save_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def split(tiny_config, pictures, tmp_path):
+    return lay_out(tiny_config, pictures, tmp_path)
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Has a worker have the plugin of a job, as Dask does."""
+    monkeypatch.setattr(worker, "keep_freed_memory", lambda: None)
+    threads = torch.get_num_threads()
+
+    def begin(job, memory=None):
+        plugin = pickle.loads(pickle.dumps(ShardWorker(job)))
+        plugin.setup(SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=memory)))
+        return plugin
+
+    yield begin
+    torch.set_num_threads(threads)
+
+
+def test_its_shards_are_those_of_one_machine(split, start):
+    plugin = start(split.job)
+    for shard in split.pending:
+        plugin.extract(shard)
+    assert files(split.job.store) == files(split.alone)
+
+
+def test_what_travels_does_not_grow_with_the_samples(split):
+    many = replace(split.job.spec, entries=[Entry(f"{number:06d}", "scene", "1") for number in range(20_000)])
+    assert len(pickle.dumps(ShardWorker(replace(split.job, spec=many)))) < 10_000
+
+
+def test_a_worker_that_wakes_leaves_alone_what_another_committed(split, start, monkeypatch):
+    sleeper, other = start(split.job), start(split.job)
+    encode, slept = worker.shard_blocks, []
+
+    def sleep(*given, **more):
+        (filled,) = encode(*given, **more)
+        if not slept:
+            slept.append(filled.shard)
+            other.extract(3)
+            filled.block["pooled"][:] += 1  # as other hardware would have it
+        return [filled]
+
+    monkeypatch.setattr(worker, "shard_blocks", sleep)
+    sleeper.extract(3)
+    assert slept == [3]
+    whole = files(split.alone)
+    assert [name for name, content in files(split.job.store).items() if whole[name] != content] == []
+
+
+def test_when_the_run_ends_between_data_and_record_nothing_is_committed(split, start, monkeypatch):
+    plugin, write = start(split.job), StoreWriter._write_part
+
+    def end(*given):
+        plugin.teardown(None)
+        return write(*given)
+
+    monkeypatch.setattr(StoreWriter, "_write_part", end)
+    with pytest.raises(InterruptedError, match="the run has ended"):
+        plugin.extract(0)
+    assert StoreWriter(split.job.store, split.job.spec, {}).records == {}
+
+
+def test_it_does_not_read_the_ledger(split, start, monkeypatch):
+    plugin = start(split.job)
+    monkeypatch.setattr(writer, "read_ledger", lambda *_: pytest.fail("the ledger was read"))
+    plugin.extract(0)
+
+
+def test_a_worker_with_other_files_refuses(tiny_config, pictures, tmp_path, start):
+    images = shutil.copytree(pictures, tmp_path / "images")
+    job, _, _ = lay_out(tiny_config, images, tmp_path)
+    (images / "005.png").unlink()
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: its files of the train split are not those of the run"):
+        start(job).extract(0)
+
+
+def test_a_worker_without_the_data_refuses(tiny_config, pictures, tmp_path, start):
+    job, _, _ = lay_out(tiny_config, shutil.copytree(pictures, tmp_path / "images"), tmp_path)
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: the images folder .* does not exist"):
+        start(job).extract(0)
+
+
+def test_a_worker_without_the_store_refuses_and_makes_none(split, start, tmp_path):
+    job = replace(split.job, store=tmp_path / "elsewhere.zarr")
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: the store .*elsewhere\.zarr is not there"):
+        start(job).extract(0)
+    assert not (tmp_path / "elsewhere.zarr").exists()
+
+
+def test_a_worker_with_another_encoder_refuses(split, start):
+    job = replace(split.job, backbone=split.job.backbone.model_copy(update={"seed": 1}))
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: its encoder is .*seed 1.*, the run's .*seed 0"):
+        start(job).extract(0)
+
+
+def test_shards_that_do_not_fit_a_workers_memory_are_refused(split, start):
+    with pytest.raises(WorkerUnfitError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
+        start(split.job, memory=1000).extract(0)
+
+
+def test_bad_input_is_the_data_s_fault_and_not_the_worker_s(tiny_config, pictures, tmp_path, start):
+    images = shutil.copytree(pictures, tmp_path / "images")
+    job, _, _ = lay_out(tiny_config, images, tmp_path)
+    content = (images / "001.png").read_bytes()
+    (images / "001.png").write_bytes(content[:200] + bytes(len(content) - 200))
+    with pytest.raises(SpaceClipError, match=r"001\.png") as caught:
+        start(job).extract(0)
+    assert not isinstance(caught.value, WorkerUnfitError)
+
+
+def test_memory_that_runs_out_may_be_enough_elsewhere(split, start, monkeypatch):
+    def fail(*_given, **_more):
+        raise SpaceClipError("out of memory (CUDA); give it more") from MemoryError()
+
+    monkeypatch.setattr(worker, "shard_blocks", fail)
+    with pytest.raises(RuntimeError, match=r"^out of memory"):
+        start(split.job).extract(0)
+
+
+def test_what_fails_says_on_which_worker(split, start, monkeypatch):
+    plugin = start(split.job, memory=1000)
+    host = SimpleNamespace(plugins={"run": plugin}, address="tcp://node7:4321")
+    monkeypatch.setattr(worker, "get_worker", lambda: host)
+    with pytest.raises(ShardFailedError) as caught:
+        extract_shard("run", 0, (None, {}))
+    travelled = pickle.loads(pickle.dumps(caught.value))
+    assert travelled.worker == "tcp://node7:4321"
+    assert isinstance(travelled.error, WorkerUnfitError)
+
+
+@pytest.fixture
+def fill_elsewhere(start, monkeypatch, tmp_path):
+    """The `fill` of a cluster whose one worker is this process, started in another folder."""
+
+    def on_worker(_client, job, work, _watch, **_more):
+        with monkeypatch.context() as there:
+            there.chdir(tmp_path)
+            plugin = start(job)
+            for shard in work.shards:
+                plugin.extract(shard)
+
+    monkeypatch.setattr("spaceclip.extract.cluster.extract_on_cluster", on_worker)
+    client = cast("Client", None)
+    return lambda data, named: fill_on(client, data, "train", named, "cpu", SETTINGS, "quarantine")
+
+
+@pytest.fixture
+def home(tiny_config, pictures, tmp_path, monkeypatch):
+    """A folder of its own, where runs are started, with an encoder and images of which one is bad."""
+    (home := tmp_path / "home").mkdir()
+    shutil.copytree(pictures, home / "images")
+    shutil.copy(tiny_config, home / "config.json")
+    content = (home / "images/001.png").read_bytes()
+    (home / "images/001.png").write_bytes(content[:200] + bytes(len(content) - 200))
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_relative_paths_and_what_is_mended_leave_the_bytes_of_one_machine(home, pictures, fill_elsewhere):
+    data = FolderData(images=Path("images"))
+    named = BackboneSettings(name="random:config.json", precision="float32")
+    source, backbone = open_splits(data)["train"], load_backbone(named.name, precision="float32")
+
+    def run(folder, **more):
+        done = extract(source, backbone, SETTINGS, Path(folder), "train", {}, on_error="quarantine", **more)
+        return done.quarantined, files(Path(folder))
+
+    fill = fill_elsewhere(data, named)
+    bad, found = run("there", fill=fill)
+    assert [sample.reason.partition(" ")[0] for sample in bad] == ["images/001.png"]
+    assert found == run("alone")[1]
+    shutil.copy(pictures / "001.png", home / "images")
+    bad, found = run("there", fill=fill, retry_quarantined=True)
+    assert bad == ()
+    assert found == run("alone", retry_quarantined=True)[1]
+
+
+class TestPaths:
+    def test_all_of_a_data_set_s_become_absolute_and_nothing_else(self):
+        data = FolderData.model_validate(
+            {"images": "rgb", "depth": "/data/depth", "manifest": "../list.csv", "val": {"images": "val"}}
+        )
+        there = absolute(data, Path("/home/me"))
+        assert (there.images, there.depth, there.manifest) == tuple(
+            map(Path, ("/home/me/rgb", "/data/depth", "/home/me/../list.csv"))
+        )
+        assert there.val is not None
+        assert there.val.images == Path("/home/me/val")
+        assert there.model_dump(exclude={"images", "manifest", "val"}) == data.model_dump(
+            exclude={"images", "manifest", "val"}
+        )
+        kitti = KittiData(root=Path("kitti"), train_list=Path("lists/train.txt"))
+        assert absolute(kitti, Path("/home/me")).train_list == Path("/home/me/lists/train.txt")
+        assert absolute(there, Path("/elsewhere")) == there
+
+    def test_an_encoder_s_too_unless_it_is_a_hub_s(self, tmp_path):
+        (tmp_path / "clip").mkdir()
+
+        def name(given):
+            return absolute_backbone(BackboneSettings(name=given), tmp_path).name
+
+        assert name("clip") == f"{tmp_path}/clip"
+        assert name("random:clip") == f"random:{tmp_path}/clip"
+        assert name("openai/clip-vit-base-patch16") == "openai/clip-vit-base-patch16"
