@@ -170,7 +170,7 @@ def as_images(samples: Sequence[Prepared], size: tuple[int, int]) -> Tensor:
     """The encoder's input of a batch, [B, 3, S, S]; black where a sample is bad, since the batch must keep its size."""
     black = np.zeros((*size, 3), np.uint8)
     rows = [black if isinstance(sample, SpaceClipError) else sample["image"] for sample in samples] or [black]
-    return torch.from_numpy(np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
 
 
 def _encoded(

@@ -18,13 +18,13 @@ def prepare_image(
         input_size: Height and width of the result.
 
     Returns:
-        [3, input_size, input_size] RGB, uint8, not yet normalised.
+        [input_size, input_size, 3] RGB, uint8, not yet normalised.
     """
     picture = Image.fromarray(image)
     for height, width in filter(None, (target_size, (input_size, input_size))):
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+    return np.asarray(picture)
 
 
 def prepare_depth(depth: NDArray[np.float32], target_size: tuple[int, int] | None) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
     """
     sample = source.load(row)
     target = spec.preprocessing["target_size"]
-    prepared: Block = {"image": prepare_image(sample.image, target, spec.image_size[0]).transpose(1, 2, 0)}
+    prepared: Block = {"image": prepare_image(sample.image, target, spec.image_size[0])}
     if spec.depth:
         prepared |= _prepare_depth(sample, spec.depth)
     return prepared

@@ -1,5 +1,6 @@
 """`spaceclip extract`: from images to a feature store."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ def extract(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
+    # Threads that wait for one another shall not spin on cores that decoding needs; it counts when PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ..cache import Pointer, SpaceClipError
     from ..extract import open_splits
     from ..extract.splits import SPLITS

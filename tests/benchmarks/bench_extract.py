@@ -3,6 +3,9 @@
 import argparse
 import json
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `spaceclip extract` does, before PyTorch is loaded
+
 import resource
 import statistics
 import subprocess
@@ -36,10 +39,10 @@ def make_pictures(folder: Path, count: int) -> None:
 
 
 def tiny_backbone(place: Path, device: str = "cpu") -> Backbone:
-    """An encoder of next to no work whose tokens are as many as a ViT-B/16's: input and output bind."""
+    """An encoder of next to no work: input and output bind."""
     file = place / "config.json"
-    config = {"hidden_size": 128, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    file.write_text(json.dumps({"model_type": "clip_vision_model", "image_size": SIDE, "patch_size": 16, **config}))
+    config = {"hidden_size": 32, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    file.write_text(json.dumps({"model_type": "clip_vision_model", "image_size": SIDE, "patch_size": 32, **config}))
     return load_backbone(f"random:{file}", device=device)
 
 
@@ -147,7 +150,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--most-images", type=int, default=10_000, help="of the memory that must stay the same")

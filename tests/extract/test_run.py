@@ -31,8 +31,8 @@ def test_the_store_holds_what_the_encoder_says_of_each_view(make_frames, backbon
     assert done.store.name == f"train-{cache.fingerprint}.zarr"
     for index in (0, 7, 8, 19):
         sample = frames.load(index)
-        prepared = prepare_image(sample.image, (24, 36), 32)
-        for view, image in (("plain", prepared), ("flipped", prepared[..., ::-1].copy())):
+        prepared = prepare_image(sample.image, (24, 36), 32).transpose(2, 0, 1)
+        for view, image in (("plain", prepared.copy()), ("flipped", prepared[..., ::-1].copy())):
             features = backbone.encode(torch.from_numpy(image)[None], SETTINGS.layers)
             for layer in SETTINGS.layers:
                 expected = features.states[layer].numpy()
