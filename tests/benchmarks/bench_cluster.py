@@ -26,6 +26,7 @@ from spaceclip.extract import (
 )
 from spaceclip.extract.cluster import Job, extract_on_cluster
 from spaceclip.extract.connect import local_cluster
+from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.work import Work
 
 BACKBONE = BackboneSettings(name=NAME, precision="float32")
@@ -89,6 +90,7 @@ def plain_rate(begin: Callable[[], Any], pictures: Path, settings: ExtractSettin
 
 def plain_process(half: int, pictures: Path, settings: ExtractSettings, repeats: int, barrier: Barrier) -> None:
     """Extract one half again and again, whenever it is told to."""
+    keep_freed_memory()  # as workers do
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
     source = open_splits(FolderData(images=pictures.parent / f"pictures{half}"))["train"]
     backbone = load_backbone(NAME, precision="float32")
