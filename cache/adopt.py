@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .folder import begun_name
 from .layout import parts
 from .ledger import Record, commit
 from .like import LikeStore
@@ -131,7 +132,9 @@ def _take(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: S
             return place.take(key, store, there) and place.stored(key) == wanted
         if _is_linked(writer.path / key, store, there, wanted.bytes):
             return True
-        landed = _unproven(key, wanted)
+        # Until it is hashed; swept up when the run is killed.
+        folder, _, name = key.rpartition("/")
+        landed = f"{folder}/{begun_name(name)}"
         try:
             sound = place.take(landed, store, there) and place.stored(landed) == wanted
             return sound and place.take(key, writer.path, landed)
@@ -144,12 +147,6 @@ def _take(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: S
 def _is_linked(file: Path, store: Location, there: str, size: int) -> bool:
     """Whether an object of another store was linked here by an earlier run, and so was hashed."""
     return isinstance(store, Path) and file.exists() and file.stat().st_size == size and file.samefile(store / there)
-
-
-def _unproven(key: str, wanted: Stored) -> str:
-    """Where a link lies until it is hashed: a name that is swept up (see `folder.is_begun`) when the run is killed."""
-    folder, _, name = key.rpartition("/")
-    return f"{folder}/.{name}.{wanted.sha256[:12]}"
 
 
 def _only(record: Record, names: Set[str]) -> Record:

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -134,7 +134,7 @@ class Bucket(Place):
         return self._part(key, lambda: obstore.get(self._reading, key, options=last).bytes().to_bytes())
 
     @override
-    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+    def read_all(self, keys: Sequence[str]) -> Generator[bytes | OSError]:
         def attempt(key: str) -> bytes | OSError:
             try:
                 return self.read(key)

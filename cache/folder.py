@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ class Folder(Place):
             return file.read()
 
     @override
-    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+    def read_all(self, keys: Sequence[str]) -> Generator[bytes | OSError]:
         for key in keys:
             try:
                 yield self.read(key)
@@ -90,7 +90,7 @@ class Folder(Place):
             return False
         file = self.path / key
         file.parent.mkdir(parents=True, exist_ok=True)
-        begun = _begun(file)
+        begun = file.with_name(begun_name(file.name))
         os.link(source / source_key, begun)
         try:
             begun.replace(file)
@@ -114,7 +114,7 @@ class Folder(Place):
 def write_atomically(path: Path, content: Content) -> None:
     """Write a file so that it is there whole or not at all, also after the machine goes down."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    begun = _begun(path)
+    begun = path.with_name(begun_name(path.name))
     try:
         with begun.open("wb") as file:
             file.write(content)
@@ -132,6 +132,6 @@ def is_begun(name: str) -> bool:
     return _BEGUN.fullmatch(name) is not None
 
 
-def _begun(path: Path) -> Path:
-    # Unlike any other's, also of a process of the same number on another machine.
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+def begun_name(name: str) -> str:
+    """What to call a file of this name until it is whole: unlike any other's, also on another machine."""
+    return f".{name}.{secrets.token_hex(6)}"

@@ -3,11 +3,11 @@
 import gc
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -159,7 +159,7 @@ def read_ledger(place: Place, fingerprint: str) -> dict[int, Record]:
 def scan_ledger(place: Place, fingerprint: str) -> tuple[dict[int, Record], dict[str, str]]:
     """Every sound record of a store by shard, and what is wrong with each of the others by key."""
     keys = [f"{FOLDER}/{name}" for name in place.names(FOLDER) if name.endswith(".json") and not name.startswith(".")]
-    contents = cast("Generator[bytes | OSError]", place.read_all(keys))
+    contents = place.read_all(keys)
     # Closed at once whatever happens: one left open in a traceback goes on reading, and waiting for what does not come.
     with _collector_paused(), closing(contents):
         return _sorted_out(keys, contents, fingerprint)

@@ -1,7 +1,7 @@
 """A read-through copy: what is read of a store far away is kept in a folder, whole objects at a time."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ class LocalCopy(Place):
         return self._far.read(key)
 
     @override
-    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+    def read_all(self, keys: Sequence[str]) -> Generator[bytes | OSError]:
         return self._far.read_all(keys)
 
     @override

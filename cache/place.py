@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .location import Location, Url
@@ -49,7 +49,7 @@ class Place(ABC):
         """The last bytes of an object; all of a shorter one."""
 
     @abstractmethod
-    def read_all(self, keys: Sequence[str]) -> Iterator[bytes | OSError]:
+    def read_all(self, keys: Sequence[str]) -> Generator[bytes | OSError]:
         """Many small objects in turn, as fast as the place gives them; in place of one, why it cannot be read."""
 
     @abstractmethod

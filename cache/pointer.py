@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from .errors import StoreError
+from .errors import StoreError, UnreadableError
 from .ledger import FOLDER
 from .location import Location, Url, locate
 from .place import place_at
@@ -73,7 +73,7 @@ class Pointer:
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
         except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error.strerror or error}); try again when it can") from error
+            raise UnreadableError.of(path, error) from error
         except ValueError as error:
             raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
@@ -109,9 +109,7 @@ def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
         try:
             names = place.names()
         except OSError as error:
-            raise StoreError(
-                f"{location}: cannot be read ({error.strerror or error}); try again when it can"
-            ) from error
+            raise UnreadableError.of(location, error) from error
         # A store that lost its `zarr.json` is known by its ledger.
         if "zarr.json" in names or FOLDER in names:
             return _named(location), None

@@ -178,7 +178,7 @@ def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
     try:
         attributes = read_attributes(place)
     except DamagedError:
-        if not scan_ledger(place, spec.fingerprint)[0] and not _is_begun(place, spec):
+        if not scan_ledger(place, spec.fingerprint)[0] and not _has_only_samples(place, spec):
             raise
         place.delete(GROUP)
         return None
@@ -193,7 +193,7 @@ def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
     return attributes
 
 
-def _is_begun(place: Place, spec: StoreSpec) -> bool:
+def _has_only_samples(place: Place, spec: StoreSpec) -> bool:
     """Whether a store of just these samples was begun here, and has no record yet."""
     if place.names(FOLDER):
         return False
