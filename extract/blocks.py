@@ -101,9 +101,10 @@ def enough_memory(settings: ExtractSettings) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
             raise
         what = ". ".join(said.splitlines()[0].split(". ")[:2]) if said else "for its buffers"
+        batch = settings.batch_size or "chosen by itself"
         raise SpaceClipError(
-            f"out of memory ({what}); give it more, or lower batch_size (now {settings.batch_size}) or shard (now "
-            f"{settings.shard} images), then run the same command again to go on from what is saved"
+            f"out of memory ({what}); give it more, or lower batch_size (now {batch}) or shard (now {settings.shard} "
+            "images), then run the same command again to go on from what is saved"
         ) from error
 
 
@@ -117,8 +118,9 @@ def _filled(
     stages: Stages,
 ) -> Iterator[Filled]:
     spec = work.spec
-    batches, ahead = tee(_batches(work, settings.batch_size))
-    rows, most = (batch.rows for batch in ahead), min(settings.batch_size, spec.shard)
+    size = settings.batch_on(backbone.device)
+    batches, ahead = tee(_batches(work, size))
+    rows, most = (batch.rows for batch in ahead), min(size, spec.shard)
     samples = decoded(source, spec, rows, most, settings.threads, on_error, stages)
     buffers: list[Block] = []
     bad: list[Quarantined] = []

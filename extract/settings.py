@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from dask.system import CPU_COUNT
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -10,6 +11,7 @@ from .backbone import MEAN, STD, Backbone
 from .sources import Source
 
 _MOST_THREADS = 16
+_ON_CPU = 16
 
 
 def decoding_threads() -> int:
@@ -24,7 +26,7 @@ class ExtractSettings(BaseModel):
         layers: Hidden states to keep.
         views: `plain`, or `plain` and `flipped` (the encoder's view of the mirrored image).
         target_size: (height, width) that images and depth are brought to first; None where all depth maps agree.
-        batch_size: Images in one forward pass; each counts once a view.
+        batch_size: Images in one forward pass, of one view; chosen by itself if not given (see `batch_on`).
         shard: Images in one stored object. A run that is killed loses at most the shard it was at.
         threads: Threads that decode images; by default one a core, sixteen at most.
         store: Folder or URL (`s3://bucket/features`) that stores go into, where they do not lie beside their pointers.
@@ -35,10 +37,18 @@ class ExtractSettings(BaseModel):
     layers: tuple[int, ...] = Field(default=(0, 1, 2, 3, 6, 9, 12), min_length=1)
     views: tuple[Literal["plain", "flipped"], ...] = Field(default=("plain", "flipped"), min_length=1)
     target_size: tuple[PositiveInt, PositiveInt] | None = None
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt | None = None
     shard: PositiveInt = 64
     threads: PositiveInt = Field(default_factory=decoding_threads)
     store: str | None = None
+
+    def batch_on(self, device: torch.device) -> int:
+        """Images in one forward pass: as asked, or a whole shard on a GPU, and sixteen on a processor.
+
+        What is free on a GPU has no say: a run that is resumed must make the batches that it made before, as other
+        ones may change a feature's last bit.
+        """
+        return self.batch_size or (self.shard if device.type == "cuda" else min(_ON_CPU, self.shard))
 
 
 def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:

@@ -156,3 +156,11 @@ def test_threads_are_those_cores_that_this_process_may_use(monkeypatch):
 )
 def test_durations_read_as_people_say_them(seconds, told):
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "images"),
+    [({}, "cpu", 16), ({"shard": 8}, "cpu", 8), ({}, "cuda", 64), ({"batch_size": 5}, "cuda", 5)],
+)
+def test_a_batch_is_chosen_by_the_kind_of_device_unless_it_is_given(given, device, images):
+    assert ExtractSettings(**given).batch_on(torch.device(device)) == images
