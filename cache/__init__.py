@@ -1,26 +1,32 @@
 """The feature store: layout, fingerprint, ledger, writer, reader, batches, and its upkeep."""
 
-from .adopt import Offer, adopt, known_rows, missing_parts, offers
 from .batches import Allocate, Batch, Batches
-from .channels import ChannelStatistics, channel_statistics
-from .copying import Copied, copy
 from .disjoint import require_disjoint
 from .errors import SpaceClipError, StoreError
-from .folder import write_atomically
-from .garbage import Garbage, find_garbage, remove
-from .ledger import Quarantined, Record
-from .like import LikeStore, like_stores
-from .location import Location, Url, locate
-from .lock import only_writer, sweep
-from .place import place_at
+from .format.arrays import POOLED, arrays, layer_array, part_name, parts
+from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
+from .format.ledger import Quarantined, Record, read_ledger, record_key
+from .format.metadata import GROUP
+from .format.shard import BLOSC
+from .places.folder import write_atomically
+from .places.location import Location, Url, locate
+from .places.lock import only_writer, sweep
+from .places.opening import place_at
 from .pointer import Pointer
 from .reader import FeatureCache
-from .repair import Repair, repair
-from .spec import DepthSpec, Entry, StoreSpec
-from .verify import Problem, Verification, stored_bytes, verify
+from .upkeep.alike import LikeStore, like_stores
+from .upkeep.channel_statistics import ChannelStatistics, channel_statistics
+from .upkeep.copying import Copied, copy
+from .upkeep.garbage import Garbage, find_garbage, remove
+from .upkeep.growth import Offer, adopt, known_rows, missing_parts, offers
+from .upkeep.repair import Repair, repair
+from .upkeep.verify import Problem, Verification, stored_bytes, verify
 from .writer import StoreWriter
 
 __all__ = [
+    "BLOSC",
+    "GROUP",
+    "POOLED",
     "Allocate",
     "Batch",
     "Batches",
@@ -45,19 +51,27 @@ __all__ = [
     "Url",
     "Verification",
     "adopt",
+    "arrays",
     "channel_statistics",
     "copy",
+    "entries_digest",
     "find_garbage",
     "known_rows",
+    "layer_array",
     "like_stores",
     "locate",
     "missing_parts",
     "offers",
     "only_writer",
+    "part_name",
+    "parts",
     "place_at",
+    "read_ledger",
+    "record_key",
     "remove",
     "repair",
     "require_disjoint",
+    "require_same",
     "stored_bytes",
     "sweep",
     "verify",

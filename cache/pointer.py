@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Self
 
 from .errors import StoreError, UnreadableError
-from .ledger import FOLDER
-from .location import Location, Url, locate
-from .place import place_at
+from .format.ledger import FOLDER
+from .places.location import Location, Url, locate
+from .places.opening import place_at
 
 SUFFIX = ".json"
 

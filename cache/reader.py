@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StoreError, UnreadableError
-from .layout import (
+from .format.arrays import (
     DEPTH,
     GROUND_TRUTH,
     GROUND_TRUTH_SIZE,
@@ -21,15 +21,16 @@ from .layout import (
     layer_array,
     scales_array,
 )
-from .ledger import Record, ledger_digest, read_ledger
-from .localcopy import LocalCopy
-from .location import Location
-from .metadata import GROUP, metadata_damage, read_attributes, read_samples
-from .place import Place, place_at
+from .format.identity import Entry, Storage, require_same
+from .format.int8 import restore
+from .format.ledger import Record, ledger_digest, read_ledger
+from .format.metadata import GROUP, metadata_damage, read_attributes, read_samples
+from .format.shard import ShardedArray
+from .places.local_copy import LocalCopy
+from .places.location import Location
+from .places.opening import place_at
+from .places.place import Place
 from .pointer import resolve
-from .quantise import restore
-from .shardfile import ShardedArray
-from .spec import Entry, Storage, require_same
 
 if TYPE_CHECKING:
     import zarr

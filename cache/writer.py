@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DamagedError, StoreError, UnreadableError
-from .layout import arrays, parts
-from .ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
-from .location import Location, Url
-from .metadata import GROUP, SAMPLES, attributes_of, read_attributes, read_samples, write_missing
-from .place import Place, Stored, place_at
-from .shardfile import ShardedArray, encode_shard
-from .spec import StoreSpec, require_same
-from .statistics import layer_statistics
+from .format.arrays import arrays, parts
+from .format.identity import StoreSpec, require_same
+from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
+from .format.metadata import GROUP, SAMPLES, attributes_of, read_attributes, read_samples, write_missing
+from .format.shard import ShardedArray, encode_shard
+from .format.statistics import layer_statistics
+from .places.location import Location, Url
+from .places.opening import place_at
+from .places.place import Place, Stored
 
 # To a bucket the work is waiting, and all of a shard goes at once.
 CONNECTIONS = 16

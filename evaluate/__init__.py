@@ -3,14 +3,14 @@
 from .baseline import mean_depth_map
 from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
+from .evaluation import evaluate_checkpoint, evaluate_saved, scored_split
 from .figures import PredictionRow, error_figure, prediction_figure
-from .files import NUMBERS, PER_IMAGE, PER_SCENE, RESULTS, read_results, write_results
 from .inference import predict, validate
 from .metrics import METRICS, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol
 from .report import ERRORS, FIGURE, REPORT, write_report
+from .result_files import NUMBERS, PER_IMAGE, PER_SCENE, RESULTS, read_results, write_results
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
-from .run import evaluate_checkpoint, evaluate_saved, scored_split
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
 from .truths import GroundTruth, read_truths

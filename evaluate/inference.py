@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..cache import FeatureCache, SpaceClipError
-from ..train.decoder import DepthDecoder
-from ..train.precision import autocast
+from ..train import DepthDecoder, autocast
 from .protocol import Protocol, Size
 from .scoring import AVERAGED, PLAIN, DepthMaps, Scorer, score
 from .truths import Truths, read_truths

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ..cache import SpaceClipError, write_atomically
-from ..train import CheckpointInfo
-from ..train.checkpoint import INFO
-from ..train.loop import HISTORY
-from .files import PER_IMAGE, PER_SCENE, read_results
+from ..train import HISTORY, INFO, CheckpointInfo
 from .metrics import METRICS
+from .result_files import PER_IMAGE, PER_SCENE, read_results
 from .results import CheckpointFacts, Results, Row
 from .tables import METRIC_LABELS, by_protocol, results_tables
 

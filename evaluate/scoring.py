@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..cache import SpaceClipError
-from ..train.blocks import resize
+from ..train import resize
 from .boundary import boundary_regions
 from .crops import crop_mask
 from .metrics import METRICS, abs_rel_by_depth, region_metrics

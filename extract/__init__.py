@@ -1,16 +1,19 @@
 """Everything frozen: sources of images and depth, preprocessing, the encoder, and the run that fills the store."""
 
-from .backbone import Backbone, BackboneSettings, Features, load_backbone
-from .data import DataSettings, FolderData, SyntheticData, describe, open_splits
-from .datasets import KittiData, NyuData
-from .folder import FolderSettings, FolderSource
-from .preflight import Prediction, duration
-from .run import Extraction, extract, plan
+from .engine import Extraction, extract, plan
+from .estimate import Prediction, duration, require_space, room
+from .malloc import keep_freed_memory
+from .preprocess import prepare_depth
+from .problems import counted, first_few
 from .samples import OnError
 from .settings import ExtractSettings, store_spec
-from .sources import Entry, Sample, Source
-from .splits import SPLITS
+from .sources.data_settings import DataSettings, FolderData, SyntheticData, describe, open_splits
+from .sources.datasets import KittiData, NyuData
+from .sources.folder import FolderSettings, FolderSource
+from .sources.source import Entry, Sample, Source
+from .sources.splits import SPLITS
 from .stages import Ceilings
+from .towers.clip import Backbone, BackboneSettings, Features, load_backbone
 
 __all__ = [
     "SPLITS",
@@ -32,11 +35,17 @@ __all__ = [
     "Sample",
     "Source",
     "SyntheticData",
+    "counted",
     "describe",
     "duration",
     "extract",
+    "first_few",
+    "keep_freed_memory",
     "load_backbone",
     "open_splits",
     "plan",
+    "prepare_depth",
+    "require_space",
+    "room",
     "store_spec",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .preprocess import prepare_depth, prepare_image
-from .sources import Sample, Source
+from .sources.source import Sample, Source
 from .stages import DECODE, Stages
 
 Block = dict[str, NDArray[Any]]

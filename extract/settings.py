@@ -7,8 +7,8 @@ from dask.system import CPU_COUNT
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
-from .backbone import MEAN, STD, Backbone
-from .sources import Source
+from .sources.source import Source
+from .towers.clip import MEAN, STD, Backbone
 
 _MOST_THREADS = 16
 _ON_CPU = 16

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from .cache import cache
-from .compare import compare
-from .data import data
-from .evaluate import evaluate, show
-from .extract import extract
-from .train import train
+from .commands.cache import cache
+from .commands.compare import compare
+from .commands.data import data
+from .commands.evaluate import evaluate, show
+from .commands.extract import extract
+from .commands.train import train
 
 
 class Commands(click.Group):

@@ -75,8 +75,7 @@ def run(
     Returns:
         Images of these splits that are quarantined.
     """
-    from ..extract import describe, load_backbone
-    from ..extract.malloc import keep_freed_memory
+    from ..extract import describe, keep_freed_memory, load_backbone
     from .device import choose_device
 
     wanted = {name: source for name, source in sources.items() if split in (None, name)}
@@ -115,7 +114,7 @@ def _cluster(manner: Manner) -> "Iterator[Client | None]":
     if not manner.distributed:
         yield None
         return
-    from ..extract.connect import connected, dashboard, local_cluster
+    from ..extract.cluster import connected, dashboard, local_cluster
 
     if manner.scheduler is not None:
         cluster = connected(manner.scheduler)
@@ -150,8 +149,7 @@ def _plan(
     sources: "dict[str, Source]", encoder: "Backbone", settings: "ExtractSettings", out: "Location", manner: Manner
 ) -> None:
     """Refuse stores that have no room together, and say what each will take if that is all that is wanted."""
-    from ..extract import plan
-    from ..extract.preflight import require_space, room
+    from ..extract import plan, require_space, room
 
     plans: list[Prediction] = []
     for name, source in sources.items():

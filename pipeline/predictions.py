@@ -57,7 +57,7 @@ class SourceTruth:
 
     def depth(self, index: int) -> NDArray[np.float32]:
         """Likewise, brought to `depth_size` as extraction does."""
-        from ..extract.preprocess import prepare_depth
+        from ..extract import prepare_depth
 
         return prepare_depth(self.ground_truth(index), self._target)
 
@@ -92,7 +92,7 @@ class SavedMaps:
         Raises:
             SpaceClipError: It is missing, unreadable, or holds what cannot be a depth.
         """
-        from ..extract.folder.images import decode_depth
+        from ..extract.sources.folder import decode_depth
 
         file = self._file(sample_id)
         if file is None:
@@ -119,14 +119,14 @@ class SavedMaps:
             raise self._missing(missing)
 
     def _file(self, sample_id: str) -> Path | None:
-        from ..extract.folder.images import DEPTH_SUFFIXES
+        from ..extract.sources.folder import DEPTH_SUFFIXES
 
         # Not with_suffix: an id may hold dots.
         files = (self._folder / f"{sample_id}{suffix}" for suffix in DEPTH_SUFFIXES)
         return next((file for file in files if file.is_file()), None)
 
     def _missing(self, names: Sequence[str]) -> SpaceClipError:
-        from ..extract.problems import counted, first_few
+        from ..extract import counted, first_few
 
         found = next((path for path in sorted(self._folder.rglob("*")) if path.is_file()), None)
         example = f"found {found.relative_to(self._folder)} there" if found else "the folder is empty"

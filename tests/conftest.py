@@ -7,7 +7,7 @@ import pytest
 from faultproxy import FaultProxy
 from madeup import MadeUp
 from s3server import S3
-from spaceclip.cache import bucket
+from spaceclip.cache.places import bucket
 from webserver import Web
 
 

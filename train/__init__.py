@@ -1,13 +1,17 @@
 """Everything learned: the decoder, its losses, the training run and its checkpoints."""
 
-from .checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
+from .blocks import resize
+from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
-from .loop import Epoch, fit
+from .loop import HISTORY, Epoch, fit
 from .losses import LossSettings, silog_loss, ssim_loss
+from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
 
 __all__ = [
+    "HISTORY",
+    "INFO",
     "Checkpoint",
     "CheckpointInfo",
     "DecoderSettings",
@@ -16,9 +20,11 @@ __all__ = [
     "Epoch",
     "LossSettings",
     "TrainSettings",
+    "autocast",
     "fit",
     "load_checkpoint",
     "load_release_checkpoint",
+    "resize",
     "save_checkpoint",
     "silog_loss",
     "ssim_loss",

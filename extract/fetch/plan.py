@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...cache import SpaceClipError
-from ..folder.manifest import read_manifest
 from ..problems import counted, first_few
+from ..sources.folder.manifest import read_manifest
 from .catalogue import LISTS, Dataset, Part, Source
 from .unpack import check_inside, is_there
 

@@ -24,10 +24,10 @@ from spaceclip.extract import (
     open_splits,
     store_spec,
 )
-from spaceclip.extract.cluster import Job, extract_on_cluster
-from spaceclip.extract.connect import local_cluster
+from spaceclip.extract.cluster.connection import local_cluster
+from spaceclip.extract.cluster.driver import Job, extract_on_cluster
 from spaceclip.extract.malloc import keep_freed_memory
-from spaceclip.extract.work import Work
+from spaceclip.extract.remaining import Work
 
 BACKBONE = BackboneSettings(name=NAME, precision="float32")
 WORKERS = 2
@@ -48,13 +48,13 @@ def overhead(client: Client, shards: int) -> float:
     job = Job(data, "train", BACKBONE, "cpu", ExtractSettings(), spec, Path("nowhere.zarr"))
 
     def idle() -> None:
-        from spaceclip.extract import cluster
+        from spaceclip.extract.cluster import driver as cluster
 
         worker: Any = cluster.ShardWorker
         worker.real, worker.extract = worker.extract, lambda *_: None
 
     def mend() -> None:
-        from spaceclip.extract import cluster
+        from spaceclip.extract.cluster import driver as cluster
 
         worker: Any = cluster.ShardWorker
         worker.extract = worker.real

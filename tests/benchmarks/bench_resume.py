@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from bench_extract import tiny_backbone
 from spaceclip.cache import StoreWriter
-from spaceclip.cache.ledger import record_key
+from spaceclip.cache.format.ledger import record_key
 from spaceclip.extract import Backbone, Entry, ExtractSettings, Sample, Source, extract, store_spec
 
 SETTINGS = ExtractSettings(layers=(0, 1), shard=64)

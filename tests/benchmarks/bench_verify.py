@@ -14,10 +14,10 @@ from pathlib import Path
 from bench_feed import make_store
 from click.testing import CliRunner
 from spaceclip.cache import FeatureCache, Pointer, verify
-from spaceclip.cache.folder import Folder
-from spaceclip.cache.ledger import record_key
-from spaceclip.cache.metadata import attributes_of, write_missing
-from spaceclip.cache.spec import Entry, StoreSpec
+from spaceclip.cache.format.identity import Entry, StoreSpec
+from spaceclip.cache.format.ledger import record_key
+from spaceclip.cache.format.metadata import attributes_of, write_missing
+from spaceclip.cache.places.folder import Folder
 from spaceclip.pipeline.cli import main as spaceclip
 
 BUFFER = 2**18

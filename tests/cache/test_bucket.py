@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 from obstore.store import AzureStore, GCSStore, S3Store
-from spaceclip.cache import StoreError, bucket
-from spaceclip.cache.bucket import Bucket
-from spaceclip.cache.location import Url
-from spaceclip.cache.place import place_at
+from spaceclip.cache import StoreError
+from spaceclip.cache.places import bucket
+from spaceclip.cache.places.bucket import Bucket
+from spaceclip.cache.places.location import Url
+from spaceclip.cache.places.opening import place_at
 
 
 class TestRequests:

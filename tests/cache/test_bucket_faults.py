@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from spaceclip.cache import bucket
-from spaceclip.cache.bucket import Bucket
-from spaceclip.cache.location import Url
-from spaceclip.cache.place import Stored
+from spaceclip.cache.places import bucket
+from spaceclip.cache.places.bucket import Bucket
+from spaceclip.cache.places.location import Url
+from spaceclip.cache.places.place import Stored
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 

@@ -20,7 +20,7 @@ from spaceclip.cache import (
     only_writer,
     verify,
 )
-from spaceclip.cache.folder import Folder
+from spaceclip.cache.places.folder import Folder
 
 
 def here(location: Location | None) -> Path:

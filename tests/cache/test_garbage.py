@@ -15,14 +15,14 @@ from spaceclip.cache import (
     StoreError,
     copy,
     find_garbage,
-    garbage,
-    lease,
     locate,
     only_writer,
     place_at,
     remove,
     verify,
 )
+from spaceclip.cache.places import lease
+from spaceclip.cache.upkeep import garbage
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 from spaceclip.cache import FeatureCache, Problem, StoreError, StoreWriter, locate, repair, verify
-from spaceclip.cache.bucket import Bucket
 from spaceclip.cache.errors import UnreadableError
-from spaceclip.cache.folder import Folder
+from spaceclip.cache.places.bucket import Bucket
+from spaceclip.cache.places.folder import Folder
 
 OBJECT = "image/c/1/0/0/0"
 READS = [
@@ -153,7 +153,7 @@ def test_a_repair_that_another_run_took_over_deletes_no_more(make_store, monkeyp
     def lost(_store):
         yield check
 
-    monkeypatch.setattr(sys.modules["spaceclip.cache.repair"], "only_writer", lost)
+    monkeypatch.setattr(sys.modules["spaceclip.cache.upkeep.repair"], "only_writer", lost)
     with pytest.raises(StoreError, match="taken over"):
         repair(path)
     assert asked == [["000000.json", "000001.json", "000002.json"], ["000001.json", "000002.json"]]
@@ -163,7 +163,7 @@ def test_a_repair_that_another_run_took_over_deletes_no_more(make_store, monkeyp
 
 def test_only_a_few_objects_are_taken_up_before_the_first_is_done(make_store, monkeypatch):
     path, _ = make_store(shard=1)
-    module = sys.modules["spaceclip.cache.verify"]
+    module = sys.modules["spaceclip.cache.upkeep.verify"]
     real, taken, seen = module._objects, [], []
 
     def counted(cache):

@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
-from spaceclip.cache import StoreError, lease
-from spaceclip.cache.lease import Lease, leased
-from spaceclip.cache.location import Url
+from spaceclip.cache import StoreError
+from spaceclip.cache.places import lease
+from spaceclip.cache.places.lease import Lease, leased
+from spaceclip.cache.places.location import Url
 
 STORE = Url("s3://bucket/stores/kitti.zarr")
 LOCK = "stores/.kitti.zarr.lock"
@@ -127,8 +128,8 @@ def test_a_killed_process_is_replaced_at_once(objects, monkeypatch):
     monkeypatch.setattr(lease, "PATIENCE", 60.0)
     script = f"""
 import time
-from spaceclip.cache.lease import Lease
-from spaceclip.cache.location import Url
+from spaceclip.cache.places.lease import Lease
+from spaceclip.cache.places.location import Url
 Lease(Url("{STORE}"))
 print("held", flush=True)
 time.sleep(60)

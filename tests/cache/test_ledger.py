@@ -3,10 +3,11 @@
 import threading
 
 import pytest
-from spaceclip.cache import FeatureCache, Quarantined, StoreWriter, bucket, verify
-from spaceclip.cache.bucket import Bucket
-from spaceclip.cache.ledger import Record, read_ledger
-from spaceclip.cache.location import Url
+from spaceclip.cache import FeatureCache, Quarantined, StoreWriter, verify
+from spaceclip.cache.format.ledger import Record, read_ledger
+from spaceclip.cache.places import bucket
+from spaceclip.cache.places.bucket import Bucket
+from spaceclip.cache.places.location import Url
 
 FINGERPRINT = "0" * 12
 

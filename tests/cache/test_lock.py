@@ -5,7 +5,7 @@ import os
 
 import pytest
 from spaceclip.cache import FeatureCache, StoreError, StoreWriter, only_writer, sweep, verify
-from spaceclip.cache.folder import is_begun, write_atomically
+from spaceclip.cache.places.folder import is_begun, write_atomically
 
 BEGUN = ".0.0123456789ab"
 

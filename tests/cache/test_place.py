@@ -9,8 +9,9 @@ import threading
 import numpy as np
 import pytest
 import zarr
-from spaceclip.cache.location import Url, locate
-from spaceclip.cache.place import Stored, place_at
+from spaceclip.cache.places.location import Url, locate
+from spaceclip.cache.places.opening import place_at
+from spaceclip.cache.places.place import Stored
 from zarr.storage import MemoryStore
 
 

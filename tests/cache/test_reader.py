@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError, StoreWriter
-from spaceclip.cache.ledger import Record, Stored
+from spaceclip.cache.format.ledger import Record, Stored
 
 
 def test_reading_gives_what_was_written(make_store, make_block):

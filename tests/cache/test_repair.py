@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 from spaceclip.cache import FeatureCache, Problem, StoreError, StoreWriter, only_writer, repair, verify
-from spaceclip.cache.ledger import Record
+from spaceclip.cache.format.ledger import Record
 
 DAMAGED = {
     "layers/3/c/1/0/0/0": ([], [1], []),

@@ -6,10 +6,10 @@ import pytest
 import zarr
 from spaceclip.cache import FeatureCache, Pointer, Problem, StoreError, verify
 from spaceclip.cache.errors import DamagedError
-from spaceclip.cache.folder import Folder
-from spaceclip.cache.layout import parts
-from spaceclip.cache.ledger import Record, record_key
-from spaceclip.cache.metadata import damaged_metadata, read_attributes
+from spaceclip.cache.format.arrays import parts
+from spaceclip.cache.format.ledger import Record, record_key
+from spaceclip.cache.format.metadata import damaged_metadata, read_attributes
+from spaceclip.cache.places.folder import Folder
 
 
 def test_a_whole_store_has_no_problem(make_store):

@@ -13,9 +13,9 @@ from spaceclip.evaluate import (
     Row,
     SavedMapsFacts,
 )
-from spaceclip.evaluate.comparable import unlike
-from spaceclip.evaluate.compare import comparison
-from spaceclip.evaluate.compare_formats import comma_separated, latex, markdown, terminal
+from spaceclip.evaluate.comparison.comparable import unlike
+from spaceclip.evaluate.comparison.formats import comma_separated, latex, markdown, terminal
+from spaceclip.evaluate.comparison.rows import comparison
 from spaceclip.evaluate.protocol import ProtocolName
 
 NUMBERS = (0.1, 0.2, 0.3, 0.4, 0.5, 60.0, 0.7, 0.8, 0.91234)

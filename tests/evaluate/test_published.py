@@ -2,7 +2,7 @@ import math
 from decimal import Decimal
 
 import pytest
-from spaceclip.evaluate.published import published, published_columns
+from spaceclip.evaluate.comparison.published import published, published_columns
 
 KITTI = """
 DORN | N/A | 0.072 0.307 2.727 0.120 0.932 0.984 0.994

@@ -15,7 +15,7 @@ from spaceclip.evaluate import (
     predict,
     score,
 )
-from spaceclip.evaluate.run import check_shape
+from spaceclip.evaluate.evaluation import check_shape
 from spaceclip.train import Checkpoint, CheckpointInfo
 
 SETTINGS = EvaluateSettings(precision="float32", batch_size=2, figures=2)

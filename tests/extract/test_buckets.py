@@ -7,10 +7,11 @@ from threading import Timer
 import numpy as np
 import pytest
 from PIL import Image
-from spaceclip.cache import Batches, FeatureCache, SpaceClipError, lease, locate, verify
+from spaceclip.cache import Batches, FeatureCache, SpaceClipError, locate, verify
+from spaceclip.cache.places import lease
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
-from spaceclip.extract.cluster import fill_on
-from spaceclip.extract.connect import local_cluster
+from spaceclip.extract.cluster.connection import local_cluster
+from spaceclip.extract.cluster.driver import fill_on
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=4)
 OUT = locate("s3://bucket/features/x")

@@ -13,9 +13,9 @@ import pytest
 from distributed import WorkerPlugin
 from jobs import computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
-from spaceclip.extract.cluster import PLUGIN, extract_on_cluster
-from spaceclip.extract.connect import dashboard, local_cluster
-from spaceclip.extract.work import Work
+from spaceclip.extract.cluster.connection import dashboard, local_cluster
+from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.remaining import Work
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def fail(cluster):
 
     def start(*workers, counted=os.devnull):
         def replace():
-            from spaceclip.extract import worker as ours
+            from spaceclip.extract.cluster import worker as ours
 
             def extract(*given):
                 with open(counted, "a") as file:  # noqa: PTH123
@@ -255,7 +255,7 @@ def fail(cluster):
         cluster.run(replace, workers=list(workers) or None)
 
     def mend():
-        from spaceclip.extract import worker as ours
+        from spaceclip.extract.cluster import worker as ours
 
         plugin: Any = ours.ShardWorker
         plugin.extract = getattr(plugin, "real", plugin.extract)

@@ -4,7 +4,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract import DataSettings, FolderData, KittiData, NyuData, SyntheticData, describe, open_splits
-from spaceclip.extract.splits import SplitSettings
+from spaceclip.extract.sources.splits import SplitSettings
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from spaceclip.extract import KittiData, NyuData
-from spaceclip.extract.datasets.check import check_dataset
+from spaceclip.extract.sources.datasets.check import check_dataset
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_an_image_that_is_cut_short_is_a_problem(nyu):
 
 
 def test_full_decodes_every_sample(nyu, monkeypatch):
-    monkeypatch.setattr("spaceclip.extract.datasets.check._PROBED", 2)
+    monkeypatch.setattr("spaceclip.extract.sources.datasets.check._PROBED", 2)
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(nyu / "sync/kitchen_0001a/sync_depth_00001.png")
     calls = []
     settings = NyuData(root=nyu)

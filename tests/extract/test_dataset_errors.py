@@ -11,8 +11,14 @@ import pytest
 from PIL import Image
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract import Entry, KittiData, NyuData, open_splits
-from spaceclip.extract.datasets import lists
-from spaceclip.extract.datasets.lists import CONTROLLED, RELEASED, ReleasedList, check_controlled, write_split_lists
+from spaceclip.extract.sources.datasets import lists
+from spaceclip.extract.sources.datasets.lists import (
+    CONTROLLED,
+    RELEASED,
+    ReleasedList,
+    check_controlled,
+    write_split_lists,
+)
 
 REAL = Path("data")
 TRAIN, TEST = "nyudepthv2_train_files_with_gt.txt", "nyudepthv2_test_files_with_gt.txt"

@@ -6,9 +6,9 @@ import pytest
 from distributed.comm.core import CommClosedError
 from jobs import lay_out, save_pictures
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract import cluster
-from spaceclip.extract.cluster import PLUGIN, extract_on_cluster
-from spaceclip.extract.work import Work
+from spaceclip.extract.cluster import driver as cluster
+from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.remaining import Work
 
 SPEEDS = {"images": 24, "seconds": 2.0, "megabytes": 10.0}
 

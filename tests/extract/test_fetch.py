@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract.fetch.catalogue import load_catalogue
+from spaceclip.extract.fetch.fetch import Fetch
 from spaceclip.extract.fetch.plan import BY_HAND, FETCH, THERE, UNPACK, plan_fetch
-from spaceclip.extract.fetch.run import Fetch
 
 DRIVES = ("2011_09_26_drive_0001", "2011_10_03_drive_0034")
 DEPTH = "{}_sync/proj_depth/groundtruth/image_02/{:010}.png"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.folder import FolderSettings, FolderSource
+from spaceclip.extract.sources.folder import FolderSettings, FolderSource
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 COUNTS = np.random.default_rng(4).integers(1000, 9000, (4, 6), dtype=np.uint16)

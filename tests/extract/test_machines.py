@@ -12,8 +12,9 @@ import pytest
 from distributed import Client
 from jobs import computed, files, lay_out, save_pictures
 from spaceclip.cache import SpaceClipError, StoreWriter
-from spaceclip.extract import connect, flight
-from spaceclip.extract.connect import local_cluster
+from spaceclip.extract.cluster import connection as connect
+from spaceclip.extract.cluster import scheduling as flight
+from spaceclip.extract.cluster.connection import local_cluster
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_ctrl_c_in_a_terminal_ends_the_processes_of_a_local_cluster(start_script
     run = start_script(
         """
         import os
-        from spaceclip.extract.connect import local_cluster
+        from spaceclip.extract.cluster.connection import local_cluster
         os.setpgrp()
         with local_cluster(2, gpus=False) as client:
             print(*client.run(os.getpid).values())

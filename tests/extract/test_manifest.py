@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.folder.manifest import Row, read_manifest
+from spaceclip.extract.sources.folder.manifest import Row, read_manifest
 
 NAMES = st.text(string.ascii_letters + string.digits + "_-.", min_size=1, max_size=8).filter(
     lambda name: name.strip(".") and name != "None"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaceclip.extract.synthetic.raycast import Camera, render
-from spaceclip.extract.synthetic.rays import Bundle
-from spaceclip.extract.synthetic.shading import Lamp, Scene, radiance
-from spaceclip.extract.synthetic.site import Site, paint
-from spaceclip.extract.synthetic.textures import Checks, Stripes, pulse
+from spaceclip.extract.sources.synthetic.raycast import Camera, render
+from spaceclip.extract.sources.synthetic.rays import Bundle
+from spaceclip.extract.sources.synthetic.shading import Lamp, Scene, radiance
+from spaceclip.extract.sources.synthetic.site import Site, paint
+from spaceclip.extract.sources.synthetic.textures import Checks, Stripes, pulse
 
 HEIGHT, WIDTH = 40, 56
 FIELD = math.radians(64)

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreError, StoreWriter, verify
-from spaceclip.cache.folder import Folder
-from spaceclip.cache.ledger import record_key
+from spaceclip.cache.format.ledger import record_key
+from spaceclip.cache.places.folder import Folder
 from spaceclip.extract import ExtractSettings, extract, load_backbone, plan
-from spaceclip.extract.blocks import shard_blocks
-from spaceclip.extract.run import write_shard
+from spaceclip.extract.encode import shard_blocks
+from spaceclip.extract.engine import write_shard
+from spaceclip.extract.remaining import Work
 from spaceclip.extract.stages import Stages
-from spaceclip.extract.work import Work
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=8, threads=1)
 BAD = (3, 17)

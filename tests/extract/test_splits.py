@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.sources import Entry
-from spaceclip.extract.splits import SplitSettings, assign, check_disjoint
+from spaceclip.extract.sources.source import Entry
+from spaceclip.extract.sources.splits import SplitSettings, assign, check_disjoint
 
 SCENES = st.lists(st.integers(0, 30), min_size=1, max_size=80)
 

@@ -3,9 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from spaceclip.extract.synthetic import SyntheticSettings, SyntheticSource
-from spaceclip.extract.synthetic.rooms import room
-from spaceclip.extract.synthetic.scenes import build, place_camera
+from spaceclip.extract.sources.synthetic import SyntheticSettings, SyntheticSource
+from spaceclip.extract.sources.synthetic.rooms import room
+from spaceclip.extract.sources.synthetic.scenes import build, place_camera
 
 SMALL = SyntheticSettings(scenes=8, views_per_scene=2, height=48, width=64)
 

@@ -12,19 +12,11 @@ import torch
 from distributed import Client
 from jobs import SETTINGS, files, lay_out, save_pictures
 from spaceclip.cache import Entry, SpaceClipError, StoreWriter, writer
-from spaceclip.extract import (
-    BackboneSettings,
-    FolderData,
-    KittiData,
-    extract,
-    load_backbone,
-    open_splits,
-    worker,
-)
-from spaceclip.extract.absolute import absolute, absolute_backbone
-from spaceclip.extract.cluster import fill_on
-from spaceclip.extract.crew import ShardFailedError, WorkerUnfitError
-from spaceclip.extract.worker import ShardWorker, extract_shard
+from spaceclip.extract import BackboneSettings, FolderData, KittiData, extract, load_backbone, open_splits
+from spaceclip.extract.cluster import fill_on, worker
+from spaceclip.extract.cluster.paths import absolute, absolute_backbone
+from spaceclip.extract.cluster.worker import ShardWorker, extract_shard
+from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +168,7 @@ def fill_elsewhere(start, monkeypatch, tmp_path):
             for shard in work.shards:
                 plugin.extract(shard)
 
-    monkeypatch.setattr("spaceclip.extract.cluster.extract_on_cluster", on_worker)
+    monkeypatch.setattr("spaceclip.extract.cluster.driver.extract_on_cluster", on_worker)
     client = cast("Client", None)
     return lambda data, named: fill_on(client, data, "train", named, "cpu", SETTINGS, "quarantine")
 

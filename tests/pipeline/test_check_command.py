@@ -70,7 +70,7 @@ def test_split_overwrites_no_list_but_may_be_repeated(frames, tmp_path, spacecli
 
 
 def test_check_says_how_much_was_decoded_and_full_decodes_all(frames, monkeypatch, spaceclip):
-    monkeypatch.setattr("spaceclip.extract.datasets.check._PROBED", 4)
+    monkeypatch.setattr("spaceclip.extract.sources.datasets.check._PROBED", 4)
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(frames / "sync" / "room_0003" / "sync_depth_00000.png")
     check = ("data", "check", "nyu", "--root", frames)
     told = spaceclip(*check).output

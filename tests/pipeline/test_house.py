@@ -39,6 +39,17 @@ def test_arrows_run_only_downwards(room):
         assert _rooms_imported(file, room) <= BELOW[room], file
 
 
+@pytest.mark.parametrize("room", BELOW)
+def test_nobody_reaches_past_the_door_of_another_room(room):
+    for file in (ROOT / room).rglob("*.py"):
+        package = file.parent.relative_to(ROOT).parts
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                path = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+                if path[0] != room:
+                    assert not (ROOT / "/".join(path)).with_suffix(".py").exists(), f"{file}: {ast.unparse(node)}"
+
+
 def test_no_drawer_for_odds_and_ends():
     names = {path.stem for room in BELOW for path in (ROOT / room).rglob("*")}
     assert not names & {"utils", "util", "common", "helpers", "core", "misc"}

@@ -15,9 +15,9 @@ from spaceclip.extract import (
     open_splits,
     store_spec,
 )
-from spaceclip.extract.cluster import extract_on_cluster
-from spaceclip.extract.work import Work
-from spaceclip.extract.worker import Job
+from spaceclip.extract.cluster.driver import extract_on_cluster
+from spaceclip.extract.cluster.worker import Job
+from spaceclip.extract.remaining import Work
 
 IMAGES = 24
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=4, shard=2, threads=2)

@@ -1,0 +1,1 @@
+"""What a store is: identity, arrays, metadata, ledger, stored objects."""

@@ -1,0 +1,204 @@
+"""The ledger: one record a shard, written after its data. What has no record was never written."""
+
+import gc
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from ..errors import StoreError
+from ..places.place import Place, Stored
+
+FOLDER = "ledger"
+
+_SEAL = b',\n"sha256":"'
+_STATISTICS = b'"statistics":'
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A sample that could not be used: it keeps its row, which holds zeros.
+
+    Attributes:
+        row: Of the store.
+        id: The sample's name.
+        reason: What was wrong with it, in one line.
+    """
+
+    row: int
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was committed for one shard. It holds no time and no host: doing the work twice gives the same record.
+
+    Attributes:
+        fingerprint: The store's.
+        shard: Index of the shard.
+        start: First row.
+        stop: Row after the last.
+        objects: The stored object of each part (`layers/3/flipped`).
+        statistics: Mean, standard deviation, minimum, maximum and share of zeros of each part that is a hidden state,
+            quarantined samples left out.
+        quarantined: Samples that could not be used, by row.
+    """
+
+    fingerprint: str
+    shard: int
+    start: int
+    stop: int
+    objects: Mapping[str, Stored]
+    statistics: Mapping[str, Mapping[str, float]]
+    quarantined: tuple[Quarantined, ...] = ()
+
+    @cached_property
+    def content(self) -> bytes:
+        """Canonical bytes of what the record says, which the ledger's digest is taken of."""
+        fields = {
+            "fingerprint": self.fingerprint,
+            "shard": self.shard,
+            "start": self.start,
+            "stop": self.stop,
+            "objects": dict(sorted(self.objects.items())),
+            "statistics": {name: dict(told) for name, told in sorted(self.statistics.items())},
+            "quarantined": [asdict(sample) for sample in self.quarantined],
+        }
+        lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in fields.items()]
+        return ("{" + ",\n".join(lines) + "\n}").encode()
+
+    def to_json(self) -> bytes:
+        """Bytes of the record's file: its content, sealed with the SHA-256 of it as the last field."""
+        return self.content.removesuffix(b"\n}") + _SEAL + hashlib.sha256(self.content).hexdigest().encode() + b'"\n}'
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Record":
+        """Read the bytes of a record's file.
+
+        Raises:
+            ValueError: The bytes are not a record, or not the ones that were sealed.
+        """
+        body, _, seal = text.rpartition(_SEAL)
+        content = body + b"\n}"
+        if seal != hashlib.sha256(content).hexdigest().encode() + b'"\n}':
+            raise ValueError("it does not match its SHA-256")
+        try:
+            before, _, rest = content.partition(_STATISTICS)
+            told, _, after = rest.partition(b",\n")
+            fields = _fields(before + after)
+            fields["statistics"] = _Later(told)
+            fields["objects"] = {name: Stored(*stored) for name, stored in fields["objects"].items()}
+            fields["quarantined"] = tuple(Quarantined(**sample) for sample in fields["quarantined"])
+            record = cls(**fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a ledger record: {error}") from error
+        # Making it anew would cost 0.3 ms, and 10,000 records are to open within a second.
+        vars(record)["content"] = content
+        return record
+
+
+class _Later(Mapping[str, Any]):
+    """An object of JSON that is read when it is asked for: statistics are half of a record, and few ask."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    @cached_property
+    def _read(self) -> dict[str, Any]:
+        return orjson.loads(self._text)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+
+def _fields(content: bytes) -> dict[str, Any]:
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        # A file name that is not UTF-8 holds lone surrogates, which orjson refuses.
+        return json.loads(content)
+
+
+def record_key(shard: int) -> str:
+    """Key of the record of a shard below its store."""
+    return f"{FOLDER}/{shard:06d}.json"
+
+
+def commit(place: Place, record: Record) -> None:
+    """Write a record; from then on its shard counts as written."""
+    place.write(record_key(record.shard), record.to_json())
+
+
+def read_ledger(place: Place, fingerprint: str) -> dict[int, Record]:
+    """Every record of a store by shard.
+
+    Raises:
+        StoreError: A record is unreadable or belongs to another store.
+    """
+    records, damaged = scan_ledger(place, fingerprint)
+    for key, reason in damaged.items():
+        raise StoreError(
+            f"{place.location}/{key}: the ledger record {reason}; run `spaceclip cache repair` on the store, then the "
+            "same `spaceclip extract` to redo its shard"
+        )
+    return records
+
+
+def scan_ledger(place: Place, fingerprint: str) -> tuple[dict[int, Record], dict[str, str]]:
+    """Every sound record of a store by shard, and what is wrong with each of the others by key."""
+    keys = [f"{FOLDER}/{name}" for name in place.names(FOLDER) if name.endswith(".json") and not name.startswith(".")]
+    contents = place.read_all(keys)
+    # Closed at once whatever happens: one left open in a traceback goes on reading, and waiting for what does not come.
+    with _collector_paused(), closing(contents):
+        return _sorted_out(keys, contents, fingerprint)
+
+
+def _sorted_out(
+    keys: Sequence[str], contents: Iterator[bytes | OSError], fingerprint: str
+) -> tuple[dict[int, Record], dict[str, str]]:
+    records, damaged = {}, {}
+    for key, content in zip(keys, contents, strict=True):
+        if isinstance(content, OSError):
+            raise content
+        try:
+            record = Record.from_json(content)
+        except ValueError as error:
+            damaged[key] = f"is unreadable ({error})"
+            continue
+        if record.fingerprint != fingerprint or key != record_key(record.shard):
+            damaged[key] = f"says shard {record.shard} of store {record.fingerprint}, not of {fingerprint}"
+        else:
+            records[record.shard] = record
+    return records, damaged
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Nothing of a ledger is garbage, and looking for some in a million objects takes a third of the reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def ledger_digest(records: Mapping[int, Record]) -> str:
+    """SHA-256 over all records in order: the identity of a store's content."""
+    digest = hashlib.sha256()
+    for shard in sorted(records):
+        digest.update(records[shard].content)
+    return digest.hexdigest()

@@ -1,0 +1,156 @@
+"""Stored objects: shards of Zarr's `sharding_indexed` codec, made in memory and read chunk by chunk.
+
+A shard ends with its index, an (offset, length) pair of uint64 for each inner chunk, and a CRC-32C. Each of our chunks
+ends with a CRC-32C of its own. Reading a range into the caller's memory costs one copy and no event loop, which is what
+lets a training step on a fast device be fed from the store; an object made in memory can be hashed and stored by one
+call, in a folder or a bucket, and many at once.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import Blosc
+from numcodecs.blosc import decompress
+from numpy.typing import NDArray
+
+from ..errors import StoreError, UnreadableError
+from ..places.place import Place
+from .arrays import ArrayLayout
+
+BLOSC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
+
+_NEVER_WRITTEN = 2**64 - 1
+# The CRC-32C of anything followed by its own little-endian CRC-32C, as of nothing.
+_CRC_RESIDUE = google_crc32c.value(bytes(4))
+_PAIR, _CRC = 16, 4
+
+
+def encode_shard(rows: NDArray[Any], images: int, *, compressed: bool) -> bytes:
+    """The content of the object that holds some rows.
+
+    Args:
+        rows: [n, ...], n not above `images`; each is a chunk.
+        images: Rows of a full shard.
+        compressed: Whether chunks are compressed.
+    """
+    chunks: list[Any] = []
+    index = np.full((images, 2), _NEVER_WRITTEN, "<u8")
+    offset = 0
+    for at, row in enumerate(rows):
+        plain = np.ascontiguousarray(row).reshape(-1)
+        chunk = BLOSC.encode(plain) if compressed else plain.view(np.uint8)
+        chunks += [chunk, google_crc32c.value(chunk).to_bytes(_CRC, "little")]
+        index[at] = offset, len(chunk) + _CRC
+        offset += len(chunk) + _CRC
+    pairs = index.tobytes()
+    return b"".join([*chunks, pairs, google_crc32c.value(pairs).to_bytes(_CRC, "little")])
+
+
+def decode_shard(content: bytes, layout: ArrayLayout, rows: int, images: int) -> NDArray[Any]:
+    """The rows that `encode_shard` made an object of without compression; its hash has been checked.
+
+    Args:
+        content: The object.
+        layout: Of its array.
+        rows: Number of rows n.
+        images: Rows of a full shard.
+
+    Returns:
+        [n, ...].
+    """
+    shape = layout.row
+    index = np.frombuffer(content, "<u8", 2 * images, len(content) - images * _PAIR - _CRC).reshape(images, 2)
+    chunks = [np.frombuffer(content, layout.dtype, math.prod(shape), int(start)) for start, _ in index[:rows]]
+    return np.stack(chunks).reshape(rows, *shape)
+
+
+def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
+    """Size of the object of some rows, but for those of an array that is compressed."""
+    chunk = math.prod(layout.row) * np.dtype(layout.dtype).itemsize
+    return rows * (chunk + _CRC) + images * _PAIR + _CRC
+
+
+def is_sound(piece: bytes) -> bool:
+    """Whether a chunk or an index, which both end with their CRC-32C, is as it was written."""
+    return google_crc32c.value(piece) == _CRC_RESIDUE
+
+
+def damaged_object(where: str, what: str) -> StoreError:
+    """The error for an object that does not hold what it should."""
+    return StoreError(
+        f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
+        "written anew since the store was opened, open it again"
+    )
+
+
+class ShardedArray:
+    """Chunk-wise reader of one array. Safe to use from many threads.
+
+    Args:
+        place: The store.
+        name: The array's.
+        layout: Its layout.
+        images: Samples in a shard.
+    """
+
+    def __init__(self, place: Place, name: str, layout: ArrayLayout, images: int) -> None:
+        self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
+        self._place, self._layout, self._images = place, layout, images
+        self._index = lru_cache(maxsize=4096)(self._read_index)
+
+    def read_into(self, out: NDArray[Any], row: int, view: int = 0) -> None:
+        """Read a sample's chunk, of one view where views divide the array, into a contiguous array of its size.
+
+        Raises:
+            UnreadableError: The place gives no answer.
+            StoreError: The chunk is missing, cut short or altered.
+        """
+        shard, inside = divmod(row, self._images)
+        key = self._layout.key(self.name, shard, view)
+        try:
+            offset, length = (int(value) for value in self._index(key)[inside])
+            if offset == _NEVER_WRITTEN:
+                raise self._damaged(key, f"row {row} was never written")
+            content = self._place.read_range(key, offset, length)
+            if not is_sound(content):
+                raise self._damaged(key, f"row {row} fails its checksum")
+            plain = decompress(content[:-_CRC]) if self._layout.compressed else content
+            np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
+        except FileNotFoundError:
+            raise self._damaged(key, "the file is missing") from None
+        except OSError as error:
+            raise UnreadableError.of(f"{self._place.location}/{key}", error) from error
+        except (ValueError, RuntimeError) as error:
+            raise self._damaged(key, f"row {row} cannot be read ({error})") from error
+
+    def read_rows(self, start: int, stop: int, view: int | None = None) -> NDArray[Any]:
+        """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.
+
+        Raises:
+            UnreadableError: The place gives no answer.
+            StoreError: A chunk is missing, cut short or altered.
+        """
+        views: Sequence[int] = range(self.shape[1]) if self._layout.by_view else [0]
+        if view is not None:
+            views = [view]
+        out = np.empty((stop - start, len(views), *self._layout.row), self.dtype)
+        for at in range(stop - start):
+            for place, number in enumerate(views):
+                self.read_into(out[at, place], start + at, number)
+        return out if self._layout.by_view and view is None else out[:, 0]
+
+    def _read_index(self, key: str) -> NDArray[np.uint64]:
+        size = self._images * _PAIR + _CRC
+        content = self._place.read_end(key, size)
+        if len(content) < size:
+            raise self._damaged(key, "it is cut short")
+        if not is_sound(content):
+            raise self._damaged(key, "its index fails its checksum")
+        return np.frombuffer(content[:-_CRC], "<u8").reshape(self._images, 2)
+
+    def _damaged(self, key: str, what: str) -> StoreError:
+        return damaged_object(f"{self._place.location}/{key}", what)

@@ -1,0 +1,127 @@
+"""A read-through copy: what is read of a store far away is kept in a folder, whole objects at a time."""
+
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ..errors import StoreError
+from ..format.arrays import Part
+from ..format.ledger import Record
+from ..format.shard import damaged_object, is_sound
+from .folder import Folder
+from .place import Content, Place, Stored
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+class LocalCopy(Place):
+    """A store for reading, of which each object is fetched once, checked against the ledger, and kept.
+
+    An object is kept under its SHA-256: a store that has grown or was made anew finds what has stayed the same, and
+    nothing else. What was damaged or deleted in the folder is fetched again.
+
+    Args:
+        far: The store.
+        folder: Where its objects are kept; stores and runs may share it, also at once.
+        records: The store's ledger.
+        parts: The store's parts.
+    """
+
+    def __init__(self, far: Place, folder: Path, records: Mapping[int, Record], parts: Mapping[str, Part]) -> None:
+        self.location = far.location
+        self._far, self._near = far, Folder(folder)
+        self._expected = {
+            parts[name].key(shard): stored
+            for shard, record in records.items()
+            for name, stored in record.objects.items()
+        }
+        self._fetching: defaultdict[str, Lock] = defaultdict(Lock)
+
+    @override
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        if (expected := self._expected.get(key)) is None:
+            return self._far.read_range(key, start, length)
+        return self._piece(key, expected, start, length)
+
+    @override
+    def read_end(self, key: str, length: int) -> bytes:
+        if (expected := self._expected.get(key)) is None:
+            return self._far.read_end(key, length)
+        return self._piece(key, expected, max(expected.bytes - length, 0), length)
+
+    @override
+    def read(self, key: str) -> bytes:
+        return self._far.read(key)
+
+    @override
+    def read_all(self, keys: Sequence[str]) -> Generator[bytes | OSError]:
+        return self._far.read_all(keys)
+
+    @override
+    def stored(self, key: str) -> Stored:
+        return self._far.stored(key)
+
+    @override
+    def names(self, folder: str = "") -> list[str]:
+        return self._far.names(folder)
+
+    @override
+    def walk(self, folder: str = "") -> Iterator[tuple[str, int]]:
+        return self._far.walk(folder)
+
+    @override
+    def zarr(self) -> "Store":
+        return self._far.zarr()
+
+    @override
+    def free_bytes(self) -> int | None:
+        return self._near.free_bytes()
+
+    @override
+    def write(self, key: str, content: Content) -> None:
+        raise PermissionError(f"{self.location}/{key} was opened for reading")
+
+    @override
+    def delete(self, key: str) -> None:
+        raise PermissionError(f"{self.location}/{key} was opened for reading")
+
+    @override
+    def take(self, key: str, source: object, source_key: str) -> bool:
+        return False
+
+    def _piece(self, key: str, expected: Stored, start: int, length: int) -> bytes:
+        name = f"{expected.sha256[:2]}/{expected.sha256}"
+        if (piece := self._kept(name, start, length)) is not None:
+            return piece
+        with self._fetching[key]:
+            # Another thread may have fetched it meanwhile.
+            if (piece := self._kept(name, start, length)) is not None:
+                return piece
+            return self._fetched(key, expected, name)[start : start + length]
+
+    def _kept(self, name: str, start: int, length: int) -> bytes | None:
+        """A piece of what the folder holds, if it is sound: chunks and indices, which all end with their CRC-32C."""
+        try:
+            piece = self._near.read_range(name, start, length)
+        except OSError:
+            return None
+        return piece if is_sound(piece) else None
+
+    def _fetched(self, key: str, expected: Stored, name: str) -> bytes:
+        """An object from far away, which the folder has from then on."""
+        content = self._far.read(key)
+        if Stored.of(content) != expected:
+            raise damaged_object(f"{self.location}/{key}", "it is not what the ledger says")
+        try:
+            self._near.write(name, content)
+        except OSError as error:
+            raise StoreError(
+                f"{self._near.path}: the local copy cannot be kept ({error.strerror or error}); make room, give "
+                "another folder, or read without one"
+            ) from error
+        return content

@@ -1,0 +1,133 @@
+"""One writer a store: the second is turned away, and what killed ones left half done is swept up."""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import StoreError
+from ..format.arrays import arrays
+from ..format.identity import StoreSpec
+from ..format.ledger import FOLDER
+from .folder import is_begun
+from .location import Location, Url
+
+# File systems that know no locks say one of these.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def only_writer(store: Location) -> Iterator[Callable[[], None]]:
+    """Hold a store, there or yet to be made, against other runs.
+
+    On a file system the lock is a file beside the store, held by the kernel: it is free as soon as its process is gone,
+    however it went. Where the kernel knows no locks, the file itself is the lock, and stays when its process is killed.
+    In a bucket it is a lease (see `lease`).
+
+    Yields:
+        A function that raises where another run has taken the store over; to be called before what cannot be undone.
+
+    Raises:
+        StoreError: Another process writes this store, or the place cannot be written to.
+    """
+    if isinstance(store, Url):
+        from .lease import leased
+
+        with leased(store) as check:
+            yield check
+        return
+    # One lock for all names of the store.
+    real = Path(os.path.realpath(store))
+    path = real.with_name(f".{real.name}.lock")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(path, store)
+    except OSError as error:
+        raise StoreError(f"{store}: cannot be written to ({error.strerror}); give another path") from error
+    try:
+        # Only for the message to others; a disk that is full still holds the lock.
+        with suppress(OSError):
+            os.ftruncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield lambda: None
+    finally:
+        if _lies_at(file, path):
+            path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def sweep(store: Location, spec: StoreSpec, shards: Iterable[int]) -> None:
+    """Delete the files that killed writers began. Only for the one who holds the store, before anybody writes.
+
+    What is whole stays, and is written over: a worker whose run was killed may be about to record it.
+
+    Args:
+        store: The store; in a bucket nothing is ever left half written.
+        spec: What it holds.
+        shards: Those without a record; nothing that was begun can be in the others.
+    """
+    if isinstance(store, Url):
+        return
+    for folder, names in _written(store, [store / name for name in arrays(spec)], {str(shard) for shard in shards}):
+        for name in filter(is_begun, names):
+            Path(folder, name).unlink(missing_ok=True)
+
+
+def _written(store: Path, places: Sequence[Path], pending: set[str]) -> Iterator[tuple[str | Path, list[str]]]:
+    """Folders with their files: of metadata and records, and all below the pending shards."""
+    for folder in {store, store / FOLDER, *places, *(array.parent for array in places)}:
+        yield folder, _names(folder)
+    for array in places:
+        for shard in pending.intersection(_names(array / "c")):
+            yield from ((folder, files) for folder, _, files in os.walk(array / "c" / shard))
+
+
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+
+
+def _locked(path: Path, store: Path) -> int:
+    while True:
+        file, made = _opened(path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one before deletes the file when it is done: what was locked must still be the one at this path.
+            if _lies_at(file, path):
+                return file
+        except OSError as error:
+            lockless = error.errno in _NO_LOCKS
+            if lockless and made:
+                return file
+            holder = os.read(file, 200).decode(errors="replace") or "another process"
+            os.close(file)
+            if lockless:
+                raise StoreError(
+                    f"{store}: {holder} is writing this store, or was killed; this file system knows no locks, so if "
+                    f"that process is gone, delete {path}, then run the same command again"
+                ) from None
+            if isinstance(error, BlockingIOError):
+                raise StoreError(
+                    f"{store}: {holder} is writing this store; wait for it, or end it, then run the same command again"
+                ) from None
+            raise
+        os.close(file)
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """The lock's file, and whether it was not there before."""
+    while True:
+        with suppress(FileExistsError):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+        # Its holder may be done just now.
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR), False
+
+
+def _lies_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

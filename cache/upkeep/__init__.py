@@ -1,0 +1,1 @@
+"""The care of stores: verify, repair, copy, growth, garbage, statistics."""

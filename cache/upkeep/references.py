@@ -1,0 +1,86 @@
+"""What refers to stores: the pointers below some folders."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..places.location import Location
+from ..places.opening import place_at
+from ..pointer import SUFFIX, Pointer
+
+STORE = ".zarr"
+# What is larger is no pointer.
+_POINTER_BYTES = 10_000
+
+
+def below(folder: Location) -> Iterator[Location]:
+    """All stores and files below a folder, but for what stores hold. Links to folders are not followed.
+
+    Folders are not entered whose name begins with a dot.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    place = place_at(folder)
+
+    def within(key: str) -> Iterator[Location]:
+        for name in place.names(key):
+            inner = f"{key}/{name}" if key else name
+            path = folder / inner
+            if isinstance(path, Path) and path.is_symlink() and path.is_dir():
+                continue
+            yield path
+            # In a bucket what is a folder is only known by what is in it.
+            if not name.endswith((STORE, SUFFIX)) and not name.startswith("."):
+                yield from within(inner)
+
+    yield from within("")
+
+
+class References:
+    """What pointers mean: stores, fingerprints, and the splits whose pointer is unreadable.
+
+    Args:
+        files: What may be pointers; all but `*.json` are passed over.
+
+    Raises:
+        OSError: One cannot be read, and may mean any store.
+    """
+
+    def __init__(self, files: Iterable[Location]) -> None:
+        self._stores: set[Location] = set()
+        self._fingerprints: set[str] = set()
+        self._unreadable: set[str] = set()
+        for file in files:
+            if file.name.endswith(SUFFIX) and not file.name.startswith("."):
+                self._add(file)
+
+    def __len__(self) -> int:
+        """Stores that are meant."""
+        return len(self._stores)
+
+    def mean(self, store: Location, fingerprint: str | None) -> bool:
+        """Whether a store is meant, or may be: by its place, its fingerprint, or a pointer that is damaged."""
+        return (
+            _plain(store) in self._stores
+            or bool({fingerprint, store.stem.rpartition("-")[2]} & self._fingerprints)
+            or any(store.name.startswith(f"{split}-") for split in self._unreadable)
+        )
+
+    def _add(self, file: Location) -> None:
+        try:
+            content = place_at(file.parent).read_end(file.name, _POINTER_BYTES + 1)
+        except FileNotFoundError:
+            return
+        if len(content) > _POINTER_BYTES:
+            return
+        try:
+            pointer = Pointer.of(content)
+            if pointer.store:
+                self._stores.add(_plain(pointer.target(file)))
+                self._fingerprints.add(pointer.fingerprint)
+        except ValueError:
+            self._unreadable.add(file.stem)
+
+
+def _plain(store: Location) -> Location:
+    return store.resolve() if isinstance(store, Path) else store

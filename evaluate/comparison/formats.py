@@ -1,0 +1,190 @@
+"""A comparison on a terminal, in Markdown, in LaTeX and as csv."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ..metrics import METRICS
+from .rows import Line, Section
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FACTS = ("Method", "Constraint", "Protocol", "Beside")
+_HEADINGS = {
+    "abs_rel": "AbsRel ↓",
+    "sq_rel": "SqRel ↓",
+    "rmse": "RMSE ↓",
+    "rmse_log": "RMSE log ↓",
+    "log10": "log10 ↓",
+    "delta1": "δ1 ↑",
+    "delta2": "δ2 ↑",
+    "delta3": "δ3 ↑",
+}
+_NAMES = {"kitti": "KITTI", "nyu": "NYU Depth V2"}
+# Below this width a terminal shows the metrics that most readers look for.
+_WIDE = 115
+_FEW = ("abs_rel", "rmse", "delta1")
+
+
+def terminal(section: Section, width: int) -> "Iterator[RenderableType]":
+    """The table, its notes and its footnotes, for a terminal of `width` columns."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = section.columns if width >= _WIDE else tuple(name for name in section.columns if name in _FEW)
+    table = Table(title=f"{_title(section)} (▸ ours)", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    for heading in _FACTS:
+        table.add_column(f"\n{heading}" if heading != "Constraint" else "Con-\nstraint", no_wrap=heading != "Method")
+    for name in columns:
+        table.add_column("\n".join(_HEADINGS[name].split(maxsplit=1)), justify="right", no_wrap=True)
+    table.add_column("\nNote", justify="right", no_wrap=True)
+    for group in section.groups:
+        for line in group:
+            cells = [*_facts(line), *(cell(line, name) for name in columns), str(section.number(line))]
+            cells[0] = f"▸ {cells[0]}" if line.ours else cells[0]
+            table.add_row(*map(Text, cells), style="bold" if line.ours else None)
+        table.add_section()
+    yield table
+    notes = Table.grid(padding=(0, 1))
+    for mark, text in _notes(section):
+        notes.add_row(Text(mark), Text(text))
+    yield notes
+    if columns != section.columns:
+        yield Text(f"\n{len(columns)} of {len(section.columns)} metrics: the terminal is narrow.", style="bold")
+    for footnote in section.footnotes:
+        yield Text(f"\n{footnote}", style="dim")
+    yield ""
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """A document with a table for each data set; our rows are bold."""
+    return "\n".join(map(_markdown_section, sections))
+
+
+def _markdown_section(section: Section) -> str:
+    head = [*_FACTS, *(_HEADINGS[name] for name in section.columns), "Note"]
+    rule = ["---"] * len(_FACTS) + ["---:"] * (len(section.columns) + 1)
+    lines = [f"## {_title(section)}", "", "Rows in bold are ours.", "", _piped(head), _piped(rule)]
+    for line in section.lines:
+        cells = [_markdown_text(text) for text in _facts(line)] + [cell(line, name) for name in section.columns]
+        cells = [f"**{text}**" if line.ours else text for text in cells]
+        lines.append(_piped([*cells, f"[{section.number(line)}]"]))
+    lines += ["", *(f"* {mark} {_markdown_text(text)}".replace("  ", " ") for mark, text in _notes(section))]
+    lines += [text for footnote in section.footnotes for text in ("", _markdown_text(footnote))]
+    return "\n".join(lines) + "\n"
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+
+
+def latex(sections: Sequence[Section]) -> str:
+    """A `table*` for each data set, for documents with the package booktabs; our rows are bold."""
+    return "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(_latex_section, sections))
+
+
+def _latex_section(section: Section) -> str:
+    head = [_latex_text(text) for text in (*_FACTS, *(_HEADINGS[name] for name in section.columns), "Note")]
+    groups = ["\n".join(_latex_line(section, line) for line in group) for group in section.groups]
+    notes = [f"{mark} {text}".strip() for mark, text in _notes(section)]
+    lines = [
+        r"\begin{table*}",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_latex_text(_title(section))}. Rows in bold are ours.}}",
+        rf"\begin{{tabular}}{{{'l' * len(_FACTS)}{'r' * (len(section.columns) + 1)}}}",
+        r"\toprule",
+        f"{' & '.join(head)} \\\\",
+        r"\midrule",
+        "\n\\midrule\n".join(groups),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\medskip\raggedright\footnotesize",
+        *(rf"{_latex_text(text)}\par" for text in (*notes, *section.footnotes)),
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_line(section: Section, line: Line) -> str:
+    cells = [_latex_text(text) for text in (*_facts(line), *(cell(line, name) for name in section.columns))]
+    cells = [rf"\textbf{{{text}}}" if line.ours and text else text for text in cells]
+    return f"{' & '.join([*cells, str(section.number(line))])} \\\\"
+
+
+_LATEX = {
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "δ": r"$\delta$",
+}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def comma_separated(sections: Sequence[Section]) -> str:
+    """One line a row, each fact in a column of its own; empty where it was not printed or does not apply."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling", "images")
+    last = ("abs_rel_sd", "seeds", "source", "origin", "beside", "not_comparable")
+    table.writerow(("data", "method", "ours", "constraint", "protocol", *setting, *METRICS, *last))
+    for section in sections:
+        for line in section.lines:
+            facts = [section.data, line.method, line.ours, line.constraint, line.protocol, *_setting(line), line.images]
+            numbers = [*(line.metrics.get(name) for name in METRICS), line.sd.get("abs_rel")]
+            seeds, reasons = " ".join(map(str, line.seeds)), "; ".join(line.unlike)
+            table.writerow([*facts, *numbers, seeds, line.source, line.origin, line.beside, reasons])
+    return text.getvalue()
+
+
+def _setting(line: Line) -> list[object]:
+    protocol = line.setting
+    if protocol is None:
+        return [None] * 8
+    size = "native" if protocol.size is None else "{}x{}".format(*protocol.size)
+    scaling = protocol.median_scaling if line.ours else None
+    truth = [protocol.crop, size, protocol.min_depth, protocol.max_depth, protocol.kb_crop, protocol.truth]
+    return [*truth, protocol.flip_average, scaling]
+
+
+def cell(line: Line, name: str) -> str:
+    """A number as a table shows it: published ones with the digits they were printed with, ours with four decimals."""
+    value = line.metrics.get(name)
+    if value is None:
+        return "-"
+    shown = str(value) if isinstance(value, Decimal) else f"{value:.4f}"
+    return f"{shown}±{line.sd[name]}" if name in line.sd else shown
+
+
+def _facts(line: Line) -> tuple[str, str, str, str]:
+    variant = f" ({line.variant})" if line.variant else ""
+    beside = (line.beside or "none") if line.ours else ""
+    return f"{line.method}{variant}", line.constraint, line.protocol, beside
+
+
+def _notes(section: Section) -> list[tuple[str, str]]:
+    """Each note with its mark, then what made our rows."""
+    notes = [(f"[{number}]", note) for number, note in enumerate(section.notes, 1)]
+    return notes + [("", f"{name}: {origin}.") for name, origin in section.origins.items()]
+
+
+def _title(section: Section) -> str:
+    return f"Monocular depth on {_NAMES.get(section.data, section.data)}"

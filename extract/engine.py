@@ -1,0 +1,224 @@
+"""The extraction run on one machine: decoding, encoding and writing at once, a shard at a time."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..cache import (
+    FeatureCache,
+    LikeStore,
+    Location,
+    Pointer,
+    Quarantined,
+    Record,
+    SpaceClipError,
+    StoreSpec,
+    StoreWriter,
+    adopt,
+    known_rows,
+    like_stores,
+    locate,
+    missing_parts,
+    offers,
+    only_writer,
+    place_at,
+    read_ledger,
+    sweep,
+)
+from .encode import Filled, enough_memory, shard_blocks
+from .estimate import Prediction, predict
+from .remaining import Work
+from .samples import OnError, decoded
+from .settings import ExtractSettings, store_spec
+from .sources.source import Source
+from .stages import WRITE, Ceilings, Stages
+from .towers.clip import Backbone
+
+Progress = Callable[[int, int], None]
+Fill = Callable[[StoreWriter, Work, Callable[[int], None]], Ceilings | None]
+"""Computes and commits the shards of a store that have no record, tells how many images are done, and how fast."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a run did.
+
+    Attributes:
+        pointer: The pointer file that it left.
+        store: The store that the pointer means.
+        images: Images in the store.
+        computed: Of these, images that this run had to compute.
+        quarantined: Of these, images that could not be used, whichever run found them.
+        ceilings: How fast this run was, and what held it back; None where it computed nothing.
+    """
+
+    pointer: Location
+    store: Location
+    images: int
+    computed: int
+    quarantined: tuple[Quarantined, ...] = ()
+    ceilings: Ceilings | None = field(default=None, compare=False)
+
+
+def extract(
+    source: Source,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    folder: Location,
+    split: str,
+    about: Mapping[str, Any],
+    progress: Progress = lambda _done, _total: None,
+    *,
+    on_error: OnError = "stop",
+    retry_quarantined: bool = False,
+    predicted: Callable[[Prediction], None] = lambda _prediction: None,
+    fill: Fill | None = None,
+) -> Extraction:
+    """Fill the store of one split, or finish one that was interrupted, and leave a pointer to it.
+
+    The store lies at `<folder>/<split>-<fingerprint>.zarr` (or in `settings.store`), the pointer at
+    `<folder>/<split>.json`. What a store of this split beside it holds already, made alike, is not computed again:
+    whole layers and views of a shard are linked, single rows copied.
+
+    Args:
+        source: The samples; `source.check()` finds most bad input before long work, and is the caller's to make.
+        backbone: The frozen encoder.
+        settings: What to keep.
+        folder: Where stores and pointers go, a path or a URL.
+        split: Name of the split.
+        about: What a reader may want to know of the data set.
+        progress: Called with (images done, images in all).
+        on_error: `stop` at a sample that cannot be used, or `quarantine` it: it keeps its row, is recorded with the
+            reason, and is left out of batches. The other rows' bytes are the same.
+        retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
+        predicted: Told what the run will take, before the long work.
+        fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
+
+    Raises:
+        SpaceClipError: Bad input found before or during the run, a layer that the encoder lacks, too little space, or
+            another run writes this store. Shards committed until then are kept.
+    """
+    backbone.check_layers(settings.layers)
+    spec = store_spec(source, backbone, settings)
+    store, total = _store_at(folder, split, spec, settings), len(spec.entries)
+    with only_writer(store) as still_ours:
+        writer = StoreWriter(store, spec, about, still_ours)
+        again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
+        sweep(store, spec, writer.pending)
+        alike = like_stores(spec, _beside(store, split))
+        kept = adopt(writer, offers(spec, writer.pending, alike))
+        work = _work(spec, sorted([*writer.pending, *again]), kept, alike)
+        done = total - work.images
+        if work.shards:
+            # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
+            prediction = predict(source, backbone, work, settings, store, on_error)
+            predicted(prediction)
+            prediction.require_space()
+        progress(done, total)
+
+        def report(computed: int) -> None:
+            progress(done + computed, total)
+
+        if fill is None:
+            stages = Stages(settings.threads)
+            filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
+            with enough_memory(settings):
+                _write(writer, work, filled, stages)
+            ceilings = stages.ceilings()
+        else:
+            # Who computes elsewhere takes a shard that has a record for done.
+            for shard in again:
+                writer.forget(shard)
+            ceilings = fill(writer, work, report)
+        cache = FeatureCache.open(store)
+        pointer = folder / f"{split}.json"
+        Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
+    records = (cache.records[shard] for shard in sorted(cache.records))
+    quarantined = tuple(sample for record in records for sample in record.quarantined)
+    return Extraction(pointer, store, total, total - done, quarantined, ceilings)
+
+
+def plan(
+    source: Source,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    folder: Location,
+    split: str,
+    *,
+    on_error: OnError = "stop",
+    retry_quarantined: bool = False,
+    timed: bool = True,
+) -> Prediction:
+    """Say what `extract` would take with the same arguments, its time if wanted. Nothing is written.
+
+    Raises:
+        SpaceClipError: As `extract`, as far as it can be known beforehand.
+    """
+    backbone.check_layers(settings.layers)
+    spec = store_spec(source, backbone, settings)
+    store = _store_at(folder, split, spec, settings)
+    records = read_ledger(place_at(store), spec.fingerprint)
+    again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
+    alike = like_stores(spec, _beside(store, split))
+    offered = offers(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
+    kept = {shard: offer.record for shard, offer in offered.items()}
+    held = records.keys() | {shard for shard, record in kept.items() if not missing_parts(spec, record)}
+    pending = [shard for shard in range(spec.shards) if shard not in held]
+    work = _work(spec, sorted([*pending, *again]), kept, alike)
+    return predict(source, backbone, work, settings, store, on_error, timed=timed)
+
+
+def _store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
+    return (folder if settings.store is None else locate(settings.store)) / f"{split}-{spec.fingerprint}.zarr"
+
+
+def _beside(store: Location, split: str) -> list[Location]:
+    """Other stores of the same split, as it was before images were mended, replaced or added."""
+    names = [name for name in place_at(store.parent).names() if name.startswith(f"{split}-") and name.endswith(".zarr")]
+    return [store.parent / name for name in names if name != store.name]
+
+
+def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike: Sequence[LikeStore]) -> Work:
+    return Work(spec, pending, kept, known_rows(spec, [shard for shard in pending if shard not in kept], alike))
+
+
+def _mended(
+    source: Source, spec: StoreSpec, records: Mapping[int, Record], settings: ExtractSettings, on_error: OnError
+) -> list[int]:
+    """Shards with quarantined samples that can be used now.
+
+    Raises:
+        SpaceClipError: One of them still cannot, and `on_error` is `stop`.
+    """
+    bad = {shard: [sample.row for sample in record.quarantined] for shard, record in records.items()}
+    bad = {shard: bad[shard] for shard in sorted(bad) if bad[shard]}
+    tried = decoded(source, spec, bad.values(), spec.shard, settings.threads, on_error, Stages())
+    return [
+        shard
+        for shard, samples in zip(bad, tried, strict=True)
+        if not all(isinstance(sample, SpaceClipError) for sample in samples)
+    ]
+
+
+def write_shard(writer: StoreWriter, work: Work, shard: Filled, stages: Stages) -> None:
+    """Write and commit a shard, and count what it took."""
+    with stages.busy(WRITE):
+        if shard.shard in writer.records:
+            # It is done again, and what it was must not be vouched for while its objects are replaced.
+            writer.still_ours()
+            writer.forget(shard.shard)
+        record = writer.write(*shard)
+    stages.stored(work.count(shard.shard), sum(record.objects[name].bytes for name in work.missing(shard.shard)))
+
+
+def _write(writer: StoreWriter, work: Work, filled: Iterator[Filled], stages: Stages) -> None:
+    """Write each shard while the next is filled."""
+    with ThreadPoolExecutor(1, thread_name_prefix="store") as storing:
+        writing: Future[None] | None = None
+        for shard in filled:
+            if writing:
+                writing.result()
+            writing = storing.submit(write_shard, writer, work, shard, stages)
+        if writing:
+            writing.result()

@@ -1,0 +1,89 @@
+"""What file headers tell about a whole data set in seconds, before anything is decoded."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ....cache import SpaceClipError
+from ...problems import counted, first_few
+from .images import DepthHeader, check_scale, depth_header, image_size
+
+_THREADS = 8
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def read_all(
+    items: Sequence[_Item], read: Callable[[_Item], _Result], noun: str, name: Callable[[_Item], str] = str
+) -> list[_Result]:
+    """Read each item, several at a time, and keep going past bad ones to count them.
+
+    Raises:
+        SpaceClipError: Some cannot be read: all counted, the first few named, with the first one's reason.
+    """
+
+    def attempt(item: _Item) -> _Result | SpaceClipError:
+        try:
+            return read(item)
+        except SpaceClipError as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        outcomes = list(pool.map(attempt, items))
+    errors = [outcome for outcome in outcomes if isinstance(outcome, SpaceClipError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        bad = [name(item) for item, outcome in zip(items, outcomes, strict=True) if isinstance(outcome, SpaceClipError)]
+        raise SpaceClipError(
+            f"{counted(len(errors), noun)} of {len(items)} cannot be used: {first_few(bad)}; the first: {errors[0]}"
+        )
+    return [outcome for outcome in outcomes if not isinstance(outcome, SpaceClipError)]
+
+
+def read_image_sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
+    """(height, width) of all images, in order.
+
+    Raises:
+        SpaceClipError: Some are missing, empty, damaged, or no images.
+    """
+    return read_all(images, image_size, "image")
+
+
+def read_depth_headers(depths: Sequence[Path | None], scale: float | None) -> list[DepthHeader | None]:
+    """Headers of all depth files, in order; None where a sample has none.
+
+    Raises:
+        SpaceClipError: Some are missing, empty, damaged, no depth maps, or integers while there is no scale.
+    """
+
+    def header(path: Path | None) -> DepthHeader | None:
+        if path is None:
+            return None
+        found = depth_header(path)
+        check_scale(path, found.dtype, scale)
+        return found
+
+    return read_all(depths, header, "depth file")
+
+
+def check_aligned(
+    images: Sequence[Path], sizes: Sequence[tuple[int, int]], depth_sizes: Sequence[tuple[int, int] | None]
+) -> None:
+    """Check that every depth map has its image's size.
+
+    Raises:
+        SpaceClipError: Sizes differ: all counted, the first few named.
+    """
+    pairs = [
+        (path, size, depth) for path, size, depth in zip(images, sizes, depth_sizes, strict=True) if depth is not None
+    ]
+    differ = [
+        f"{path} {size[0]} x {size[1]} against {depth[0]} x {depth[1]}" for path, size, depth in pairs if size != depth
+    ]
+    if differ:
+        raise SpaceClipError(
+            f"{counted(len(differ), 'image')} of {len(pairs)} and depth maps differ in size (height x width): "
+            f"{first_few(differ)}; expected depth aligned to its image, pixel by pixel"
+        )

@@ -1,0 +1,160 @@
+"""Dividing a data set into training, validation and test samples."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ...cache import SpaceClipError
+from ..problems import counted, first_few
+from .source import Entry, Sample, Source
+
+SPLITS = ("train", "val", "test")
+
+
+class SplitSettings(BaseModel):
+    """How to divide a data set.
+
+    Attributes:
+        by: Whole scenes, single samples (`ratio`; neighbouring video frames then end up on both sides), or what the
+            list's split column says (`column`).
+        val: Share of the scenes or samples held out for validation.
+        test: Share held out for testing.
+        seed: Seed of the shuffle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: Literal["scene", "ratio", "column"] = "scene"
+    val: float = Field(default=0, ge=0, lt=1)
+    test: float = Field(default=0, ge=0, lt=1)
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _leave_some_for_training(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"val {self.val:g} and test {self.test:g} leave nothing to train on: expected a sum below 1"
+            )
+        if self.by == "column" and (self.val or self.test):
+            raise ValueError(
+                "shares val and test are set, but by: column takes the list's split column: remove the shares"
+            )
+        return self
+
+
+class Subset:
+    """Some samples of a source, in the order given."""
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, indices
+        self.entries: Sequence[Entry] = [source.entries[index] for index in indices]
+
+    @property
+    def depth_unit(self) -> float | None:
+        """The whole source's, so that all splits keep depth alike."""
+        return self._source.depth_unit
+
+    def load(self, index: int) -> Sample:
+        """Decode one sample."""
+        return self._source.load(self._indices[index])
+
+    def depth_sizes(self) -> list[tuple[int, int] | None]:
+        """Native (height, width) of every sample's depth map."""
+        sizes = self._source.depth_sizes()
+        return [sizes[index] for index in self._indices]
+
+    def check(self) -> None:
+        """Check the whole source."""
+        self._source.check()
+
+
+def assign(
+    entries: Sequence[Entry], settings: SplitSettings, column: Sequence[str | None] | None = None
+) -> dict[str, list[int]]:
+    """Indices of the samples of each split, ascending; every sample is in exactly one.
+
+    By scene, the scenes are sorted and shuffled by `random.Random(seed)`; the first round(val * scenes) are held out
+    for validation, the next round(test * scenes) for testing, at least one for a share above 0. With val 0.1 and seed
+    20260926 that is the `controlled` protocol. By ratio it is the same with ids for scenes.
+
+    Args:
+        entries: The samples.
+        settings: How to divide them.
+        column: The split that the list names for each sample, for `by: column`.
+
+    Returns:
+        Indices for `train`, `val` and `test`.
+
+    Raises:
+        SpaceClipError: There are too few scenes or samples, samples without a scene, or split names other than these.
+    """
+    if settings.by == "column":
+        split_of = dict(zip(range(len(entries)), _named_splits(entries, column), strict=True))
+    elif settings.val or settings.test:
+        units = _scenes(entries) if settings.by == "scene" else [entry.id for entry in entries]
+        held_out = _held_out(units, settings)
+        split_of = {index: held_out.get(unit, "train") for index, unit in enumerate(units)}
+    else:
+        split_of = dict.fromkeys(range(len(entries)), "train")
+    return {split: [index for index, name in split_of.items() if name == split] for split in SPLITS}
+
+
+def check_disjoint(splits: Mapping[str, Sequence[Entry]]) -> None:
+    """Check that splits, named by their keys, share neither a sample nor a scene.
+
+    Raises:
+        SpaceClipError: They do: all shared ids, or else scenes, are counted and the first few named.
+    """
+    for noun in ("id", "scene"):
+        owner: dict[str, str] = {}
+        shared: dict[str, str] = {}
+        for split, entries in splits.items():
+            for name in {entry.id if noun == "id" else entry.scene for entry in entries} - {None}:
+                if owner.setdefault(str(name), split) != split:
+                    shared[str(name)] = f"{name} (in {owner[str(name)]} and {split})"
+        if shared:
+            named = [shared[name] for name in sorted(shared)]
+            raise SpaceClipError(
+                f"{counted(len(named), noun)} in more than one split: {first_few(named)}; "
+                f"expected every {noun} in one split only, or scores flatter: divide by scene"
+            )
+
+
+def _scenes(entries: Sequence[Entry]) -> list[str]:
+    nameless = [entry.id for entry in entries if entry.scene is None]
+    if nameless:
+        raise SpaceClipError(
+            f"{counted(len(nameless), 'sample')} of {len(entries)} without a scene: {first_few(nameless)}; "
+            "set a scene expression or a list's scene column, or divide by: ratio"
+        )
+    return [entry.scene for entry in entries if entry.scene is not None]
+
+
+def _held_out(units: Sequence[str], settings: SplitSettings) -> dict[str, str]:
+    groups = sorted(set(units))
+    random.Random(settings.seed).shuffle(groups)
+    val, test = (max(1, round(share * len(groups))) if share else 0 for share in (settings.val, settings.test))
+    if val + test >= len(groups):
+        noun = "scene" if settings.by == "scene" else "sample"
+        raise SpaceClipError(
+            f"{counted(len(groups), noun)} cannot be divided into {val} for val, {test} for test and some to train on: "
+            "give more, or lower the shares" + (", or divide by: ratio" if noun == "scene" else "")
+        )
+    return dict.fromkeys(groups[:val], "val") | dict.fromkeys(groups[val : val + test], "test")
+
+
+def _named_splits(entries: Sequence[Entry], column: Sequence[str | None] | None) -> Sequence[str]:
+    if column is None or not any(column):
+        raise SpaceClipError(
+            "by: column needs a list with a split column (train, val or test): give one, or divide by: scene"
+        )
+    names = [name for name in column if name in SPLITS]
+    if len(names) < len(column):
+        wrong = [f"{entry.id} ({name})" for entry, name in zip(entries, column, strict=True) if name not in SPLITS]
+        raise SpaceClipError(
+            f"{counted(len(wrong), 'sample')} of {len(entries)} in no known split: {first_few(wrong)}; "
+            f"expected {', '.join(SPLITS)}"
+        )
+    return names

@@ -1,5 +1,0 @@
-"""The embedded data set: rooms and streets made up by numbers and ray-traced on the spot, with exact depth."""
-
-from .source import SyntheticSettings, SyntheticSource
-
-__all__ = ["SyntheticSettings", "SyntheticSource"]

@@ -1,0 +1,124 @@
+"""`spaceclip cache`: looking into feature stores, and their upkeep."""
+
+import json
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..features import LOCATION
+from .cache_check import repair, verify
+from .cache_keep import copy, gc
+
+if TYPE_CHECKING:
+    from ...cache import ChannelStatistics, FeatureCache, Location
+
+_EXTREMES = 5
+
+
+@click.group()
+def cache() -> None:
+    """Look into a feature store, check it, mend it, copy it, or clear away what nothing uses."""
+
+
+@cache.command()
+@click.argument("path", type=LOCATION)
+@click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
+def info(path: "Location", *, stats: bool, as_json: bool) -> None:
+    """Say what a store holds. PATH is the store, its pointer, or a folder with one pointer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ...cache import FeatureCache
+
+    store = FeatureCache.open(path, allow_incomplete=not stats)
+    found = _statistics(store) if stats else {}
+    if as_json:
+        told = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
+        click.echo(json.dumps(told | ({"statistics": _plain(found)} if stats else {}), indent=1))
+        return
+    table = Table(title=str(store.path), show_header=False, title_justify="left")
+    for name, value in _described(store).items():
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    for name, reason in _facts(store)["quarantined"].items():
+        click.echo(f"quarantined {name}: {reason}")
+    for layer, statistics in found.items():
+        console.print(_table(layer, statistics))
+
+
+def _facts(store: "FeatureCache") -> dict[str, Any]:
+    from ...cache import stored_bytes
+
+    bad = store.quarantined
+    ids = store.sample_ids if bad else []
+    return {
+        "fingerprint": store.fingerprint,
+        "samples": len(store),
+        "quarantined": {ids[row]: reason for row, reason in bad.items()},
+        "shards": store.shards,
+        "committed": len(store.records),
+        "bytes": stored_bytes(store),
+    }
+
+
+def _described(store: "FeatureCache") -> dict[str, str]:
+    facts, identity, depth = _facts(store), store.identity, store.identity["depth"]
+    quarantined = f", {len(facts['quarantined']):,} of them quarantined" if facts["quarantined"] else ""
+    return {
+        "fingerprint": store.fingerprint,
+        "samples": f"{len(store):,}{quarantined}",
+        "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
+        "size": f"{facts['bytes'] / 1e9:,.2f} GB",
+        "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
+        "precision": f"computed in {identity['backbone']['precision']}, stored in {identity['tokens']['storage']}",
+        "hidden states": ", ".join(map(str, store.layers)),
+        "views": ", ".join(store.views),
+        "tokens": f"{identity['tokens']['patches']} patches x {identity['tokens']['channels']} channels",
+        "depth": f"{depth['size'][0]} x {depth['size'][1]}, in steps of {depth['unit']:g} m" if depth else "none",
+        "data": ", ".join(f"{name} {value}" for name, value in store.about.items() if value is not None),
+    }
+
+
+def _statistics(store: "FeatureCache") -> "dict[int, ChannelStatistics]":
+    from ...cache import channel_statistics
+    from .cache_progress import counting
+
+    tokens = store.identity["tokens"]
+    total = len(store.usable) * len(store.views) * len(store.layers) * tokens["patches"] * tokens["channels"] * 2
+    with counting("statistics", total) as count:
+        return {layer: channel_statistics(store, layer, count) for layer in store.layers}
+
+
+def _plain(found: "dict[int, ChannelStatistics]") -> dict[str, Any]:
+    return {
+        str(layer): {name: values.tolist() for name, values in vars(statistics).items()}
+        | {"extremes": statistics.extremes(_EXTREMES)}
+        for layer, statistics in found.items()
+    }
+
+
+def _table(layer: int, found: "ChannelStatistics") -> Any:
+    """A summary over the channels of one hidden state, and the channels that reach furthest from zero."""
+    from rich.table import Table
+
+    columns = [values.tolist() for values in vars(found).values()]
+    table = Table(title=f"hidden state {layer}, {len(found.mean)} channels", title_justify="left")
+    table.add_column("")
+    for name in ("mean", "std", "min", "max", "zeros"):
+        table.add_column(name, justify="right")
+    for name, of in (("lowest", min), ("median", median), ("highest", max)):
+        table.add_row(name, *_numbers([of(column) for column in columns]), end_section=of is max)
+    for channel in found.extremes(_EXTREMES):
+        table.add_row(f"channel {channel}", *_numbers([column[channel] for column in columns]))
+    return table
+
+
+def _numbers(values: list[float]) -> list[str]:
+    return [*(f"{value:.4g}" for value in values[:4]), f"{values[4]:.2%}"]
+
+
+for command in (verify, repair, gc, copy):
+    cache.add_command(command)

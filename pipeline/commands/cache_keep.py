@@ -1,0 +1,109 @@
+"""`spaceclip cache gc` and `copy`: clearing away stores that nothing uses, and taking one to another place."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ..features import LOCATION
+
+if TYPE_CHECKING:
+    from ...cache import Garbage, Location
+
+
+@click.command()
+@click.argument("folder", type=LOCATION)
+@click.option(
+    "--pointers", type=LOCATION, multiple=True, help="Folder of pointers that lie elsewhere than below FOLDER."
+)
+@click.option("--unfinished", is_flag=True, help="Also remove stores whose extraction was begun and not finished.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; without --yes it only lists.")
+def gc(folder: "Location", pointers: "tuple[Location, ...]", *, unfinished: bool, yes: bool, as_json: bool) -> None:
+    """Remove the stores below FOLDER that no pointer means, and what killed runs left half made. Asks first.
+
+    FOLDER is a path or a URL.
+    """
+    from ...cache import SpaceClipError, find_garbage
+
+    found = find_garbage(folder, pointers)
+    going = [one for one in found if unfinished or one.kind != "unfinished"]
+    total = f"{sum(one.bytes for one in going) / 1e9:,.2f} GB"
+    if not as_json:
+        for one in found:
+            click.echo(f"{one.path}: {_described(one)}{'' if one in going else '; kept, unless --unfinished is given'}")
+        if not going:
+            kept = "the others are" if found else "every store is one"
+            click.echo(f"{folder}: nothing to remove, {kept} that a pointer means")
+            return
+        if not yes and not sys.stdin.isatty():
+            raise SpaceClipError(
+                f"{folder}: {len(going)} would be removed, {total}; no terminal to ask at, so give --yes"
+            )
+    go = yes or (not as_json and click.confirm(f"{len(going)} found, {total}. Remove these?"))
+    removed = _remove(going, folder, pointers) if go else []
+    if as_json:
+        told = [{**vars(one), "removed": one in removed} for one in found]
+        click.echo(json.dumps({"folder": folder, "found": told}, indent=1, default=str))
+    elif go:
+        click.echo(f"{folder}: removed {len(removed)} of {len(going)}")
+
+
+def _described(one: "Garbage") -> str:
+    size = f"{one.bytes / 1e9:,.2f} GB"
+    if one.kind == "partial":
+        return f"left half made by a process that is dead, {size}"
+    if one.kind == "unreferred":
+        return f"no pointer means it, {size}"
+    if not one.total:
+        return f"no pointer means it, {size}; its description is damaged"
+    return f"no pointer means it, {size}; not finished, {one.shards} of {one.total} shards"
+
+
+def _remove(found: "list[Garbage]", folder: "Location", pointers: "tuple[Location, ...]") -> "list[Garbage]":
+    from ...cache import StoreError, remove
+    from ..progress import progress
+
+    removed = []
+    with progress("remove", "folders") as report:
+        for number, one in enumerate(found):
+            report(number, len(found))
+            try:
+                if remove(one, folder, pointers):
+                    removed.append(one)
+                else:
+                    click.echo(f"{one.path}: kept, it was taken up in the meantime", err=True)
+            except StoreError as error:
+                click.echo(f"kept: {error}", err=True)
+    return removed
+
+
+@click.command()
+@click.argument("path", type=LOCATION)
+@click.argument("out", type=LOCATION)
+@click.option(
+    "--precision",
+    type=click.Choice(["float16", "int8"]),
+    help="How the copy keeps hidden states; int8 takes half the bytes. [default: as the original]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"] | None, *, as_json: bool) -> None:
+    """Copy a store and its pointer into the folder OUT, verified; the same command goes on after an interruption.
+
+    PATH is the store, its pointer, or a folder with one pointer. Both may be URLs.
+    """
+    from ...cache import copy as copy_store
+    from ..progress import progress
+
+    with progress("copy", "MB") as report:
+        done = copy_store(path, out, lambda done, total: report(done // 10**6, total // 10**6), precision=precision)
+    if as_json:
+        click.echo(json.dumps(vars(done), indent=1, default=str))
+        return
+    click.echo(
+        f"{done.pointer or done.store}: all {done.shards} shards are in {done.store} "
+        f"({done.copied} copied and verified now, {done.bytes / 1e9:,.2f} GB)"
+    )
+    if done.pointer is None:
+        click.echo(f"{done.store}: no pointer was written, the original lacks shards", err=True)

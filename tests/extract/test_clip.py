@@ -1,0 +1,202 @@
+import copy
+from typing import Any
+
+import huggingface_hub.errors as hub
+import pytest
+import requests
+import torch
+from safetensors.torch import load_file, save_file
+from spaceclip.cache import SpaceClipError
+from spaceclip.extract import load_backbone
+from spaceclip.extract.towers import weights
+from transformers import BertConfig, CLIPModel, CLIPVisionModel
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+def _by_hand(model: Any, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Hidden states and pooled vector from the tower's parts, in float64, without transformers' own forward."""
+    model = copy.deepcopy(model).double()
+    x = (images.double() / 255 - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
+    tokens = model.embeddings.patch_embedding(x).flatten(2).transpose(1, 2)
+    first = model.embeddings.class_embedding.expand(len(x), 1, -1)
+    hidden = model.pre_layrnorm(torch.cat([first, tokens], 1) + model.embeddings.position_embedding.weight)
+    states = [hidden]
+    for block in model.encoder.layers:
+        normed = block.layer_norm1(hidden)
+        heads = [
+            getattr(block.self_attn, name)(normed).unflatten(2, (2, 16)).transpose(1, 2)
+            for name in ("q_proj", "k_proj", "v_proj")
+        ]
+        scores = torch.softmax(heads[0] @ heads[1].transpose(2, 3) / 4, -1) @ heads[2]
+        hidden = hidden + block.self_attn.out_proj(scores.transpose(1, 2).flatten(2))
+        inner = block.mlp.fc1(block.layer_norm2(hidden))
+        hidden = hidden + block.mlp.fc2(inner * torch.sigmoid(1.702 * inner))
+        states.append(hidden)
+    return states, model.post_layernorm(hidden[:, 0])
+
+
+def test_states_and_pooled_vector_are_those_of_the_method(clip_folder, images):
+    backbone = load_backbone(str(clip_folder), precision="float32")
+    states, pooled = _by_hand(backbone.model, images)
+    features = backbone.encode(images, [0, 1, 3])
+    for layer in (0, 1, 3):
+        assert features.states[layer].dtype == torch.float16
+        torch.testing.assert_close(features.states[layer].double(), states[layer][:, 1:], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(features.pooled.double(), pooled, rtol=1e-5, atol=1e-5)
+
+
+def test_a_whole_clip_gives_its_vision_tower_and_no_text_tower(clip_folder):
+    backbone = load_backbone(str(clip_folder))
+    whole = CLIPModel.from_pretrained(clip_folder)
+    names = dict(backbone.model.named_parameters())
+    assert not [name for name in names if "text" in name or "token_embedding" in name or "logit_scale" in name]
+    assert sum(p.numel() for p in names.values()) == sum(p.numel() for p in whole.vision_model.parameters())
+    loaded = load_backbone(str(clip_folder), precision="float32").model.state_dict()
+    for name, tensor in whole.vision_model.state_dict().items():
+        assert torch.equal(loaded[name], tensor), name
+
+
+def test_the_paper_s_tower_has_85_799_424_parameters_and_196_patches():
+    with torch.device("meta"):
+        model = CLIPVisionModel(weights.CLIPVisionConfig(**weights.SHAPES["openai/clip-vit-base-patch16"]))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 85_799_424
+    assert model.embeddings.num_patches == 196
+
+
+def test_no_parameter_gets_a_gradient_or_ever_changes(clip_folder, images):
+    backbone = load_backbone(str(clip_folder), precision="float32")
+    before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+    features = backbone.encode(images, [0, 3])
+    reader = torch.nn.Linear(32, 1)
+    optimizer = torch.optim.AdamW([*reader.parameters(), *backbone.model.parameters()], lr=1.0)
+    reader(features.states[3].clone().float()).sum().backward()
+    optimizer.step()
+    assert not backbone.model.training
+    for name, parameter in backbone.model.named_parameters():
+        assert not parameter.requires_grad
+        assert parameter.grad is None, name
+    for name, tensor in backbone.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert reader.weight.grad is not None
+
+
+def test_random_weights_follow_their_seed_and_say_so(tiny_config, images):
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    first, again, other = (load_backbone(f"random:{tiny_config}", seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.identity == again.identity
+    assert first.identity["weights"] != other.identity["weights"]
+    assert first.identity["name"].startswith("random:")
+    assert first.identity["revision"] == "random weights, seed 1"
+    assert torch.equal(first.encode(images, [3]).states[3], again.encode(images, [3]).states[3])
+
+
+def test_a_model_s_identity_does_not_depend_on_where_its_folder_lies(clip_folder, tmp_path):
+    moved = tmp_path / clip_folder.name
+    moved.symlink_to(clip_folder)
+    assert load_backbone(str(moved)).identity == load_backbone(str(clip_folder)).identity
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_stays_near_float32(clip_folder, images, precision):
+    exact = load_backbone(str(clip_folder), precision="float32").encode(images, [3]).states[3].float()
+    low = load_backbone(str(clip_folder), precision=precision)
+    found = low.encode(images, [3]).states[3].float()
+    assert low.identity["precision"] == precision
+    assert 0 < (found - exact).norm() / exact.norm() < 0.02
+
+
+def test_a_layer_that_the_tower_lacks_is_refused(clip_folder):
+    with pytest.raises(SpaceClipError, match=r"layers: \[4, -1\] asked for, but tiny-clip has hidden states 0 to 3"):
+        load_backbone(str(clip_folder)).check_layers([0, 4, -1])
+
+
+def test_an_unknown_precision_is_refused(clip_folder):
+    with pytest.raises(SpaceClipError, match="'half' is unknown; choose auto, float32"):
+        load_backbone(str(clip_folder), precision="half")
+
+
+def test_weights_missing_from_the_file_are_never_made_up(clip_folder, tmp_path):
+    folder = tmp_path / "torn"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((clip_folder / "config.json").read_bytes())
+    tensors = load_file(clip_folder / "model.safetensors")
+    del tensors["vision_model.post_layernorm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        SpaceClipError, match=r"1 weights of the vision tower are not in its file \(first post_layernorm"
+    ):
+        load_backbone(str(folder))
+
+
+def test_a_torn_weights_file_is_one_clear_line(clip_folder, tmp_path):
+    folder = tmp_path / "torn"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((clip_folder / "config.json").read_bytes())
+    (folder / "model.safetensors").write_bytes((clip_folder / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(SpaceClipError, match="its weights cannot be loaded"):
+        load_backbone(str(folder))
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(SpaceClipError, match="a model of type 'bert', a CLIP model was expected"):
+        load_backbone(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["", "clip", "a/b/c", "/nowhere/at/all"])
+def test_a_name_that_can_be_no_model_says_what_could(name):
+    with pytest.raises(SpaceClipError, match="neither a hub id"):
+        load_backbone(name)
+
+
+def _response(status: int) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    return response
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            lambda: hub.LocalEntryNotFoundError("no connection"),
+            "the hub cannot be reached and no copy is on this machine",
+        ),
+        (lambda: hub.OfflineModeIsEnabled("offline"), "the hub did not answer"),
+        (lambda: TimeoutError("timed out"), "the hub did not answer"),
+    ],
+)
+def test_no_network_says_so_and_how_to_do_without(monkeypatch, error, message):
+    def fail(*_args, **_kwargs):
+        raise error()
+
+    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    with pytest.raises(SpaceClipError, match=message) as raised:
+        load_backbone("openai/clip-vit-base-patch16")
+    assert "\n" not in str(raised.value)
+    assert "save_pretrained" in str(raised.value)
+
+
+def test_the_pinned_revision_is_asked_for(monkeypatch):
+    asked = {}
+
+    def fail(name, file, revision):
+        asked.update(name=name, file=file, revision=revision)
+        raise hub.LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    with pytest.raises(SpaceClipError):
+        load_backbone("openai/clip-vit-base-patch16")
+    assert asked["revision"] == "57c216476eefef5ab752ec549e440a49ae4ae5f3"
+    with pytest.raises(SpaceClipError):
+        load_backbone("openai/clip-vit-base-patch16", revision="abc")
+    assert asked["revision"] == "abc"

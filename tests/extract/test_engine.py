@@ -1,0 +1,249 @@
+import re
+import shutil
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from spaceclip.cache import FeatureCache, SpaceClipError, verify
+from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+from spaceclip.extract.encode import shard_blocks
+from spaceclip.extract.preprocess import prepare_image
+from spaceclip.extract.remaining import Work
+from spaceclip.extract.settings import store_spec
+from spaceclip.extract.stages import together
+
+SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_config):
+    return load_backbone(f"random:{tiny_config}", precision="float32")
+
+
+def test_the_store_holds_what_the_encoder_says_of_each_view(make_frames, backbone, tmp_path):
+    frames = make_frames(20)
+    done = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert (done.images, done.computed) == (20, 20)
+    cache = FeatureCache.open(tmp_path)
+    assert done.store.name == f"train-{cache.fingerprint}.zarr"
+    for index in (0, 7, 8, 19):
+        sample = frames.load(index)
+        prepared = prepare_image(sample.image, (24, 36), 32).transpose(2, 0, 1)
+        for view, image in (("plain", prepared.copy()), ("flipped", prepared[..., ::-1].copy())):
+            features = backbone.encode(torch.from_numpy(image)[None], SETTINGS.layers)
+            for layer in SETTINGS.layers:
+                expected = features.states[layer].numpy()
+                np.testing.assert_allclose(cache.states([index], view)[layer], expected, rtol=2e-3, atol=2e-3)
+            np.testing.assert_allclose(cache.pooled([index], view), features.pooled.numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(cache.image(index), prepared.transpose(1, 2, 0))
+        np.testing.assert_allclose(cache.depth(index), sample.depth, atol=1e-6)
+        np.testing.assert_allclose(cache.ground_truth(index), sample.depth, atol=1e-6)
+
+
+def test_native_ground_truth_is_kept_where_its_size_differs(make_frames, backbone, tmp_path):
+    frames = make_frames(6, sizes=((24, 36), (20, 40)))
+    extract(frames, backbone, SETTINGS.model_copy(update={"target_size": (12, 18)}), tmp_path, "test", {})
+    cache = FeatureCache.open(tmp_path)
+    for index in range(6):
+        np.testing.assert_allclose(cache.ground_truth(index), frames.load(index).depth, atol=1e-6)
+        assert cache.depth(index).shape == (12, 18)
+
+
+def test_several_depth_sizes_ask_for_one(make_frames, backbone, tmp_path):
+    with pytest.raises(SpaceClipError, match=r"2 sizes: 20 x 40 \(3\), 24 x 36 \(3\); .*--size HEIGHT WIDTH"):
+        extract(make_frames(6, sizes=((24, 36), (20, 40))), backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_images_without_depth_give_features_alone(make_frames, backbone, tmp_path):
+    extract(make_frames(5, unit=None), backbone, SETTINGS, tmp_path, "all", {})
+    cache = FeatureCache.open(tmp_path)
+    assert not cache.has_depth
+    assert cache.states([4], "flipped")[3].any()
+
+
+def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path, contents):
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    before = contents(tmp_path)
+    frames = make_frames(20)
+    assert extract(frames, backbone, SETTINGS, tmp_path, "train", {}).computed == 0
+    assert (frames.loaded, contents(tmp_path)) == ([], before)
+
+
+def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backbone, tmp_path):
+    frames = make_frames(5)
+    with pytest.raises(SpaceClipError, match=r"layers: \[9\] asked for"):
+        extract(frames, backbone, SETTINGS.model_copy(update={"layers": (0, 9)}), tmp_path / "out", "train", {})
+    assert frames.loaded == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_space_is_known_before_any_work(make_frames, backbone, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
+    frames = make_frames(50)
+    with pytest.raises(SpaceClipError, match=r"needs 0\.0 GB more, 0\.0 GB are free; make room"):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert frames.loaded == []
+
+
+def test_a_bad_image_stops_the_run_and_keeps_what_was_committed(make_frames, backbone, tmp_path):
+    frames, good = make_frames(30), make_frames(30)
+
+    def load(index):
+        if index == 21:
+            raise SpaceClipError("frame021.png: is cut short")
+        return good.load(index)
+
+    frames.load = load
+    with pytest.raises(SpaceClipError, match="frame021"):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert not (tmp_path / "train.json").exists()
+    assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == 30 - 16
+
+
+GPU = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 7.79 GiB."
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("full", "said"),
+    [
+        (lambda: _raise(torch.OutOfMemoryError(GPU)), r"\(CUDA out of memory\. Tried to allocate 20\.00 MiB\)"),
+        (lambda: torch.empty(10**15), "can't allocate memory"),
+        (lambda: np.empty(10**15), "Unable to allocate"),
+        (lambda: _raise(MemoryError()), "for its buffers"),
+    ],
+)
+@pytest.mark.parametrize("good", [0, 7])
+def test_too_little_memory_is_one_line_before_the_run_and_in_it(make_frames, tiny_config, tmp_path, full, said, good):
+    backbone, calls = load_backbone(f"random:{tiny_config}", precision="float32"), []
+    encode = backbone.encode
+
+    def encoding(images, layers):
+        calls.append(layers)
+        return encode(images, layers) if len(calls) <= good else full()
+
+    backbone.encode = encoding
+    with pytest.raises(SpaceClipError, match=r"out of memory \(.*; .*batch_size \(now 3\) or shard \(now 8") as told:
+        extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    assert re.search(said, str(told.value))
+    assert "\n" not in str(told.value)
+
+
+def test_other_failures_of_the_encoder_are_not_taken_for_it(make_frames, tiny_config, tmp_path):
+    backbone = load_backbone(f"random:{tiny_config}", precision="float32")
+    backbone.encode = lambda images, layers: _raise(RuntimeError("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbone):
+    frames = make_frames(4000)
+    spec = store_spec(frames, backbone, SETTINGS)
+    asked = []
+
+    class Watched(Work):
+        def rows(self, shard):
+            asked.append(shard)
+            return super().rows(shard)
+
+    work = Watched.all_of(spec)
+    assert len({id(work.missing(shard)) for shard in work.shards}) == 1
+    next(shard_blocks(frames, backbone, work, SETTINGS.model_copy(update={"threads": 1})))
+    assert max(asked) < 4
+
+
+def test_a_source_that_hangs_does_not_hold_an_interrupted_run(make_frames, backbone, tmp_path):
+    frames, load, mended = make_frames(24), make_frames(24).load, threading.Event()
+
+    def hangs(index):
+        if index == 12:
+            mended.wait(20)
+        return load(index)
+
+    def stop(done, _total):
+        if done:
+            raise KeyboardInterrupt
+
+    frames.load = hangs
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        extract(frames, backbone, SETTINGS.model_copy(update={"threads": 4}), tmp_path, "train", {}, stop)
+    took = time.monotonic() - start
+    mended.set()
+    assert took < 10
+
+
+def test_the_slowest_stage_binds_and_its_share_is_what_was_reached():
+    found = Ceilings(120, 60.0, {"decoding": 40.0, "encoding": 2.5, "writing": 9.0}, 38.0)
+    assert (found.binding, found.share) == ("encoding", pytest.approx(2 / 2.5))
+    assert str(found) == (
+        "2.0 images/s; alone: decoding 40.0, encoding 2.5, writing 9.0 images/s (38 MB/s); "
+        "encoding binds, 80% of it reached"
+    )
+
+
+def test_what_workers_could_do_adds_up():
+    one = Ceilings(30, 9.0, {"decoding": 40.0, "encoding": 2.0, "writing": 9.0}, 38.0)
+    other = Ceilings(90, 8.0, {"decoding": 20.0, "encoding": 6.0, "writing": 3.0}, 12.0)
+    rates = {"decoding": 60.0, "encoding": 8.0, "writing": 12.0}
+    assert together([one, other], 130, 20.0) == Ceilings(130, 20.0, rates, 50.0)
+    assert together([], 130, 20.0) is together([one], 0, 20.0) is None
+
+
+def test_a_stage_that_is_slow_is_the_one_that_binds(make_frames, backbone, tmp_path):
+    frames, load = make_frames(24), make_frames(24).load
+    frames.load = lambda index: (time.sleep(0.05), load(index))[1]
+    settings = SETTINGS.model_copy(update={"threads": 2})
+    found = extract(frames, backbone, settings, tmp_path, "train", {}).ceilings
+    assert found is not None
+    assert found.binding == "decoding"
+    assert 20 < found.rates["decoding"] < 2 / 0.05
+    assert 0.5 < found.share <= 1
+
+
+SCRIPT = """
+    import time
+    from pathlib import Path
+    from conftest import Frames
+    from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+    backbone = load_backbone("random:{config}", precision="float32")
+    settings = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
+    encode = backbone.encode
+    def slowly(images, layers):
+        time.sleep(0.01)
+        return encode(images, layers)
+    backbone.encode = slowly
+    print("ready")
+    extract(Frames(100), backbone, settings, Path("{out}"), "train", {{}})
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_anywhere_it_ends_with_the_same_bytes(
+    make_frames, backbone, tiny_config, tmp_path, start_script, how, contents
+):
+    extract(make_frames(100), backbone, SETTINGS, tmp_path / "whole", "train", {})
+    whole = contents(tmp_path / "whole")
+    out, interrupted = tmp_path / "out", 0
+    for delay in (0.05, 0.3, 0.5):
+        run = start_script(SCRIPT.format(config=tiny_config, out=out))
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        run.send_signal(how)
+        interrupted += "done" not in run.communicate(timeout=60)[0]
+        if (out / "train.json").exists():
+            break
+    assert interrupted >= 2
+    extract(make_frames(100), backbone, SETTINGS, out, "train", {})
+    left = {name: content for name, content in contents(out).items() if "/." not in name and not name.startswith(".")}
+    assert left == whole
+    assert verify(out).problems == []

@@ -1,0 +1,167 @@
+import shutil
+from copy import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from spaceclip.cache import FeatureCache, SpaceClipError, stored_bytes
+from spaceclip.extract import ExtractSettings, Sample, duration, extract, load_backbone, plan, settings
+from spaceclip.extract import estimate as preflight
+
+SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_config):
+    return load_backbone(f"random:{tiny_config}", precision="float32")
+
+
+@pytest.fixture
+def smooth(make_frames):
+    """Frames that compress: how well depends on the frame."""
+    frames = make_frames(200)
+
+    def load(index):
+        draw = np.random.default_rng(index)
+        image = np.full((24, 36, 3), index, np.uint8)
+        image[: 4 + index % 8] = draw.integers(0, 256, (4 + index % 8, 36, 3))
+        return Sample(f"frame{index:03d}", image, np.full((24, 36), 2.0, np.float32), f"scene{index // 4}")
+
+    frames.load = load
+    return frames
+
+
+def test_predicted_bytes_are_those_written(smooth, backbone, tmp_path):
+    told = []
+    done = extract(smooth, backbone, SETTINGS, tmp_path, "train", {}, predicted=told.append)
+    (prediction,) = told
+    written = stored_bytes(FeatureCache.open(done.store))
+    assert prediction.bytes == pytest.approx(written, rel=0.02)
+    assert (prediction.images, prediction.shards, prediction.pending_images) == (200, 25, 200)
+    assert 0 < prediction.seconds < 60
+
+
+def test_a_plan_is_what_the_run_predicts_and_writes_nothing(smooth, backbone, tmp_path):
+    planned = plan(smooth, backbone, SETTINGS, tmp_path / "deep" / "out", "train")
+    assert list(tmp_path.iterdir()) == []
+    told = []
+    done = extract(smooth, backbone, SETTINGS, tmp_path / "deep" / "out", "train", {}, predicted=told.append)
+    assert planned.store == done.store
+    assert planned.bytes == told[0].bytes
+    before = sorted(tmp_path.rglob("*"))
+    after = plan(smooth, backbone, SETTINGS, tmp_path / "deep" / "out", "train")
+    assert (after.pending_images, after.bytes, after.seconds, after.probed) == (0, 0, 0, 0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_left_of_an_interrupted_run_is_what_is_planned(smooth, backbone, tmp_path):
+    def stop(done, _total):
+        if done > 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(smooth, backbone, SETTINGS, tmp_path, "train", {}, stop)
+    planned = plan(smooth, backbone, SETTINGS, tmp_path, "train")
+    committed = len(list(tmp_path.glob("*.zarr/ledger/*.json")))
+    assert planned.pending_shards == 25 - committed < 25
+    assert planned.pending_images == 200 - 8 * committed
+
+
+def test_the_compressed_part_counts_when_space_is_short(smooth, backbone, tmp_path, monkeypatch):
+    whole = plan(smooth, backbone, SETTINGS, tmp_path, "train").bytes
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=whole - 1))
+    with pytest.raises(SpaceClipError, match=r"the store needs .* GB more, .* are free; make room"):
+        extract(smooth, backbone, SETTINGS, tmp_path, "train", {})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=whole))
+    assert extract(smooth, backbone, SETTINGS, tmp_path, "train", {}).computed == 200
+
+
+@pytest.mark.parametrize(("count", "probed"), [(5, 1), (64, 2), (640, 11), (6400, 64)])
+def test_few_samples_are_probed_and_spread_over_all(make_frames, backbone, tmp_path, count, probed):
+    frames = make_frames(count)
+    assert plan(frames, backbone, SETTINGS, tmp_path, "train").probed == probed
+    assert len(frames.loaded) == probed
+    assert probed == 1 or {0, count - 1} <= set(frames.loaded)
+
+
+def test_a_bad_probe_is_passed_over_in_quarantine_alone(make_frames, backbone, tmp_path):
+    frames, good = make_frames(200), make_frames(200)
+
+    def load(index):
+        if index == 0:
+            raise SpaceClipError("frame000.png: is cut short")
+        return good.load(index)
+
+    frames.load = load
+    with pytest.raises(SpaceClipError, match="frame000"):
+        plan(frames, backbone, SETTINGS, tmp_path, "train")
+    assert plan(frames, backbone, SETTINGS, tmp_path, "train", on_error="quarantine").probed == 3
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Images and parts of each batch that the encoder is timed on; a view of an image takes it 10 ms, all else none."""
+    given, clock = [], [0.0]
+    monkeypatch.setattr(preflight, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def encode(_backbone, spec, images, missing):
+        given.append((len(images), missing))
+        clock[0] += 0.01 * len(images) * sum(f"pooled/{view}" in missing for view in spec.views)
+
+    monkeypatch.setattr(preflight, "encode_views", encode)
+    return given
+
+
+def test_shards_that_lack_less_count_for_less(make_frames, backbone, tmp_path, encoded):
+    plain = SETTINGS.model_copy(update={"views": ("plain",)})
+    extract(make_frames(96), backbone, plain, tmp_path, "train", {})
+    encoded.clear()
+    planned = plan(make_frames(160), backbone, SETTINGS, tmp_path, "train")
+    assert planned.pending_images == 160
+    assert planned.seconds == pytest.approx((96 * 1 + 64 * 2) * 0.01)
+    assert len({missing for _, missing in encoded}) == 2
+
+
+def test_a_processor_is_timed_on_two_images_after_two_more(make_frames, backbone, tmp_path, encoded):
+    plan(make_frames(640), backbone, SETTINGS, tmp_path, "train")
+    assert [images for images, _ in encoded] == [2, 2]
+
+
+def test_a_gpu_is_timed_on_whole_batches_however_few_images_are_probed(
+    make_frames, backbone, tmp_path, encoded, monkeypatch
+):
+    on_gpu, waited = copy(backbone), []
+    on_gpu.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    whole = SETTINGS.model_copy(update={"batch_size": 7})
+    assert plan(make_frames(20), on_gpu, whole, tmp_path, "train").probed == 1
+    assert [images for images, _ in encoded] == [7, 7]
+    assert len(waited) == 2
+
+
+def test_what_is_not_timed_says_the_same_bytes(smooth, backbone, tmp_path, encoded):
+    timed, untimed = (plan(smooth, backbone, SETTINGS, tmp_path, "train", timed=timed) for timed in (True, False))
+    assert (untimed.bytes, untimed.seconds) == (timed.bytes, 0)
+    assert len(encoded) == 2
+
+
+def test_threads_are_those_cores_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(settings, "CPU_COUNT", 3)
+    assert ExtractSettings().threads == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(8.2, "8 s"), (250, "4 min"), (40_000, "11 h 7 min"), (360_000, "100 h 0 min")]
+)
+def test_durations_read_as_people_say_them(seconds, told):
+    assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "images"),
+    [({}, "cpu", 16), ({"shard": 8}, "cpu", 8), ({}, "cuda", 64), ({"batch_size": 5}, "cuda", 5)],
+)
+def test_a_batch_is_chosen_by_the_kind_of_device_unless_it_is_given(given, device, images):
+    assert ExtractSettings(**given).batch_on(torch.device(device)) == images
