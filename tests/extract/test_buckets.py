@@ -218,7 +218,8 @@ HALF = """
     import time
     from pathlib import Path
     from conftest import Frames
-    from spaceclip.cache import lease, locate
+    from spaceclip.cache import locate
+    from spaceclip.cache.places import lease
     from spaceclip.extract import ExtractSettings, extract, load_backbone
     lease.RENEW = 0.2
     backbone = load_backbone("random:{config}", precision="float32")
