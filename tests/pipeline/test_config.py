@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 from spaceclip.cache import SpaceClipError
+from spaceclip.evaluate import EvaluateSettings
 from spaceclip.pipeline.config import load_experiment
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -44,6 +45,19 @@ def test_every_experiment_is_valid_and_has_the_sections_that_dvc_watches(file):
             section = content
             for name in path.split("."):
                 section = section[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("crop", "garg"), ("min_depth", 1.0), ("max_depth", 5.0), ("precision", "float32")]
+)
+def test_dvc_trains_again_where_a_setting_that_chooses_weights_has_changed(name, other):
+    stage = yaml.safe_load((CONFIGS.parent / "dvc.yaml").read_text())["stages"]["train"]
+    (watched,) = next(iter(stage["params"])).values()
+    chosen_by = [
+        settings.protocol("controlled", {}, 0.001, 80.0)
+        for settings in (EvaluateSettings(), EvaluateSettings.model_validate({name: other}))
+    ]
+    assert (f"evaluate.{name}" in watched) == (chosen_by[0] != chosen_by[1])
 
 
 @pytest.mark.parametrize(

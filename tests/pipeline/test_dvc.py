@@ -91,7 +91,7 @@ def dvc_project(tmp_path_factory, tiny):
             "structural_layers": [2, 1, 0],
         },
         "train": {"epochs": 1, "batch_size": 4, "learning_rate": 0.003},
-        "evaluate": {"crop": "none", "figures": 1},
+        "evaluate": {"crop": "none", "min_depth": None, "max_depth": None, "figures": 1},
     }
     project = Project(tmp_path_factory.mktemp("project"), yaml.safe_dump(config))
     assert project.repro() == {*EXTRACT, "train", "evaluate"}
