@@ -1,7 +1,5 @@
 """Results as files: everything, plain numbers, and a table with a line for each image."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from pydantic import ValidationError
 
 from ..cache import SpaceClipError, write_atomically
 from .boundary import REGIONS
+from .csv_text import csv_text
 from .metrics import METRICS
 from .results import CheckpointFacts, Results, Row
 from .scoring import Scores
@@ -82,7 +81,7 @@ def _per_image(results: Results, scores: Sequence[Scores]) -> str:
                 + [image.metrics[name] for name in METRICS]
                 + [region.get(name, "") for region in regions for name in METRICS]
             )
-    return _csv([*_NAMED, "sample_id", "scene", "pixels", *METRICS, *columns], lines)
+    return csv_text([*_NAMED, "sample_id", "scene", "pixels", *METRICS, *columns], lines)
 
 
 def _per_scene(results: Results) -> str:
@@ -91,7 +90,7 @@ def _per_scene(results: Results) -> str:
         for row in results.rows
         for scene, mean in row.scenes.items()
     ]
-    return _csv([*_NAMED, "scene", "images", *METRICS], lines)
+    return csv_text([*_NAMED, "scene", "images", *METRICS], lines)
 
 
 _NAMED = (
@@ -110,11 +109,3 @@ def _named(results: Results, row: Row) -> list[Any]:
     origin = [model.path, weights, backbone.label if backbone else "", backbone.random if backbone else ""]
     truth = [protocol.crop, *bounds, size, protocol.kb_crop, protocol.truth or ""]
     return [results.data, protocol.name, row.split, *truth, flip, protocol.median_scaling, *origin]
-
-
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(lines)
-    return text.getvalue()

@@ -1,12 +1,11 @@
 """A comparison on a terminal, in Markdown, in LaTeX and as csv."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from ..csv_text import csv_text
 from ..metrics import METRICS
 from .rows import Line, Section
 
@@ -141,18 +140,16 @@ def _latex_text(text: str) -> str:
 
 def comma_separated(sections: Sequence[Section]) -> str:
     """One line a row, each fact in a column of its own; empty where it was not printed or does not apply."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling", "images")
     last = ("abs_rel_sd", "seeds", "source", "origin", "beside", "not_comparable")
-    table.writerow(("data", "method", "ours", "constraint", "protocol", *setting, *METRICS, *last))
+    lines = []
     for section in sections:
         for line in section.lines:
             facts = [section.data, line.method, line.ours, line.constraint, line.protocol, *_setting(line), line.images]
             numbers = [*(line.metrics.get(name) for name in METRICS), line.sd.get("abs_rel")]
             seeds, reasons = " ".join(map(str, line.seeds)), "; ".join(line.unlike)
-            table.writerow([*facts, *numbers, seeds, line.source, line.origin, line.beside, reasons])
-    return text.getvalue()
+            lines.append([*facts, *numbers, seeds, line.source, line.origin, line.beside, reasons])
+    return csv_text(("data", "method", "ours", "constraint", "protocol", *setting, *METRICS, *last), lines)
 
 
 def _setting(line: Line) -> list[object]:

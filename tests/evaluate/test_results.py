@@ -15,6 +15,7 @@ from spaceclip.evaluate import (
     results_tables,
     write_results,
 )
+from spaceclip.evaluate.comparison import comma_separated, comparison
 
 
 @pytest.fixture
@@ -205,3 +206,23 @@ def test_a_damaged_result_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(SpaceClipError, match=message) as refusal:
         read_results(tmp_path)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r="])
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path, make_maps, scored, facts, start):
+    name = f"{start}HYPERLINK(1)"
+    expected = name.replace("\r", " ") if "\r" in start else f"'{name}"
+    scores = scored([row._replace(sample_id=name, scene=name) for row in make_maps(1)])
+    model = SavedMapsFacts(path=name, name=name, depth_scale=None)
+    results = Results(data=name, model=model, backbone=None, rows=(Row.of("test", scores, None),))
+    write_results(tmp_path, results, [scores])
+    sections = comparison([(name, results)])
+    (tmp_path / "comparison.csv").write_text(comma_separated(sections), newline="")
+    for table, columns in (
+        ("per_image.csv", ("sample_id", "scene", "data", "model")),
+        ("per_scene.csv", ("scene", "data", "model")),
+        ("comparison.csv", ("method", "data")),
+    ):
+        (line,) = read_table(tmp_path / table)
+        assert [line[column] for column in columns] == [expected] * len(columns)
+        assert not any(cell.startswith(("=", "+", "@")) for cell in line.values())
