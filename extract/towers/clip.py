@@ -13,7 +13,7 @@ from torch import Tensor
 from ...cache import SpaceClipError
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionModel
+    from transformers.models.clip import CLIPVisionModel
 
 RANDOM = "random:"
 

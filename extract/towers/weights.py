@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
 from ...cache import SpaceClipError

@@ -34,7 +34,7 @@ TEXT = {
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory) -> Path:
     """A whole CLIP, text tower included, written by `save_pretrained`."""
-    from transformers import CLIPConfig, CLIPModel
+    from transformers.models.clip import CLIPConfig, CLIPModel
 
     folder = tmp_path_factory.mktemp("models") / "tiny-clip"
     CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT)).save_pretrained(folder)
