@@ -3,17 +3,20 @@
 from .baseline import mean_depth_map
 from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
-from .evaluation import evaluate_checkpoint, evaluate_saved, scored_split
-from .figures import PredictionRow, error_figure, prediction_figure
+from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
+from .examples import Example, Examples, find_examples
+from .figure_files import ERRORS, FIGURE, REPORT, write_figures
+from .figures import error_figure, prediction_figure
 from .inference import predict, validate
 from .metrics import METRICS, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol
-from .report import ERRORS, FIGURE, REPORT, write_report
+from .report import report_page
 from .result_files import NUMBERS, PER_IMAGE, PER_SCENE, RESULTS, read_results, write_results
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
+from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
-from .truths import GroundTruth, read_truths
+from .truths import GroundTruth, SourceTruth, read_truths
 
 __all__ = [
     "CROPS",
@@ -30,31 +33,37 @@ __all__ = [
     "CheckpointFacts",
     "DepthMaps",
     "EvaluateSettings",
+    "Evaluation",
+    "Example",
+    "Examples",
     "GroundTruth",
     "ImageScore",
-    "PredictionRow",
     "Protocol",
     "Results",
     "Row",
+    "SavedMaps",
     "SavedMapsFacts",
     "Scorer",
     "Scores",
+    "SourceTruth",
     "boundary_regions",
     "crop_mask",
     "depth_metrics",
     "error_figure",
     "evaluate_checkpoint",
     "evaluate_saved",
+    "find_examples",
     "mean_depth_map",
     "predict",
     "prediction_figure",
     "read_results",
     "read_truths",
     "region_metrics",
+    "report_page",
     "results_tables",
     "score",
     "scored_split",
     "validate",
-    "write_report",
+    "write_figures",
     "write_results",
 ]

@@ -1,7 +1,8 @@
-"""One evaluation: a checkpoint, or saved maps, scored by every protocol asked for, as numbers and figures."""
+"""One evaluation: a checkpoint, or saved maps, scored by every protocol asked for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from ..cache import FeatureCache, SpaceClipError
 from ..train import Checkpoint
 from .baseline import mean_depth_map
-from .figures import PredictionRow, error_figure, prediction_figure
+from .examples import Example, Examples, find_examples
 from .inference import predict
 from .protocol import EvaluateSettings, Protocol, ProtocolName
-from .report import ERRORS, FIGURE, write_report
 from .result_files import write_results
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
+from .saved_maps import check_shape
 from .scoring import (
     AVERAGED,
     MEAN_DEPTH,
@@ -32,9 +33,33 @@ from .scoring import (
 from .truths import GroundTruth, read_truths
 
 Advance = Callable[[int, int], None]
-_KB_CROP = (352, 1216)
 _MADE_BY = {True: AVERAGED, False: PLAIN, None: SAVED}
 _Split = TypeVar("_Split", bound=GroundTruth)
+_Maps = Callable[[_Split, Sequence[Protocol], Sequence[int]], Iterable[DepthMaps]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found, and what its figures are drawn from.
+
+    Attributes:
+        results: The numbers.
+        scores: Of each row of the results, in their order.
+        baseline: Of the mean depth map under the protocol of the first row; None without one.
+        examples: Images scored by that protocol, to be shown.
+        checkpoint: What was scored; None for saved maps.
+    """
+
+    results: Results
+    scores: tuple[Scores, ...]
+    baseline: Scores | None
+    examples: Examples
+    checkpoint: Checkpoint | None
+
+    @property
+    def caption(self) -> str:
+        """What the figures show."""
+        return self.results.caption(self.results.rows[0])
 
 
 def scored_split(name: ProtocolName, splits: Mapping[str, GroundTruth]) -> str:
@@ -66,7 +91,7 @@ def evaluate_checkpoint(
     settings: EvaluateSettings,
     out: Path,
     progress: Advance = lambda _done, _total: None,
-) -> Results:
+) -> Evaluation:
     """Score a checkpoint beside the mean depth map of its training split.
 
     Args:
@@ -74,7 +99,7 @@ def evaluate_checkpoint(
         splits: What can be scored, `val` and `test` or one of them; each split a protocol asks for is read once.
         training: The split whose mean depth map is the baseline.
         settings: How to score.
-        out: Folder of the result's tables and figures.
+        out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
 
     Raises:
@@ -82,10 +107,11 @@ def evaluate_checkpoint(
     """
     info = checkpoint.info
 
-    def decoded(cache: FeatureCache, protocols: Sequence[Protocol]) -> Iterator[DepthMaps]:
+    def decoded(cache: FeatureCache, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
         return predict(
             checkpoint.decoder,
             cache,
+            rows,
             flip_average=settings.flip_average,
             truths=read_truths(cache, [protocol.size for protocol in protocols]),
             precision=settings.precision,
@@ -97,7 +123,8 @@ def evaluate_checkpoint(
     )
     depths = (info.min_depth, info.max_depth)
     mean_depth = mean_depth_map(training)
-    return _evaluate(facts, info.backbone, splits, decoded, mean_depth, depths, settings, out, progress)
+    found = _evaluate(facts, info.backbone, splits, decoded, mean_depth, depths, settings, out, progress)
+    return replace(found, checkpoint=checkpoint)
 
 
 def evaluate_saved(
@@ -108,7 +135,7 @@ def evaluate_saved(
     settings: EvaluateSettings,
     out: Path,
     progress: Advance = lambda _done, _total: None,
-) -> Results:
+) -> Evaluation:
     """Score the saved maps of any model.
 
     Args:
@@ -117,48 +144,25 @@ def evaluate_saved(
         splits: What can be scored.
         depth_range: Smallest and largest depth in metres of the `controlled` protocol.
         settings: How to score; flip averaging is the maps' own matter.
-        out: Folder of the result's tables and figures.
+        out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
 
     Raises:
         SpaceClipError: A map cannot be read or scored, or no pixel is valid.
     """
 
-    def saved(truth: _Split, protocols: Sequence[Protocol]) -> Iterator[DepthMaps]:
+    def saved(truth: _Split, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
         truths = read_truths(truth, [protocol.size for protocol in protocols])
-        unusable = truth.quarantined
-        for row, (sample_id, scene) in enumerate(zip(truth.sample_ids, truth.scenes, strict=True)):
-            if row in unusable:
-                continue
-            found = truths(row)
+        sample_ids, scenes, unusable = truth.sample_ids, truth.scenes, truth.quarantined
+        for row in (row for row in rows if row not in unusable):
+            sample_id, found = sample_ids[row], truths(row)
             # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
             known = any(depth.any() for depth in found.values())
             depth = read(sample_id) if known else np.ones((1, 1), np.float32)
             check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
-            yield DepthMaps(row, sample_id, scene, {SAVED: as_map(depth)}, found)
+            yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
 
     return _evaluate(facts, None, splits, saved, None, depth_range, settings, out, progress)
-
-
-def check_shape(sample_id: str, shape: tuple[int, ...], truths: Iterable[tuple[int, ...]]) -> None:
-    """Refuse a saved map that would be stretched onto pixels it was not predicted for.
-
-    Any other size is resized to the truth's, whole frame to whole frame.
-
-    Raises:
-        SpaceClipError: It lies on its side, or covers KITTI's KB crop of a frame whose truth does not.
-    """
-    for height, width in truths:
-        if shape == (width, height) and height != width:
-            raise SpaceClipError(
-                f"{sample_id}: the saved map is {width} x {height} and its truth {height} x {width}, expected rows "
-                "first: transpose the maps"
-            )
-        if shape == _KB_CROP and (height > _KB_CROP[0] and width > _KB_CROP[1]):
-            raise SpaceClipError(
-                f"{sample_id}: the saved map is 352 x 1216, KITTI's KB crop, and its truth {height} x {width}: set "
-                "data.kb_crop, or save maps of whole frames"
-            )
 
 
 @dataclass(frozen=True)
@@ -174,14 +178,14 @@ def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
     backbone: Mapping[str, str] | None,
     splits: Mapping[str, _Split],
-    maps: Callable[[_Split, Sequence[Protocol]], Iterable[DepthMaps]],
+    maps: _Maps[_Split],
     mean_depth: NDArray[np.float32] | None,
     depth_range: tuple[float, float],
     settings: EvaluateSettings,
     out: Path,
     progress: Advance,
-) -> Results:
-    """Score every protocol, each split in one pass, and write tables and figures; figures are of the first protocol."""
+) -> Evaluation:
+    """Score every protocol, each split in one pass, and write the numbers; examples are of the first protocol."""
     where = [scored_split(name, splits) for name in settings.protocols]
     protocols = [
         settings.protocol(name, splits[split].about, *depth_range)
@@ -190,12 +194,18 @@ def _evaluate(
     if backbone is None:
         protocols = [protocol.model_copy(update={"flip_average": None}) for protocol in protocols]
     first = splits[where[0]]
-    watch = _Watch(first, protocols[0], settings.figures, sum(len(splits[split]) for split in set(where)), progress)
+    total, done = sum(len(splits[split]) for split in set(where)), count(1)
+
+    def counted(images: Iterable[DepthMaps]) -> Iterator[DepthMaps]:
+        for image in images:
+            progress(next(done), total)
+            yield image
+
     by_setting: dict[str, list[_Scored]] = {protocol.setting: [] for protocol in protocols}
     for split in dict.fromkeys(where):
         mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
-        images = watch.images(maps(splits[split], variants), splits[split])
+        images = counted(maps(splits[split], variants, range(len(splits[split]))))
         name = str(splits[split].about.get("split", split))
         ids = splits[split].sample_ids
         unusable = tuple(ids[row] for row in splits[split].quarantined)
@@ -208,41 +218,25 @@ def _evaluate(
         backbone=BackboneFacts.of(backbone) if backbone else None,
         rows=tuple(found.row for found in scored),
     )
-    write_results(out, results, [found.scores for found in scored])
-    caption = results.caption(scored[0].row)
-    prediction_figure(watch.drawn, out / FIGURE, protocols[0], caption)
-    error_figure(scored[0].scores, scored[0].baseline, out / ERRORS, caption)
-    write_report(out)
-    return results
+    scores = tuple(found.scores for found in scored)
+    write_results(out, results, scores)
+    examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
+    return Evaluation(results, scores, scored[0].baseline, examples, None)
 
 
-class _Watch:
-    """Counts images on their way to the scorers, and keeps some of one split for the figure."""
+def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Collection[str]], Iterator[Example]]:
+    """A function that predicts some images of a split once more, and gives them with their scores."""
+    protocol = scores.protocol
+    by_id = {image.sample_id: image for image in scores.images}
 
-    def __init__(self, split: GroundTruth, protocol: Protocol, figures: int, total: int, progress: Advance) -> None:
-        rows = np.linspace(0, len(split) - 1, min(figures, len(split)))
-        self._split, self._protocol, self._rows = split, protocol, set(rows.round().astype(int).tolist())
-        self._done, self._total, self._progress = 0, total, progress
-        self.drawn: list[PredictionRow] = []
+    def load(names: Collection[str]) -> Iterator[Example]:
+        rows = [row for row, name in enumerate(split.sample_ids) if name in names]
+        for found in maps(split, [protocol], rows):
+            truth = found.truths[protocol.size]
+            prediction = to_size(found.depths[_MADE_BY[protocol.flip_average]], (truth.shape[0], truth.shape[1]))
+            yield Example(by_id[found.sample_id], split.image(found.row), prediction, truth)
 
-    def images(self, maps: Iterable[DepthMaps], split: GroundTruth) -> Iterator[DepthMaps]:
-        """The maps themselves."""
-        for image in maps:
-            if split is self._split and image.row in self._rows and self._is_predicted(image):
-                self.drawn.append(self._drawable(image))
-            self._done += 1
-            self._progress(self._done, self._total)
-            yield image
-
-    def _is_predicted(self, image: DepthMaps) -> bool:
-        """Not so for saved maps where there is no truth: their files are never read."""
-        return SAVED not in image.depths or bool(image.truths[self._protocol.size].any())
-
-    def _drawable(self, image: DepthMaps) -> PredictionRow:
-        ground_truth = image.truths[self._protocol.size]
-        size = (ground_truth.shape[0], ground_truth.shape[1])
-        depth = to_size(image.depths[_MADE_BY[self._protocol.flip_average]], size)
-        return PredictionRow(image.sample_id, self._split.image(image.row), depth, ground_truth)
+    return load
 
 
 def _score_split(

@@ -4,14 +4,12 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import write_atomically
-from .metrics import depth_metrics
+from .examples import Example
 from .protocol import Protocol
 from .scoring import Scores, prepare
 
@@ -26,16 +24,6 @@ _SHOWN_SCENES = 20
 
 
 @dataclass(frozen=True)
-class PredictionRow:
-    """One sample of a figure: uint8 image [h, w, 3], prediction and truth [H, W] in metres (0 unknown)."""
-
-    sample_id: str
-    image: NDArray[np.uint8]
-    prediction: NDArray[np.float32]
-    ground_truth: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class _Panels:
     """What is drawn of one sample, NaN where nothing is known: maps [h, w], and the line above them."""
 
@@ -45,8 +33,8 @@ class _Panels:
     label: str
 
 
-def prediction_figure(rows: Sequence[PredictionRow], path: Path, protocol: Protocol, caption: str) -> None:
-    """Draw image, ground truth, prediction and relative error of some samples, a row each, to a PNG file.
+def prediction_figure(rows: Sequence[Example], protocol: Protocol, caption: str) -> bytes:
+    """Draw image, ground truth, prediction and relative error of some samples, a row each, as a PNG file.
 
     Truth and prediction of a row share one scale in metres, which spans the truth; the prediction is drawn as the
     protocol scores it, and the error where it scores. The caption says what was measured.
@@ -61,11 +49,11 @@ def prediction_figure(rows: Sequence[PredictionRow], path: Path, protocol: Proto
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, part in zip(rows, parts, strict=True):
         _draw_row(part, row.image, _panels(row, protocol), titled=part is parts[0])
-    _save(figure, path)
+    return png(figure)
 
 
-def error_figure(scores: Scores, baseline: Scores | None, path: Path, caption: str) -> None:
-    """Draw AbsRel by true depth and, where scenes are named, by scene, beside the baseline if any, to a PNG file.
+def error_figure(scores: Scores, baseline: Scores | None, caption: str) -> bytes:
+    """Draw AbsRel by true depth and, where scenes are named, by scene, beside the baseline if any, as a PNG file.
 
     The bars by depth pool the pixels of all images; those by scene are means over images, worst scene first.
     """
@@ -81,7 +69,7 @@ def error_figure(scores: Scores, baseline: Scores | None, path: Path, caption: s
         _draw_by_scene(axes[1], scores, baseline)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    return png(figure)
 
 
 def _draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:
@@ -111,8 +99,7 @@ def _draw_row(part: "SubFigure", image: NDArray[np.uint8], panels: _Panels, *, t
     axes = part.subplots(1, 4)
     height, width = panels.truth.shape
     extent = (0, width, height, 0)
-    span = panels.truth if np.isfinite(panels.truth).any() else panels.prediction
-    scale: dict[str, Any] = {"cmap": _DEPTH_COLOURS, "vmin": np.nanmin(span), "vmax": np.nanmax(span)}
+    scale: dict[str, Any] = {"cmap": _DEPTH_COLOURS, "vmin": np.nanmin(panels.truth), "vmax": np.nanmax(panels.truth)}
     axes[0].imshow(image, extent=extent)
     axes[1].imshow(panels.truth, extent=extent, **scale)
     depth = axes[2].imshow(panels.prediction, extent=extent, **scale)
@@ -126,15 +113,10 @@ def _draw_row(part: "SubFigure", image: NDArray[np.uint8], panels: _Panels, *, t
             ax.set_title(title, fontsize=10)
 
 
-def _panels(row: PredictionRow, protocol: Protocol) -> _Panels:
+def _panels(row: Example, protocol: Protocol) -> _Panels:
     prediction, valid = prepare(row.prediction, row.ground_truth, protocol)
     known = row.ground_truth > 0
     error = np.abs(prediction - row.ground_truth) / np.where(known, row.ground_truth, 1)
-    if valid.any():
-        abs_rel = depth_metrics(prediction, row.ground_truth, valid)["abs_rel"]
-        label = f"{row.sample_id}    AbsRel {abs_rel:.4f}"
-    else:
-        label = f"{row.sample_id}    no valid pixel"
     side = max(1, known.shape[1] // _SHOWN_COLUMNS)
     # Single LiDAR points would not be seen: blocks so large that most of them hold one.
     sparse_side = max(side, math.ceil(math.sqrt(2 / max(float(known.mean()), 0.02))))
@@ -142,7 +124,7 @@ def _panels(row: PredictionRow, protocol: Protocol) -> _Panels:
         truth=_thin(row.ground_truth, known, sparse_side),
         prediction=_thin(prediction, np.ones_like(known), side),
         error=_thin(error, valid, sparse_side),
-        label=label,
+        label=f"{row.score.sample_id}    AbsRel {row.score.metrics['abs_rel']:.4f}",
     )
 
 
@@ -165,7 +147,8 @@ def _by_scene(scores: Scores) -> dict[str, float]:
     }
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def png(figure: "Figure") -> bytes:
+    """A figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()

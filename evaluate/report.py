@@ -1,7 +1,6 @@
 """One page that sums up an evaluation: what was measured, tables, figures, and the training run behind them."""
 
 import csv
-import io
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,28 +9,24 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from ..cache import SpaceClipError, write_atomically
-from ..train import HISTORY, INFO, CheckpointInfo
+from ..cache import SpaceClipError
+from ..train import HISTORY, Checkpoint
+from .evaluation import Evaluation
+from .examples import Example
+from .figures import png
 from .metrics import METRICS
-from .result_files import PER_IMAGE, PER_SCENE, read_results
-from .results import CheckpointFacts, Results, Row
+from .result_files import PER_SCENE
+from .results import CheckpointFacts, Results
 from .tables import METRIC_LABELS, by_protocol, results_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-REPORT = "report.html"
-FIGURE = "predictions.png"
-ERRORS = "errors.png"
-
 _SHOWN_SCENES = 20
-_SHOWN_IMAGES = 5
 _LABELS = [METRIC_LABELS[name] for name in METRICS]
 _PICTURES = {
-    FIGURE: ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
-    ERRORS: ("Errors", "Absolute relative error by true depth and by scene"),
+    "predictions": ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
+    "errors": ("Errors", "Absolute relative error by true depth and by scene"),
 }
 
 
@@ -53,24 +48,24 @@ class _Section:
     regions: _Table
 
 
-def write_report(folder: Path) -> None:
-    """Write `report.html` out of the other files of a result's folder; the same files give the same bytes.
+def report_page(evaluation: Evaluation, figures: Mapping[str, bytes]) -> str:
+    """The page as HTML that needs nothing beside it; the same evaluation gives the same text.
 
-    The page needs nothing beside it. What has no file is left out: the figures, the single images (`per_image.csv`)
-    and the training run, which is shown where the checkpoint that was scored lies in the folder too.
+    The training run is shown where its history lies beside the checkpoint that was scored.
 
     Args:
-        folder: Where `write_results` wrote to.
+        evaluation: What was found.
+        figures: PNG files by name, to be shown.
 
     Raises:
-        SpaceClipError: There is no valid result, or another file is not what its name says.
+        SpaceClipError: The history is no table of this version.
     """
-    results = read_results(folder)
+    results = evaluation.results
     first = results.rows[0]
     scenes = sorted(first.scenes.items(), key=lambda item: -item[1].metrics["abs_rel"])
     shown = [(scene, str(mean.images), *_cells(mean.metrics)) for scene, mean in scenes[:_SHOWN_SCENES]]
-    worst, best = _extremes(_images(folder / PER_IMAGE, first))
-    page = _template().render(
+    examples = evaluation.examples
+    return _template().render(
         results=results,
         facts=_facts(results),
         sections=list(_sections(results)),
@@ -78,15 +73,10 @@ def write_report(folder: Path) -> None:
         scenes=_Table(["Scene", "Images", *_LABELS], shown),
         scenes_left=len(scenes) - len(shown),
         per_scene=PER_SCENE,
-        images={"Worst images": worst, "Best images": best},
-        figures=[
-            (title, text, _embedded((folder / name).read_bytes()))
-            for name, (title, text) in _PICTURES.items()
-            if (folder / name).is_file()
-        ],
-        training=_training(folder, results),
+        images={"Worst images": _images(examples.worst), "Best images": _images(examples.best)},
+        figures=[(*_PICTURES[name], _embedded(content)) for name, content in figures.items()],
+        training=_training(evaluation.checkpoint) if evaluation.checkpoint else None,
     )
-    write_atomically(folder / REPORT, page.encode())
 
 
 def _template() -> "Template":
@@ -123,36 +113,18 @@ def _sections(results: Results) -> Iterator[_Section]:
         yield _Section(setting, rows[0].count, metrics, _Table(["Region", "Images", *_LABELS], regions))
 
 
-def _images(path: Path, row: Row) -> list[tuple[str, ...]]:
-    """The images of the first row of a result, highest AbsRel first; none without their file."""
-    if not path.is_file():
-        return []
-    # The file goes through the rows of the result in their order.
-    found = sorted(_read(path, METRICS, ("sample_id", "pixels"))[: row.images], key=lambda line: -line["abs_rel"])
-    return [(line["sample_id"], line["pixels"], *_cells(line)) for line in found]
+def _images(examples: Sequence[Example]) -> _Table:
+    scores = [example.score for example in examples]
+    rows = [(score.sample_id, str(score.pixels), *_cells(score.metrics)) for score in scores]
+    return _Table(["Image", "Pixels", *_LABELS], rows)
 
 
-def _extremes(images: list[tuple[str, ...]]) -> tuple[_Table, _Table]:
-    """The worst of images that are in order, then the best of the others, best first."""
-    header = ["Image", "Pixels", *_LABELS]
-    others = images[_SHOWN_IMAGES:]
-    return _Table(header, images[:_SHOWN_IMAGES]), _Table(header, others[: -_SHOWN_IMAGES - 1 : -1])
-
-
-def _training(folder: Path, results: Results) -> dict[str, Any] | None:
-    """Settings and curves of the run that made the weights; None where the folder does not hold their checkpoint."""
-    model = results.model
-    if not isinstance(model, CheckpointFacts) or not (folder / INFO).is_file():
-        return None
-    try:
-        info = CheckpointInfo.model_validate_json((folder / INFO).read_bytes())
-    except ValidationError:
-        return None
-    if info.sha256 != model.sha256:
-        return None
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Settings and curves of the run that made the weights."""
+    info = checkpoint.info
     settings = {"Training": info.training, "Decoder": info.decoder.model_dump(mode="json")}
     return {
-        "curves": _curves(folder / HISTORY, model.epoch),
+        "curves": _curves(checkpoint.path.with_name(HISTORY), info.epoch),
         "settings": {title: dict(_flat(values)) for title, values in settings.items()},
     }
 
@@ -165,8 +137,7 @@ def _curves(path: Path, kept: int) -> str | None:
     if not path.is_file():
         return None
     names = ("epoch", "loss", "val_raw", "val_ema")
-    lines = _read(path, names)
-    values = {name: [line[name] for line in lines] for name in names}
+    values = _read(path, names)
     scored = any(map(math.isfinite, values["val_raw"]))
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
@@ -182,21 +153,17 @@ def _curves(path: Path, kept: int) -> str | None:
         ax.set(xlabel="epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return _embedded(buffer.getvalue())
+    return _embedded(png(figure))
 
 
-def _read(path: Path, numbers: Sequence[str], texts: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Columns of a table, by line; a number that is not there is NaN."""
+def _read(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
+    """Columns of a table by name; a number that is not there is NaN."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {name: line[name] for name in texts} | {name: float(line[name] or "nan") for name in numbers}
-                for line in csv.DictReader(file)
-            ]
+            lines = list(csv.DictReader(file))
+        return {name: [float(line[name] or "nan") for line in lines] for name in names}
     except (KeyError, ValueError, csv.Error) as error:
-        wanted = ", ".join((*texts, *numbers))
+        wanted = ", ".join(names)
         raise SpaceClipError(
             f"{path} is no table of this version ({error!r}), expected the columns {wanted}: delete it"
         ) from error

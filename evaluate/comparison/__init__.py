@@ -1,5 +1,6 @@
 """Our results beside published ones."""
 
+from .files import compare_results, write_comparison
 from .formats import comma_separated, latex, markdown, terminal
 from .published import CONSTRAINTS, Constraint
 from .rows import Section, comparison
@@ -9,8 +10,10 @@ __all__ = [
     "Constraint",
     "Section",
     "comma_separated",
+    "compare_results",
     "comparison",
     "latex",
     "markdown",
     "terminal",
+    "write_comparison",
 ]

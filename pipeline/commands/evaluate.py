@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION, local_copy_option, open_scored, split_pointers
+from ..features import LOCATION, local_copy_option
 
 if TYPE_CHECKING:
-    from ...cache import FeatureCache, Location
-    from ...evaluate import EvaluateSettings
+    from ...cache import Location
+    from ...evaluate import Results
 
 _PROTOCOLS = ("controlled", "standard", "paper")
 
@@ -49,7 +49,13 @@ _PROTOCOLS = ("controlled", "standard", "paper")
 @click.option("--device", help="Where to compute. [default: auto]")
 @local_copy_option
 def evaluate(
-    config: Path | None, features: "Location | None", out: Path | None, local_copy: Path | None, **options: Any
+    config: Path | None,
+    checkpoint: Path | None,
+    features: "Location | None",
+    predictions: Path | None,
+    out: Path | None,
+    local_copy: Path | None,
+    **options: Any,
 ) -> None:
     """Score a checkpoint by named protocols, beside the mean depth map of its training set.
 
@@ -62,107 +68,76 @@ def evaluate(
     Saved maps are named by the samples' ids: DIR/<id>.npy (metres), or .png and .tiff with --depth-scale. They are
     scored against a store (--features), or straight against the files of an experiment's data set (--config).
     """
-    from ...evaluate import EvaluateSettings
+    from ...evaluate import EvaluateSettings, write_figures
     from ..config import check_settings, load_experiment
+    from ..evaluation import score_checkpoint, score_saved
 
     experiment = load_experiment(config) if config else None
     settings = experiment.evaluate if experiment else EvaluateSettings()
     given = {"protocols": options["protocols"] or None, "median_scaling": options["median_scaling"] or None}
     changed = {name: value for name, value in given.items() if value is not None}
     settings = check_settings(EvaluateSettings, {**settings.model_dump(), **changed}, "options")
-    if options["predictions"]:
-        from ..predictions import run_saved
-
-        _refuse(options, ("checkpoint", "baseline", "device"), "goes with a checkpoint, not with --predictions")
+    if predictions:
+        _refuse(
+            {"checkpoint": checkpoint, **_chosen(options, "baseline", "device")},
+            "goes with a checkpoint, not with --predictions",
+        )
         if "controlled" not in settings.protocols:
-            _refuse(options, ("max_depth",), "is of the controlled protocol; the others have their own")
+            _refuse(_chosen(options, "max_depth"), "is of the controlled protocol; the others have their own")
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
-        splits = open_scored(features, local_copy) if features else None
-        run_saved(options["predictions"], experiment, splits, settings, out, options)
+        maps = _chosen(options, "name", "depth_scale", "max_depth")
+        found = score_saved(predictions, experiment, features, settings, out, local_copy=local_copy, **maps)
     else:
-        _refuse(options, ("name", "depth_scale", "max_depth"), "goes with --predictions")
-        out = _run_checkpoint(config, features, settings, out, options, local_copy)
-    print_results(out)
+        _refuse(_chosen(options, "name", "depth_scale", "max_depth"), "goes with --predictions")
+        if config:
+            checkpoint = checkpoint or Path("results") / config.stem
+            features = features or Path("features") / config.stem
+        if checkpoint is None or features is None:
+            raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
+        out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
+        device = options["device"] or "auto"
+        found = score_checkpoint(checkpoint, features, options["baseline"], settings, out, device, local_copy)
+    _print_tables(found.results)
+    write_figures(out, found)
+    _print_files(out)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def show(folder: Path) -> None:
     """Print the results that an evaluation left in FOLDER."""
-    print_results(folder)
+    from ...evaluate import read_results
+
+    _print_tables(read_results(folder))
+    _print_files(folder)
 
 
-def run(
-    checkpoint: Path,
-    splits: dict[str, "FeatureCache"],
-    baseline: "Location",
-    settings: "EvaluateSettings",
-    out: Path,
-    device: str,
-    local_copy: Path | None = None,
-) -> None:
-    """Score a checkpoint and the mean depth map on the splits given, and write numbers and figures into a folder."""
-    from ...cache import FeatureCache, SpaceClipError, require_disjoint, require_same
-    from ...evaluate import evaluate_checkpoint
-    from ...train import load_checkpoint
-    from ..device import choose_device
-    from ..progress import progress
-
-    loaded = load_checkpoint(checkpoint, choose_device(device))
-    wanted = {"backbone": loaded.info.backbone, "preprocessing": loaded.info.preprocessing}
-    for cache in splits.values():
-        require_same(cache.identity, wanted, str(cache.path))
-        cache.require(loaded.info.decoder.layers, depth=True)
-    training = FeatureCache.open(baseline, local_copy=local_copy)
-    if training.digest != loaded.info.store["ledger"]:
-        raise SpaceClipError(
-            f"{baseline}: not the features that {loaded.path} was trained on, so what it has seen is unknown; "
-            "train again on these, or give the store it was trained on as --baseline"
-        )
-    require_disjoint({"train": training, **splits})
-    with progress("evaluate", "images") as report:
-        evaluate_checkpoint(loaded, splits, training, settings, out, report)
-
-
-def print_results(folder: Path) -> None:
-    """The tables of a result, and where its figures and numbers lie."""
+def _print_tables(results: "Results") -> None:
     from rich.console import Console
 
-    from ...evaluate import ERRORS, FIGURE, PER_IMAGE, REPORT, RESULTS, read_results, results_tables
+    from ...evaluate import results_tables
 
     console = Console(width=None if Console().is_terminal else 100)
-    for table in results_tables(read_results(folder)):
+    for table in results_tables(results):
         console.print(table)
+
+
+def _print_files(folder: Path) -> None:
+    """Where figures and numbers lie."""
+    from ...evaluate import ERRORS, FIGURE, PER_IMAGE, REPORT, RESULTS
+
     files = {"report": REPORT, "predictions": FIGURE, "errors": ERRORS, "per image": PER_IMAGE, "numbers": RESULTS}
     for name, file in files.items():
         if (folder / file).is_file():
             click.echo(f"{name}: {folder / file}")
 
 
-def _run_checkpoint(
-    config: Path | None,
-    features: "Location | None",
-    settings: "EvaluateSettings",
-    out: Path | None,
-    options: dict[str, Any],
-    local_copy: Path | None,
-) -> Path:
-    checkpoint = options["checkpoint"]
-    if config:
-        checkpoint = checkpoint or Path("results") / config.stem
-        features = features or Path("features") / config.stem
-    if checkpoint is None or features is None:
-        raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
-    splits = open_scored(features, local_copy)
-    folder = features if "train" in split_pointers(features) else features.parent
-    found = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-    baseline = options["baseline"] or folder / "train.json"
-    run(checkpoint, splits, baseline, settings, found, options["device"] or "auto", local_copy)
-    return found
+def _chosen(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names}
 
 
-def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str) -> None:
-    for name in names:
-        if options[name] is not None:
+def _refuse(options: dict[str, Any], why: str) -> None:
+    for name, value in options.items():
+        if value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} {why}")

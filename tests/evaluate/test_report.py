@@ -1,6 +1,5 @@
 import base64
 import io
-import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,13 +10,16 @@ from spaceclip.evaluate import (
     METRICS,
     REGIONS,
     BackboneFacts,
+    Evaluation,
+    Example,
+    Examples,
     Results,
     Row,
     SavedMapsFacts,
-    write_report,
-    write_results,
+    find_examples,
+    report_page,
 )
-from spaceclip.train import CheckpointInfo, DecoderSettings, TrainSettings
+from spaceclip.train import Checkpoint, CheckpointInfo, DecoderSettings, TrainSettings
 
 HISTORY = "epoch,loss,silog,ssim,skipped,val_raw,val_ema\n1,4.0,6.0,0.4,0,{0}\n2,3.0,5.0,0.3,0,{0}\n"
 
@@ -28,7 +30,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.names, self.open, self.addresses, self.tables, self.text = [], [], [], {}, ""
-        self._title = ""
+        self._title, self.source = "", text
         self.feed(text)
         self.close()
         assert self.open == []
@@ -79,32 +81,36 @@ def results(make_maps, scored, both, facts):
 
 
 @pytest.fixture
-def page(tmp_path):
-    """Write results and what else is in their folder, and read the report."""
+def page():
+    """Lays out results as a page, and reads it."""
 
-    def write(results, scores=None, **files):
-        if scores:
-            write_results(tmp_path, results, scores)
-        else:
-            (tmp_path / "results.json").write_text(results.model_dump_json())
-        for name, content in files.items():
-            stem, _, suffix = name.rpartition("_")
-            (tmp_path / f"{stem}.{suffix}").write_bytes(content if isinstance(content, bytes) else content.encode())
-        write_report(tmp_path)
-        return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    def lay_out(results, scores=(), checkpoint=None, **figures):
+        truth = np.ones((6, 8), np.float32)
 
-    return write
+        def load(names):
+            chosen = [image for image in scores[0].images if image.sample_id in names]
+            return [Example(image, np.zeros((6, 8, 3), np.uint8), truth, truth) for image in chosen]
+
+        examples = find_examples(scores[0].images, 2, load) if scores else Examples((), (), ())
+        return Page(report_page(Evaluation(results, tuple(scores), None, examples, checkpoint), figures))
+
+    return lay_out
 
 
 @pytest.fixture
-def info():
-    """A checkpoint's description, as JSON, of the weights that the results are of."""
-    made = CheckpointInfo(
-        decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone={}, preprocessing={}, store={},
-        min_depth=0.001, max_depth=10, weights="ema", epoch=7, metrics={}, protocol={},
-        training=TrainSettings(max_depth=10).model_dump(mode="json"), sha256="0" * 64,
-    )  # fmt: skip
-    return made.model_dump_json()
+def trained(tmp_path, decoder):
+    """The weights that the results are of, beside the history of their run."""
+
+    def leave(history):
+        (tmp_path / "history.csv").write_bytes(history if isinstance(history, bytes) else history.encode())
+        info = CheckpointInfo(
+            decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone={}, preprocessing={}, store={},
+            min_depth=0.001, max_depth=10, weights="ema", epoch=7, metrics={}, protocol={},
+            training=TrainSettings(max_depth=10).model_dump(mode="json"), sha256="0" * 64,
+        )  # fmt: skip
+        return Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")
+
+    return leave
 
 
 def shown(metrics):
@@ -117,19 +123,17 @@ def picture():
     return content.getvalue()
 
 
-def test_a_folder_gives_the_same_page_again(tmp_path, page, results, both, info):
-    page(results, both, predictions_png=picture(), history_csv=HISTORY.format("0.2,0.3"), checkpoint_json=info)
-    first = (tmp_path / "report.html").read_bytes()
-    write_report(tmp_path)
-    assert (tmp_path / "report.html").read_bytes() == first
+def test_an_evaluation_gives_the_same_page_again(page, results, both, trained):
+    first, again = (page(results, both, trained(HISTORY.format("0.2,0.3")), errors=picture()) for _ in range(2))
+    assert first.source == again.source
 
 
-def test_the_page_needs_nothing_from_elsewhere(tmp_path, page, results, both):
+def test_the_page_needs_nothing_from_elsewhere(page, results, both):
     content = picture()
-    found = page(results, both, predictions_png=content, errors_png=content[:-1])
+    found = page(results, both, predictions=content, errors=content[:-1])
     assert found.pictures == [content, content[:-1]]
     assert not {"script", "link", "iframe", "object"} & set(found.names)
-    assert "url(" not in (tmp_path / "report.html").read_text()
+    assert "url(" not in found.source
 
 
 def test_the_top_says_what_was_measured(page, results, both):
@@ -222,24 +226,24 @@ def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
     assert f"Depth evaluation: {wicked}" in found.text
 
 
-def test_what_has_no_file_is_left_out(page, results):
+def test_what_is_not_known_is_left_out(page, results):
     found = page(results)
     assert found.pictures == []
     assert [title for title in ("Worst images", "Predictions", "Training") if title in found.text] == []
 
 
-def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol, info):
+def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
     model = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
     results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, None),))
-    found = page(results, [scores], checkpoint_json=info, history_csv=HISTORY.format(","))
+    found = page(results, [scores])
     assert "Other Model (maps/other)" in found.text
     assert found.pictures == []
     assert not any(word in found.text for word in ("Backbone", "mean depth", "Training", "encoder"))
 
 
 @pytest.mark.parametrize(("scored_too", "panels"), [("0.2,0.3", 2), (",", 1)])
-def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, info, scored_too, panels, monkeypatch):
+def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, trained, scored_too, panels, monkeypatch):
     from matplotlib.figure import Figure
 
     drawn = []
@@ -250,7 +254,7 @@ def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, in
         save(figure, *given, **named)
 
     monkeypatch.setattr(Figure, "savefig", watched)
-    found = page(results, checkpoint_json=info, history_csv=HISTORY.format(scored_too))
+    found = page(results, checkpoint=trained(HISTORY.format(scored_too)))
     with Image.open(io.BytesIO(found.pictures[0])) as image:
         assert image.width == 1650
     axes = drawn[0].axes
@@ -270,22 +274,9 @@ def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, in
         assert part in text, part
 
 
-def test_the_training_of_other_weights_is_not_shown(page, results, info):
-    other = json.dumps({**json.loads(info), "sha256": "1" * 64})
-    for content in (other, "{", "{}"):
-        found = page(results, checkpoint_json=content, history_csv=HISTORY.format(","))
-        assert "Training" not in found.text
-        assert found.pictures == []
-
-
 @pytest.mark.parametrize("content", ["epoch,loss\n1,2\n", HISTORY.format("many,1"), b"\xff\xfe"])
-def test_a_damaged_table_is_refused_in_one_line(page, results, info, content):
+def test_a_damaged_table_is_refused_in_one_line(page, results, trained, content):
     message = r"history\.csv is no table of this version .*, expected the columns epoch, loss, .*: delete it"
     with pytest.raises(SpaceClipError, match=message) as refusal:
-        page(results, checkpoint_json=info, history_csv=content)
+        page(results, checkpoint=trained(content))
     assert "\n" not in str(refusal.value)
-
-
-def test_a_page_needs_a_result(tmp_path):
-    with pytest.raises(SpaceClipError, match="expected the result of an evaluation"):
-        write_report(tmp_path)

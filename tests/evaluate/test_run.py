@@ -14,8 +14,9 @@ from spaceclip.evaluate import (
     mean_depth_map,
     predict,
     score,
+    write_figures,
 )
-from spaceclip.evaluate.evaluation import check_shape
+from spaceclip.evaluate.saved_maps import check_shape
 from spaceclip.train import Checkpoint, CheckpointInfo
 
 SETTINGS = EvaluateSettings(precision="float32", batch_size=2, figures=2)
@@ -44,7 +45,7 @@ def splits(make_cache):
 def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint, splits, make_cache):
     training = make_cache(3, seed=3)
     several = SETTINGS.model_copy(update={"protocols": ("standard", "controlled", "paper")})
-    found = evaluate_checkpoint(checkpoint, splits, training, several, tmp_path / "several")
+    found = evaluate_checkpoint(checkpoint, splits, training, several, tmp_path / "several").results
     assert [(row.protocol.key, row.split, row.images) for row in found.rows] == [
         ("standard", "test", 3), ("standard_plain", "test", 3),
         ("controlled", "val", 4), ("controlled_plain", "val", 4),
@@ -53,13 +54,13 @@ def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint,
     for name in several.protocols:
         alone = evaluate_checkpoint(
             checkpoint, splits, training, SETTINGS.model_copy(update={"protocols": (name,)}), tmp_path / name
-        )
+        ).results
         assert list(alone.rows) == [row for row in found.rows if row.protocol.name == name]
 
 
 def test_rows_are_the_mean_scores_of_the_decoder_and_of_the_mean_depth(tmp_path, checkpoint, splits, make_cache):
     training, val = make_cache(3, seed=3), splits["val"]
-    found = evaluate_checkpoint(checkpoint, splits, training, SETTINGS, tmp_path)
+    found = evaluate_checkpoint(checkpoint, splits, training, SETTINGS, tmp_path).results
     for row, view in zip(found.rows, ("averaged", "plain"), strict=True):
         scorer, baseline = Scorer(row.protocol), Scorer(row.protocol)
         maps = list(predict(checkpoint.decoder, val, flip_average=True, precision="float32", batch_size=2))
@@ -84,7 +85,8 @@ def test_progress_counts_every_split_once(tmp_path, checkpoint, splits, make_cac
 
 
 def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cache):
-    evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "out")
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "out")
+    write_figures(tmp_path / "out", found)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "errors.png", "metrics.json", "per_image.csv", "per_scene.csv", "predictions.png", "report.html",
         "results.json",
@@ -96,11 +98,11 @@ def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cac
 
 def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, splits, make_cache):
     settings = SETTINGS.model_copy(update={"protocols": ("paper", "standard"), "flip_average": False})
-    ours = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path / "ours")
+    ours = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path / "ours").results
     maps = predict(checkpoint.decoder, splits["test"], flip_average=False, precision="float32", batch_size=2)
     saved = {image.sample_id: image.depths["plain"].numpy() for image in maps}
     facts = SavedMapsFacts(path="maps", name="ours, saved", depth_scale=None)
-    found = evaluate_saved(facts, saved.__getitem__, splits, (0.001, 10), settings, tmp_path / "saved")
+    found = evaluate_saved(facts, saved.__getitem__, splits, (0.001, 10), settings, tmp_path / "saved").results
     assert [row.protocol.flip_average for row in found.rows] == [None, None]
     assert [row.baseline for row in found.rows] == [None, None]
     for mine, other in zip(found.rows, ours.rows, strict=True):
@@ -117,27 +119,33 @@ def test_frames_without_ground_truth_need_no_map_and_are_counted(tmp_path, split
         return np.full((48, 64), 4.0, np.float32)
 
     facts = SavedMapsFacts(path="maps", name="constant", depth_scale=None)
-    found = evaluate_saved(facts, read, splits, (0.001, 10), settings, tmp_path)
+    found = evaluate_saved(facts, read, splits, (0.001, 10), settings, tmp_path).results
     assert found.rows[0].skipped == ("sample_1",)
     assert found.rows[0].images == 2
 
 
 def test_quarantined_rows_are_neither_decoded_nor_scored_but_named(tmp_path, checkpoint, splits, make_cache):
-    whole = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "whole")
+    whole = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "whole").results
     assert whole.rows[0].images == 4
     splits["val"].quarantined = {2: "torn"}
     splits["val"].truths[2] = np.zeros((0, 0), np.float32)
-    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "part")
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "part").results
     assert [(row.images, row.skipped) for row in found.rows] == [(3, ("sample_2",))] * 2
 
 
-def test_a_frame_without_ground_truth_is_not_drawn_for_saved_maps(tmp_path, splits):
-    splits["test"].truths = [truth * 0 if row else truth for row, truth in enumerate(splits["test"].truths)]
-    settings = SETTINGS.model_copy(update={"protocols": ("standard",), "figures": 3})
-    facts = SavedMapsFacts(path="maps", name="constant", depth_scale=None)
-    evaluate_saved(facts, lambda _: np.full((48, 64), 4.0, np.float32), splits, (0.001, 10), settings, tmp_path)
-    with Image.open(tmp_path / "predictions.png") as image:
-        assert image.height < 0.5 * image.width  # one row
+def test_only_images_that_were_scored_are_shown_each_with_its_own_maps(tmp_path, checkpoint, splits, make_cache):
+    splits["val"].truths[1][:] = 0
+    splits["val"].quarantined = {2: "torn"}
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
+    examples = found.examples
+    assert [shown.score.sample_id for shown in examples.spread] == ["sample_0", "sample_3"]
+    assert (len(examples.worst), len(examples.best)) == (2, 0)
+    for shown in (*examples.spread, *examples.worst):
+        row = int(shown.score.sample_id[-1])
+        assert (shown.image == row).all()
+        np.testing.assert_array_equal(shown.ground_truth, splits["val"].truths[row])
+        error = np.abs(shown.prediction.clip(0.001, 10) - shown.ground_truth) / shown.ground_truth
+        assert error.mean() == pytest.approx(shown.score.metrics["abs_rel"], rel=1e-5)
 
 
 @pytest.mark.parametrize(

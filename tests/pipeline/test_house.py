@@ -50,6 +50,13 @@ def test_nobody_reaches_past_the_door_of_another_room(room):
                     assert not (ROOT / "/".join(path)).with_suffix(".py").exists(), f"{file}: {ast.unparse(node)}"
 
 
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_a_command_of_results_neither_opens_nor_scores_nor_writes(name):
+    tree = ast.parse((ROOT / "pipeline" / "commands" / f"{name}.py").read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not imported & {"FeatureCache", "load_checkpoint", "evaluate_checkpoint", "open_scored", "write_atomically"}
+
+
 def test_no_drawer_for_odds_and_ends():
     names = {path.stem for room in BELOW for path in (ROOT / room).rglob("*")}
     assert not names & {"utils", "util", "common", "helpers", "core", "misc"}

@@ -1,0 +1,69 @@
+"""A comparison from the folders of results, and to files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...cache import SpaceClipError, write_atomically
+from ..result_files import RESULTS, read_results
+from ..results import Results
+from .formats import comma_separated, latex, markdown
+from .published import CONSTRAINTS, Constraint
+from .rows import Section, comparison
+
+_NAME = "comparison"
+
+
+def compare_results(folders: Sequence[Path], data: str | None = None, labels: Sequence[str] = ()) -> list[Section]:
+    """Results beside the published ones.
+
+    Args:
+        folders: Where the results lie, or their `results.json`; one given twice counts once.
+        data: Kind of the one data set to show; all if not given.
+        labels: NAME=LABEL, the constraint of saved maps by the name of their result.
+
+    Raises:
+        SpaceClipError: A result cannot be read, a label is of no saved maps, or no result is of the data set.
+    """
+    named = _read(folders)
+    sections = comparison(named, data, _constraints(labels, named))
+    if not sections:
+        kinds = ", ".join(sorted({found.data for _, found in named}))
+        raise SpaceClipError(f"--data {data}: the results are of {kinds}; leave --data out, or give results of {data}")
+    return sections
+
+
+def write_comparison(out: Path, sections: Sequence[Section]) -> list[Path]:
+    """Write the tables as `comparison.md`, `.tex` and `.csv`; returns their paths."""
+    written = []
+    for suffix, text in (("md", markdown(sections)), ("tex", latex(sections)), ("csv", comma_separated(sections))):
+        written.append(out / f"{_NAME}.{suffix}")
+        write_atomically(written[-1], text.encode())
+    return written
+
+
+def _read(paths: Sequence[Path]) -> list[tuple[str, Results]]:
+    """Each result under its folder's name, or under its path where two folders are called the same."""
+    places: dict[Path, Path] = {}
+    for path in paths:
+        given = path.parent if path.name == RESULTS else path
+        places.setdefault(given.resolve(), given)
+    names = [place.name for place in places]
+    return [
+        (str(given) if names.count(place.name) > 1 else place.name, read_results(given))
+        for place, given in places.items()
+    ]
+
+
+def _constraints(labels: Sequence[str], named: Sequence[tuple[str, Results]]) -> dict[str, Constraint]:
+    saved = [name for name, results in named if results.model.kind == "saved maps"]
+    known: dict[str, Constraint] = {constraint: constraint for constraint in CONSTRAINTS}
+    found: dict[str, Constraint] = {}
+    for text in labels:
+        name, _, label = text.rpartition("=")
+        if name not in saved or label not in known:
+            raise SpaceClipError(
+                f"--constraint {text}: expected NAME=LABEL with the name of saved maps ({', '.join(saved) or 'none'}) "
+                f"and one of {', '.join(known)}"
+            )
+        found[name] = known[label]
+    return found

@@ -1,0 +1,152 @@
+"""Evaluations as a user asks for them: of a checkpoint or of saved maps, by their paths."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..cache import FeatureCache, SpaceClipError, require_disjoint, require_same
+from ..evaluate import (
+    EvaluateSettings,
+    Evaluation,
+    GroundTruth,
+    SavedMaps,
+    SavedMapsFacts,
+    SourceTruth,
+    evaluate_checkpoint,
+    evaluate_saved,
+    scored_split,
+)
+from ..train import Checkpoint, load_checkpoint
+from .config import Experiment
+from .device import choose_device
+from .features import open_scored, split_pointers
+from .paths import require_writable
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..cache import Location
+
+_MIN_DEPTH = 0.001
+_MAX_DEPTH = {"nyu": 10.0}
+_FARTHEST = 80.0
+
+
+def score_checkpoint(
+    checkpoint: Path,
+    features: "Location",
+    baseline: "Location | None",
+    settings: EvaluateSettings,
+    out: Path,
+    device: str = "auto",
+    local_copy: Path | None = None,
+) -> Evaluation:
+    """Score a checkpoint on the splits of a folder of features, or on one store, and write the numbers.
+
+    Args:
+        checkpoint: The folder that holds it, or one of its files.
+        features: What to score on.
+        baseline: The store that it was trained on; by default the train split beside what is scored.
+        settings: How to score.
+        out: Folder for the numbers.
+        device: Where to compute.
+        local_copy: Folder that keeps what is read of a bucket.
+
+    Raises:
+        SpaceClipError: The checkpoint was not trained on such features, or a store cannot be scored.
+    """
+    require_writable(out)
+    loaded = load_checkpoint(checkpoint, choose_device(device))
+    splits = open_scored(features, local_copy)
+    if baseline is None:
+        baseline = (features if "train" in split_pointers(features) else features.parent) / "train.json"
+    training = FeatureCache.open(baseline, local_copy=local_copy)
+    _check_stores(loaded, splits, training, baseline)
+    with progress("evaluate", "images") as report:
+        return evaluate_checkpoint(loaded, splits, training, settings, out, report)
+
+
+def score_saved(
+    folder: Path,
+    experiment: Experiment | None,
+    features: "Location | None",
+    settings: EvaluateSettings,
+    out: Path,
+    name: str | None = None,
+    depth_scale: float | None = None,
+    max_depth: float | None = None,
+    local_copy: Path | None = None,
+) -> Evaluation:
+    """Score saved maps of any model, against a store or else the files of an experiment, and write the numbers.
+
+    Args:
+        folder: Holds the maps, named by the ids of the samples.
+        experiment: Whose data set is scored on, where no features are given.
+        features: A store, or the folder of all splits.
+        settings: How to score.
+        out: Folder for the numbers.
+        name: Of the model; by default the folder's.
+        depth_scale: Stored values of one metre; integers need it.
+        max_depth: Of the controlled protocol, metres; by default the experiment's, else 10 (NYU) or 80.
+        local_copy: Folder that keeps what is read of a bucket.
+
+    Raises:
+        SpaceClipError: A map is missing or cannot be scored.
+    """
+    from ..extract.sources.folder import DEPTH_SUFFIXES, decode_depth
+
+    require_writable(out)
+    maps = SavedMaps(folder, DEPTH_SUFFIXES, partial(decode_depth, scale=depth_scale))
+    splits: Mapping[str, GroundTruth]
+    if features is not None:
+        splits = open_scored(features, local_copy)
+    elif experiment is not None:
+        splits = _from_files(experiment)
+    else:
+        raise SpaceClipError("saved maps need a truth: give --features (a store) or --config (an experiment)")
+    data = next((split.about.get("data") for split in splits.values()), None)
+    farthest = experiment.train.max_depth if experiment else _MAX_DEPTH.get(str(data), _FARTHEST)
+    if max_depth is not None:
+        settings = settings.model_copy(update={"max_depth": max_depth})
+    for split in dict.fromkeys(scored_split(protocol, splits) for protocol in settings.protocols):
+        maps.check(splits[split])
+    facts = SavedMapsFacts(path=str(folder), name=name or folder.resolve().name, depth_scale=depth_scale)
+    with progress("score", "images") as report:
+        found = evaluate_saved(facts, maps, splits, (_MIN_DEPTH, farthest), settings, out, report)
+    if maps.with_zeros:
+        click.echo(f"{len(maps.with_zeros)} maps hold zeros, which were scored as {_MIN_DEPTH:g} m", err=True)
+    return found
+
+
+def _check_stores(
+    checkpoint: Checkpoint, splits: Mapping[str, FeatureCache], training: FeatureCache, baseline: "Location"
+) -> None:
+    """Refuse features of another encoder, and those that the checkpoint may have seen."""
+    wanted = {"backbone": checkpoint.info.backbone, "preprocessing": checkpoint.info.preprocessing}
+    for cache in splits.values():
+        require_same(cache.identity, wanted, str(cache.path))
+        cache.require(checkpoint.info.decoder.layers, depth=True)
+    if training.digest != checkpoint.info.store["ledger"]:
+        raise SpaceClipError(
+            f"{baseline}: not the features that {checkpoint.path} was trained on, so what it has seen is unknown; "
+            "train again on these, or give the store it was trained on as --baseline"
+        )
+    require_disjoint({"train": training, **splits})
+
+
+def _from_files(experiment: Experiment) -> dict[str, SourceTruth]:
+    """The splits of a data set that can be scored, read from its own files."""
+    from ..extract import describe, open_splits, prepare_depth
+
+    sources = open_splits(experiment.data)
+    scored = {name: source for name, source in sources.items() if name != "train"}
+    for source in scored.values():
+        source.check()
+    return {
+        name: SourceTruth(
+            source, describe(experiment.data, name, sources), experiment.extract.target_size, prepare_depth
+        )
+        for name, source in scored.items()
+    }
