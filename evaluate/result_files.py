@@ -19,9 +19,12 @@ NUMBERS = "metrics.json"
 PER_IMAGE = "per_image.csv"
 PER_SCENE = "per_scene.csv"
 
+_SHOWN = ("abs_rel", "rmse", "delta1")
+_BOUNDARY = "boundary_0.05"
+
 
 def write_results(folder: Path, results: Results, scores: Sequence[Scores]) -> None:
-    """Write `results.json` (all), `metrics.json` (for `dvc metrics show`), `per_image.csv` and `per_scene.csv`.
+    """Write `results.json` (all), `metrics.json` (a few numbers, for DVC), `per_image.csv` and `per_scene.csv`.
 
     Each file appears whole or not at all; `results.json` comes last.
 
@@ -53,21 +56,21 @@ def read_results(folder: Path) -> Results:
         raise SpaceClipError(f"{path} is no valid result, {where}: {fault['msg']}; evaluate again") from error
 
 
-def _numbers(results: Results) -> dict[str, dict[str, float | str]]:
-    """The numbers of each row by the name of its protocol and variant."""
-    found: dict[str, dict[str, float | str]] = {}
+def _numbers(results: Results) -> dict[str, dict[str, float]]:
+    """Few numbers of each protocol's first variant, by the protocol's name: `dvc exp show` has a column for each."""
+    firsts: dict[tuple[str, str], Row] = {}
     for row in results.rows:
-        baseline = {f"baseline_{name}": value for name, value in (row.baseline or {}).items()}
-        regions = {name: region.metrics["abs_rel"] for name, region in row.regions.items() if region.metrics}
-        found[row.protocol.key] = {
-            "measured": f"{results.data}, {row.protocol.label}; {row.count}; {results.origin}".replace("\n", "; "),
-            **row.metrics,
-            **baseline,
-            **{f"{name}_abs_rel": value for name, value in regions.items()},
+        firsts.setdefault((row.protocol.name, row.split), row)
+    names = [name for name, _ in firsts]
+    return {
+        name if names.count(name) == 1 else f"{name}_{split}": {
+            **{metric: row.metrics[metric] for metric in _SHOWN},
+            **({"boundary": boundary["abs_rel"]} if (boundary := row.regions[_BOUNDARY].metrics) else {}),
             "images": row.images,
             "skipped": len(row.skipped),
         }
-    return found
+        for (name, split), row in firsts.items()
+    }
 
 
 def _per_image(results: Results, scores: Sequence[Scores]) -> str:

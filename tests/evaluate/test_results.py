@@ -6,7 +6,6 @@ from rich.console import Console
 from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import (
     METRICS,
-    REGIONS,
     BackboneFacts,
     Results,
     Row,
@@ -53,28 +52,26 @@ def test_results_survive_writing_and_reading(tmp_path, results, both):
     ]  # fmt: skip
 
 
-def test_the_numbers_file_has_a_section_for_each_variant(tmp_path, results, both):
-    write_results(tmp_path, results, both)
+def test_the_numbers_for_dvc_are_few_and_each_protocol_has_its_own(tmp_path, results, both):
+    first = results.rows[0]
+    other = first.model_copy(update={"protocol": first.protocol.model_copy(update={"name": "standard"})})
+    write_results(tmp_path, results.model_copy(update={"rows": (*results.rows, other)}), [*both, both[0]])
     numbers = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(numbers) == ["controlled", "controlled_plain"]
-    label = (
-        "controlled protocol: no crop, 0.001 to 10 m, native size, no flip averaging, no median scaling; mean over 4"
-    )
-    assert label in numbers["controlled_plain"]["measured"]
-    assert "EMA weights of epoch 7" in numbers["controlled_plain"]["measured"]
-    assert "random weights, seed 0" in numbers["controlled_plain"]["measured"]
-    for found, scores in zip(numbers.values(), both, strict=True):
-        regions = {f"{name}_abs_rel" for name in REGIONS if scores.region(name)[1]}
-        assert set(found) == {
-            *METRICS,
-            *(f"baseline_{name}" for name in METRICS),
-            *regions,
-            "images",
-            "skipped",
-            "measured",
-        }
-        assert found["abs_rel"] == scores.mean["abs_rel"]
-        assert (found["images"], found["skipped"]) == (4, 0)
+    assert list(numbers) == ["controlled", "standard"]
+    _, boundary = both[0].region("boundary_0.05")
+    assert boundary is not None
+    assert numbers["controlled"] == {
+        **{name: both[0].mean[name] for name in ("abs_rel", "rmse", "delta1")},
+        "boundary": boundary["abs_rel"],
+        "images": 4,
+        "skipped": 0,
+    }
+
+
+def test_the_same_protocol_on_two_splits_keeps_both_numbers(tmp_path, results, both):
+    rows = [row.model_copy(update={"split": split}) for row, split in zip(results.rows, ("val", "test"), strict=True)]
+    write_results(tmp_path, results.model_copy(update={"rows": tuple(rows)}), both)
+    assert list(json.loads((tmp_path / "metrics.json").read_text())) == ["controlled_val", "controlled_test"]
 
 
 def test_the_table_of_images_gives_every_mean_again(tmp_path, results, both):

@@ -93,7 +93,7 @@ def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cac
     ]  # fmt: skip
     with Image.open(tmp_path / "out" / "predictions.png") as image:
         assert image.width > 1000
-    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["controlled", "controlled_plain"]
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["controlled"]
 
 
 def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, splits, make_cache):
