@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from warm import Forked, command_folder
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("cache", "extract", "train", "evaluate", "pipeline")
@@ -17,45 +17,50 @@ ROOMS = ("cache", "extract", "train", "evaluate", "pipeline")
 class Project:
     """A git and DVC checkout with one experiment, and the two commands a user gives in it."""
 
-    def __init__(self, folder: Path, config: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, commands: Path) -> None:
+        self.folder, self.config = folder, folder / "configs" / "tiny.yaml"
+        names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.c"}
+        names |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in names.items()}
+        self.environment = {**os.environ, **names, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
+
+    def lay_out(self, config: str) -> None:
         for name in (*ROOMS, ".dvc"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache"))
+            shutil.copytree(
+                ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache")
+            )
         # `cache` is a room here as well as a folder of DVC's own.
         shutil.copytree(
-            ROOT / "cache", folder / "cache", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+            ROOT / "cache", self.folder / "cache", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
         )
         for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-            shutil.copy(ROOT / name, folder / name)
-        (folder / "params.yaml").write_text("experiment: tiny\n")
-        (folder / "configs").mkdir()
-        self.config = folder / "configs" / "tiny.yaml"
+            shutil.copy(ROOT / name, self.folder / name)
+        (self.folder / "params.yaml").write_text("experiment: tiny\n")
+        self.config.parent.mkdir()
         self.config.write_text(config)
-        bin_folder = str(Path(sys.executable).parent)
-        self.environment = {
-            **os.environ,
-            "PATH": bin_folder + os.pathsep + os.environ["PATH"],
-            "GIT_AUTHOR_NAME": "a",
-            "GIT_AUTHOR_EMAIL": "a@b.c",
-            "GIT_COMMITTER_NAME": "a",
-            "GIT_COMMITTER_EMAIL": "a@b.c",
-            "OMP_NUM_THREADS": "1",
-        }
-        self.run("git", "init", "--quiet")
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--message", "start")
+        self.git("init", "--quiet")
+        self.commit()
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def git(self, *arguments: str) -> None:
+        subprocess.run(("git", *arguments), cwd=self.folder, env=self.environment, check=True)
 
-    def repro(self, *arguments: str, **options: bool) -> set[str]:
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "done")
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        run = Forked("-m", "dvc", *arguments, cwd=self.folder, env=self.environment)
+        out, err = run.communicate()
+        assert (run.poll() != 0) == fails, out + err
+        return out + err
+
+    def repro(self, *arguments: str) -> set[str]:
         """Run the pipeline; returns the stages that ran."""
-        told = self.run("dvc", "repro", *arguments, **options)
-        return {line.split("'")[1] for line in told.splitlines() if line.startswith("Running stage")}
+        return ran(self.dvc("repro", *arguments))
+
+    def changed(self) -> set[str]:
+        """The stages that `dvc repro` would run for what is known by now."""
+        run = Forked("-m", "dvc", "status", "--json", cwd=self.folder, env=self.environment)
+        return set(json.loads(run.communicate()[0]))
 
     def change(self, section: str, **settings: object) -> None:
         content = yaml.safe_load(self.config.read_text())
@@ -66,11 +71,22 @@ class Project:
         return json.loads((self.folder / "features/tiny/train.json").read_bytes())
 
 
+def ran(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
 EXTRACT = {"extract@train", "extract@val", "extract@test"}
 
 
 @pytest.fixture(scope="module")
-def dvc_project(tmp_path_factory, tiny):
+def commands(tmp_path_factory):
+    with command_folder(tmp_path_factory.mktemp("bin")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory, tiny, commands):
+    """A project whose pipeline has run."""
     config = {
         "data": {
             "kind": "synthetic",
@@ -93,53 +109,62 @@ def dvc_project(tmp_path_factory, tiny):
         "train": {"epochs": 1, "batch_size": 4, "learning_rate": 0.003},
         "evaluate": {"crop": "none", "min_depth": None, "max_depth": None, "figures": 1},
     }
-    project = Project(tmp_path_factory.mktemp("project"), yaml.safe_dump(config))
+    project = Project(tmp_path_factory.mktemp("project"), commands)
+    project.lay_out(yaml.safe_dump(config))
     assert project.repro() == {*EXTRACT, "train", "evaluate"}
-    project.run("git", "add", "--all")
-    project.run("git", "commit", "--quiet", "--message", "done")
-    return project
+    project.commit()
+    return project.folder
 
 
-def test_a_second_run_does_nothing(dvc_project):
-    assert dvc_project.repro() == set()
+@pytest.fixture
+def project(reproduced, commands, tmp_path):
+    """A copy of it."""
+    return Project(shutil.copytree(reproduced, tmp_path / "project"), commands)
 
 
-def test_metrics_and_plots_are_there_to_show(dvc_project):
-    assert "abs_rel" in dvc_project.run("dvc", "metrics", "show")
-    page = dvc_project.folder / "dvc_plots" / "index.html"
-    dvc_project.run("dvc", "plots", "show")
+def test_a_second_run_does_nothing(project):
+    assert project.changed() == set()
+    assert project.repro() == set()
+
+
+def test_metrics_and_plots_are_there_to_show(project):
+    assert "abs_rel" in project.dvc("metrics", "show")
+    page = project.folder / "dvc_plots" / "index.html"
+    project.dvc("plots", "show")
     assert "Training loss" in page.read_text()
 
 
-def test_an_ablation_trains_and_scores_and_never_extracts(dvc_project):
-    told = dvc_project.run(
-        "dvc", "exp", "run", "--name", "no-film", "--set-param", "configs/tiny.yaml:decoder.film=false"
-    )
-    ran = {line.split("'")[1] for line in told.splitlines() if line.startswith("Running stage")}
-    assert ran == {"train", "evaluate"}
-    checkpoint = json.loads((dvc_project.folder / "results/tiny/checkpoint.json").read_bytes())
+def test_an_ablation_trains_and_scores_and_never_extracts(project):
+    found = project.dvc("exp", "run", "--name", "no-film", "--set-param", "configs/tiny.yaml:decoder.film=false")
+    assert ran(found) == {"train", "evaluate"}
+    checkpoint = json.loads((project.folder / "results/tiny/checkpoint.json").read_bytes())
     assert checkpoint["decoder"]["film"] is False
-    assert "no-film" in dvc_project.run("dvc", "exp", "show", "--csv")
-    dvc_project.run("git", "checkout", "--quiet", "--", "configs", "dvc.lock")
-    assert dvc_project.repro() == set()
+    assert "no-film" in project.dvc("exp", "show", "--csv")
+    project.git("checkout", "--quiet", "--", "configs", "dvc.lock")
+    assert project.repro() == set()
 
 
-def test_going_back_to_old_settings_goes_back_to_the_old_store(dvc_project):
-    first = dvc_project.pointer()
-    dvc_project.change("backbone", seed=1)
-    assert dvc_project.repro() == {*EXTRACT, "train", "evaluate"}
-    assert dvc_project.pointer()["store"] != first["store"]
-    dvc_project.change("backbone", seed=0)
-    assert dvc_project.repro() >= EXTRACT
-    assert dvc_project.pointer() == first
+def test_going_back_to_old_settings_goes_back_to_the_old_store(project):
+    first = project.pointer()
+    project.change("backbone", seed=1)
+    assert project.changed() == EXTRACT
+    assert project.repro("extract@train") == {"extract@train"}
+    assert project.pointer()["store"] != first["store"]
+    assert project.changed() == {"extract@val", "extract@test", "train", "evaluate"}
+    project.change("backbone", seed=0)
+    assert project.changed() == {"extract@train", "train", "evaluate"}
+    assert project.repro("extract@train") == {"extract@train"}
+    assert project.pointer() == first
+    assert project.changed() == set()
 
 
-def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(dvc_project):
-    store = dvc_project.folder / "features/tiny" / dvc_project.pointer()["store"]
+def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(project):
+    store = project.folder / "features/tiny" / project.pointer()["store"]
     shutil.rmtree(store)
-    dvc_project.change("train", learning_rate=0.002)
-    told = dvc_project.run("dvc", "repro", fails=True)
-    assert "no feature store is there; run `spaceclip extract` to make it" in told
-    (dvc_project.folder / "features/tiny/train.json").unlink()
-    assert dvc_project.repro() == {"extract@train", "train", "evaluate"}
+    project.change("train", learning_rate=0.002)
+    found = project.dvc("repro", fails=True)
+    assert "no feature store is there; run `spaceclip extract` to make it" in found
+    (project.folder / "features/tiny/train.json").unlink()
+    assert project.repro("train") == {"extract@train", "train"}
+    assert project.changed() == {"evaluate"}
     assert store.exists()
