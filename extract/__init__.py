@@ -13,7 +13,7 @@ from .sources.folder import FolderSettings, FolderSource
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .stages import Ceilings
-from .towers.clip import Backbone, BackboneSettings, Features, load_backbone
+from .towers import Backbone, BackboneSettings, Features, load_backbone
 
 __all__ = [
     "SPLITS",

@@ -16,7 +16,7 @@ from .samples import Block, OnError, Prepared, decoded
 from .settings import ExtractSettings
 from .sources.source import Source
 from .stages import ENCODE, Stages
-from .towers.clip import Backbone
+from .towers import Backbone
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 

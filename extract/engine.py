@@ -33,7 +33,7 @@ from .samples import OnError, decoded
 from .settings import ExtractSettings, store_spec
 from .sources.source import Source
 from .stages import WRITE, Ceilings, Stages
-from .towers.clip import Backbone
+from .towers import Backbone
 
 Progress = Callable[[int, int], None]
 Fill = Callable[[StoreWriter, Work, Callable[[int], None]], Ceilings | None]

@@ -18,7 +18,7 @@ from .samples import OnError, Prepared, prepare_sample
 from .settings import ExtractSettings
 from .sources.folder.files import spread
 from .sources.source import Source
-from .towers.clip import Backbone
+from .towers import Backbone
 
 _MOST_PROBED = 64
 _CHUNK_BYTES = 20  # its checksum, and its place in the shard's index

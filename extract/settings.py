@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .sources.source import Source
-from .towers.clip import MEAN, STD, Backbone
+from .towers import Backbone
 
 _MOST_THREADS = 16
 _ON_CPU = 16
@@ -61,7 +61,7 @@ def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) ->
     target = depth.size if depth else settings.target_size
     return StoreSpec(
         backbone=backbone.identity,
-        preprocessing={"target_size": target, "resample": "bicubic", "mean": MEAN, "std": STD},
+        preprocessing={"target_size": target, "resample": "bicubic", "mean": backbone.mean, "std": backbone.std},
         layers=settings.layers,
         views=settings.views,
         patches=backbone.patches,

@@ -19,7 +19,7 @@ from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
 from ..stages import Ceilings, together
-from ..towers.clip import BackboneSettings
+from ..towers import BackboneSettings
 from .paths import absolute, absolute_backbone
 from .scheduling import OVERDUE_SECONDS, Flight
 from .worker import Job, ShardWorker, extract_shard

@@ -34,7 +34,7 @@ from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData, open_splits
 from ..sources.source import Source
 from ..stages import Ceilings, Stages
-from ..towers.clip import Backbone, BackboneSettings, load_backbone
+from ..towers import Backbone, BackboneSettings, load_backbone
 from .worker_pool import ShardFailedError, WorkerUnfitError
 
 SHARES = "SPACECLIP_WORKERS_HERE"

@@ -1,98 +1,63 @@
-"""The frozen encoder: the vision tower of a CLIP model, from the hub, a folder, or random weights openly named."""
+"""CLIP's vision tower, frozen."""
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ...cache import SpaceClipError
+from .backbone import Features
 
 if TYPE_CHECKING:
     from transformers.models.clip import CLIPVisionModel
 
-RANDOM = "random:"
-
-# The paper's encoder, pinned to the commit that its numbers belong to.
-PINNED = {"openai/clip-vit-base-patch16": "57c216476eefef5ab752ec549e440a49ae4ae5f3"}
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-class BackboneSettings(BaseModel):
-    """Which frozen encoder, and how it computes.
-
-    Attributes:
-        name: Hub id, local folder, or `random:<hub id, folder or config.json>` for seeded random weights.
-        revision: Commit on the hub; the default model has a pinned one.
-        seed: Of random weights.
-        precision: `float32`, `bfloat16`, `float16`, or `auto`: float16 on CUDA, bfloat16 on a CPU that has it,
-            else float32.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = "openai/clip-vit-base-patch16"
-    revision: str | None = None
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-    def expected_identity(self) -> dict[str, Any]:
-        """What these settings alone say of the identity of the features that they make."""
-        if self.name.startswith(RANDOM):
-            return {"name": self.name, "revision": _random_revision(self.seed)}
-        revision = self.revision or PINNED.get(self.name)
-        if Path(self.name).is_dir():
-            return {"name": Path(self.name).resolve().name}
-        return {"name": self.name} | ({"revision": revision} if revision else {})
+# transformers calls the tower's parts otherwise from version to version; the weights' hash must not follow it.
+_PARTS = {
+    "embeddings.class_embedding": "class_token",
+    "embeddings.patch_embedding": "patch_embedding",
+    "embeddings.position_embedding": "position_embedding",
+    "pre_layrnorm": "input_norm",
+    "post_layernorm": "output_norm",
+    "layer_norm1": "attention_norm",
+    "self_attn.q_proj": "query",
+    "self_attn.k_proj": "key",
+    "self_attn.v_proj": "value",
+    "self_attn.out_proj": "attention_output",
+    "layer_norm2": "mlp_norm",
+    "mlp.fc1": "mlp_input",
+    "mlp.fc2": "mlp_output",
+}
+_NAME = re.compile(r"(?:vision_model\.)?(?:encoder\.layers\.(\d+)\.)?(.+?)(\.weight|\.bias)?")
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the encoder says of a batch.
-
-    Attributes:
-        states: Patch tokens of each hidden state asked for, [B, P, C] float16, without the class token.
-        pooled: Class token after the last LayerNorm, [B, C] float32.
-    """
-
-    states: dict[int, Tensor]
-    pooled: Tensor
-
-
-class Backbone:
-    """A CLIP vision tower in evaluation mode that computes features and never changes.
+class ClipBackbone:
+    """A CLIP vision tower in evaluation mode; a `Backbone`.
 
     Hidden state 0 is the embedding after CLIP's first LayerNorm, state i the output of block i; the last has not passed
-    the final LayerNorm (arXiv 2601.17657, section 3).
-
-    Attributes:
-        identity: Name, revision, weights hash and precision, as the store's fingerprint wants them.
-        depth: Number of blocks, and so the highest hidden state.
-        patches: Patch tokens P.
-        channels: Width C.
-        input_size: Side of the square input in pixels.
+    the final LayerNorm (arXiv 2601.17657, section 3). The global vector is the class token after the last LayerNorm.
     """
+
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    std = (0.26862954, 0.26130258, 0.27577711)
 
     def __init__(
         self, model: "CLIPVisionModel", identity: dict[str, Any], device: torch.device, dtype: torch.dtype
     ) -> None:
-        config = model.config
+        config: Any = model.config
         self.model = model.eval().requires_grad_(False)
+        self.identity = {**identity, "weights": weights_hash(model), "precision": str(dtype).removeprefix("torch.")}
         torch.nn.Module.to(self.model, device=device, dtype=dtype)
-        self.identity = {**identity, "precision": str(dtype).removeprefix("torch.")}
         self.device, self.dtype = device, dtype
         self.depth = int(config.num_hidden_layers)
         self.channels = int(config.hidden_size)
-        self.input_size = int(config.image_size)  # pyright: ignore[reportArgumentType]
-        self.patches = (self.input_size // int(config.patch_size)) ** 2  # pyright: ignore[reportArgumentType]
-        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
+        self.input_size = int(config.image_size)
+        self.patches = (self.input_size // int(config.patch_size)) ** 2
+        self._mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(self.std, device=device).view(1, 3, 1, 1) * 255
 
     def check_layers(self, layers: Sequence[int]) -> None:
         """Refuse hidden states that the tower does not have.
@@ -114,70 +79,40 @@ class Backbone:
             images: [B, 3, S, S] uint8 RGB of the encoder's input size.
             layers: Hidden states to keep.
         """
-        pixels = images.to(self.device, non_blocking=True).float().sub_(self._mean).div_(self._std)
+        # Elsewhere than on CUDA an asynchronous copy may still read a temporary that has been freed.
+        images = images.to(self.device, non_blocking=self.device.type == "cuda")
+        pixels = images.float().sub_(self._mean).div_(self._std)
         output = self.model(pixel_values=pixels.to(self.dtype), output_hidden_states=True)
         states = {layer: output.hidden_states[layer][:, 1:].to(torch.float16) for layer in layers}
         return Features(states, output.pooler_output.float())
 
 
-def load_backbone(
-    name: str,
-    *,
-    revision: str | None = None,
-    seed: int = 0,
-    precision: str = "auto",
-    device: torch.device | str = "cpu",
-) -> Backbone:
-    """Load the vision tower alone; the text tower is never built.
+def weights_hash(model: "CLIPVisionModel") -> str:
+    """SHA-256 over what a tower computes with: names of our own, shapes and float32 values of all its weights.
 
-    Args:
-        name: Hub id, local folder, or `random:<hub id, folder or config.json>`.
-        revision: Commit on the hub.
-        seed: Of random weights.
-        precision: Compute precision, see `BackboneSettings`.
-        device: Where it computes.
+    What no shape tells is hashed too. The library's version, the files, their type and order do not matter.
 
     Raises:
-        SpaceClipError: Unknown id, no network, a folder without a CLIP model, weights missing, unknown precision.
+        SpaceClipError: The installed transformers has a part that is not known here.
     """
-    # transformers takes seconds to import, and only those who load an encoder need it.
-    from .weights import load_pretrained, make_random
-
-    device = torch.device(device)
-    dtype = _dtype(precision, device)
-    if name.startswith(RANDOM):
-        model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
-    else:
-        model, revision = load_pretrained(name, revision or PINNED.get(name))
-    # A folder is known by its last name and its weights, so that its place on a disk does not matter.
-    identity = {
-        "name": Path(name).resolve().name if Path(name).is_dir() else name,
-        "revision": revision,
-        "weights": _weights_hash(model),
-    }
-    return Backbone(model, identity, device, dtype)
-
-
-def _random_revision(seed: int) -> str:
-    return f"random weights, seed {seed}"
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision == "auto":
-        # The store keeps float16: bfloat16 would throw away three of its ten bits where float16 is as fast.
-        if device.type == "cuda":
-            return torch.float16
-        return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else torch.float32
-    if precision not in known:
-        raise SpaceClipError(f"precision: {precision!r} is unknown; choose auto, {', '.join(known)}")
-    return known[precision]
-
-
-def _weights_hash(model: "CLIPVisionModel") -> str:
-    """SHA-256 over names and float32 values of all weights, whatever type and file they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.float().contiguous().numpy().data)
+    config: Any = model.config
+    digest = hashlib.sha256(
+        f"clip heads={config.num_attention_heads} act={config.hidden_act} eps={config.layer_norm_eps:g}\n".encode()
+    )
+    named = {_our_name(name): tensor for name, tensor in model.state_dict().items()}
+    for name in sorted(named):
+        values = named[name].detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4", copy=False)
+        digest.update(f"{name} {list(values.shape)}\n".encode())
+        digest.update(values.data)
     return digest.hexdigest()
+
+
+def _our_name(name: str) -> str:
+    found = _NAME.fullmatch(name)
+    block, part, kind = found.groups() if found else (None, "", None)
+    if part not in _PARTS:
+        raise SpaceClipError(
+            f"transformers {version('transformers')} has a part of a CLIP tower that is not known here ({name}): "
+            "install a version of constraints.txt"
+        )
+    return ("" if block is None else f"block{int(block):03d}.") + _PARTS[part] + (kind or "")

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -18,11 +19,27 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import logging as hub_logging
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
 from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
 from ...cache import SpaceClipError
+
+# All that transformers raises on folders that are damaged.
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
+
+ATTENTION = "sdpa"
+"""Said to transformers, which would otherwise ask the model's own configuration, and through it the hub."""
+
+# What transformers 5 writes of a vision tower alone, 4 reads only by the names that it gives.
+_KEYS_OF_5 = (
+    {r"^(embeddings|pre_layrnorm|encoder|post_layernorm)\.": r"vision_model.\1."}
+    if version("transformers").startswith("4.")
+    else None
+)
+
+_MOST_WEIGHTS = 4_000_000_000
 
 # Shapes of OpenAI's four vision transformers, so that random weights need no network.
 _LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
@@ -32,6 +49,43 @@ SHAPES: dict[str, dict[str, Any]] = {
     "openai/clip-vit-large-patch14": {"patch_size": 14, **_LARGE},
     "openai/clip-vit-large-patch14-336": {"patch_size": 14, "image_size": 336, **_LARGE},
 }
+
+
+class Shape(BaseModel):
+    """What of a model's configuration shapes its vision tower; all the rest of the file is left alone.
+
+    Attributes and defaults are those of transformers' `CLIPVisionConfig`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    hidden_size: PositiveInt = 768
+    intermediate_size: PositiveInt = 3072
+    num_hidden_layers: PositiveInt = 12
+    num_attention_heads: PositiveInt = 12
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 32
+    num_channels: Literal[3] = 3
+    hidden_act: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    layer_norm_eps: float = Field(default=1e-5, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+        if self.patch_size > self.image_size:
+            raise ValueError(f"patches of {self.patch_size} pixels do not fit an image of {self.image_size}")
+        width, tokens = self.hidden_size, 1 + (self.image_size // self.patch_size) ** 2
+        block = 4 * width**2 + 2 * width * self.intermediate_size
+        weights = self.num_hidden_layers * block + width * (tokens + 3 * self.patch_size**2)
+        if weights > _MOST_WEIGHTS:
+            raise ValueError(f"a tower of more than {_MOST_WEIGHTS:,} weights")
+        return self
+
+    def config(self) -> CLIPVisionConfig:
+        """As transformers wants it."""
+        given: dict[str, Any] = self.model_dump() | {"attn_implementation": ATTENTION}
+        return CLIPVisionConfig(**given)
 
 
 def make_random(name: str, seed: int) -> CLIPVisionModel:
@@ -47,13 +101,14 @@ def make_random(name: str, seed: int) -> CLIPVisionModel:
     Raises:
         SpaceClipError: No configuration can be had by that name.
     """
-    config = CLIPVisionConfig(**SHAPES[name]) if name in SHAPES else _config(name, None)
+    shape = Shape(**SHAPES[name]) if name in SHAPES else _shape(name, _config_file(name, None))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLIPVisionModel(config)
-        patches = model.embeddings.patch_embedding.weight
+        model = CLIPVisionModel(shape.config())
+        tower: Any = getattr(model, "vision_model", model)  # so in transformers 4
+        patches = tower.embeddings.patch_embedding.weight
         strength = float(patches.detach().std()) * patches[0].numel() ** 0.5
-        torch.nn.init.normal_(model.embeddings.position_embedding.weight, std=strength)
+        torch.nn.init.normal_(tower.embeddings.position_embedding.weight, std=strength)
     return model
 
 
@@ -63,15 +118,23 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
     Raises:
         SpaceClipError: Unknown id, no network, not a CLIP model, or weights missing from the file.
     """
-    config = _config(name, revision)
-    local = Path(name).is_dir()
+    file = _config_file(name, revision)
+    config, local = _shape(name, file).config(), Path(name).is_dir()
+    # The hub's files lie in a folder that is named by their commit.
+    revision = "local folder" if local else file.parent.name
     try:
         with _quiet():
             loaded: Any = CLIPVisionModel.from_pretrained(
-                name, config=config, revision=revision or "main", output_loading_info=True, dtype=torch.float32
+                name,
+                config=config,
+                revision="main" if local else revision,
+                output_loading_info=True,
+                dtype=torch.float32,
+                attn_implementation=ATTENTION,
+                key_mapping=_KEYS_OF_5,
             )
             model, info = loaded
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except _LOADING_ERRORS as error:
         raise SpaceClipError(
             f"backbone {name}: its weights cannot be loaded ({_first_line(error)}); check the folder or hub id"
         ) from error
@@ -80,28 +143,46 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
             f"backbone {name}: {len(missing)} weights of the vision tower are not in its file (first {missing[0]}); "
             "a complete CLIP or CLIP vision model is needed"
         )
-    return model, "local folder" if local else str(config._commit_hash or revision)
+    return model, revision
 
 
-def _config(name: str, revision: str | None) -> CLIPVisionConfig:
-    """The vision configuration of a folder, a JSON file or a hub id."""
+def _config_file(name: str, revision: str | None) -> Path:
+    """The configuration of a folder, a JSON file or a hub id."""
     path = Path(name)
     if path.is_dir():
         path = path / "config.json"
-    if not path.is_file():
-        if Path(name).is_dir() or name.count("/") != 1:
-            raise SpaceClipError(
-                f"backbone {name}: neither a hub id (owner/model) nor a folder with a config.json; "
-                "give one of those, or random:openai/clip-vit-base-patch16 for random weights"
-            )
-        path = _download_config(name, revision)
+    if path.is_file():
+        return path
+    if Path(name).is_dir() or name.count("/") != 1:
+        raise SpaceClipError(
+            f"backbone {name}: neither a hub id (owner/model) nor a folder with a config.json; "
+            "give one of those, or random:openai/clip-vit-base-patch16 for random weights"
+        )
+    return _download_config(name, revision)
+
+
+def _shape(name: str, file: Path) -> Shape:
+    """What a configuration says of the vision tower.
+
+    Raises:
+        SpaceClipError: It is no JSON, of another model, or nothing that could be built.
+    """
     try:
-        kind = json.loads(path.read_bytes()).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise SpaceClipError(f"backbone {name}: {path} is not a model configuration ({error})") from error
+        content = json.loads(file.read_bytes())
+        kind = content.get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise SpaceClipError(f"backbone {name}: {file} is not a model configuration ({_first_line(error)})") from error
     if kind not in ("clip", "clip_vision_model"):
         raise SpaceClipError(f"backbone {name}: a model of type {kind!r}, a CLIP model was expected; choose another")
-    return CLIPVisionConfig.from_pretrained(path.parent if path.name == "config.json" else path)
+    try:
+        return Shape.model_validate(content.get("vision_config", {}) if kind == "clip" else content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SpaceClipError(
+            f"backbone {name}: {file} describes no CLIP vision tower ({f'{where}: ' if where else ''}{first['msg']}); "
+            "give a model that save_pretrained has written"
+        ) from error
 
 
 def _download_config(name: str, revision: str | None) -> Path:

@@ -1,4 +1,6 @@
 import copy
+import json
+import shutil
 from typing import Any
 
 import huggingface_hub.errors as hub
@@ -9,9 +11,18 @@ from safetensors.torch import load_file, save_file
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract import load_backbone
 from spaceclip.extract.towers import weights
+from spaceclip.extract.towers.clip import weights_hash
 from transformers.models.bert import BertConfig
-from transformers.models.clip import CLIPModel, CLIPVisionModel
+from transformers.models.clip import CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
+VISION: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -21,9 +32,14 @@ def images():
     return torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
+def _tower(model: Any) -> Any:
+    """The vision tower, which transformers 4 wraps once more."""
+    return getattr(model, "vision_model", model)
+
+
 def _by_hand(model: Any, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Hidden states and pooled vector from the tower's parts, in float64, without transformers' own forward."""
-    model = copy.deepcopy(model).double()
+    model = _tower(copy.deepcopy(model).double())
     x = (images.double() / 255 - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
     tokens = model.embeddings.patch_embedding(x).flatten(2).transpose(1, 2)
     first = model.embeddings.class_embedding.expand(len(x), 1, -1)
@@ -44,7 +60,7 @@ def _by_hand(model: Any, images: torch.Tensor) -> tuple[list[torch.Tensor], torc
 
 
 def test_states_and_pooled_vector_are_those_of_the_method(clip_folder, images):
-    backbone = load_backbone(str(clip_folder), precision="float32")
+    backbone: Any = load_backbone(str(clip_folder), precision="float32")
     states, pooled = _by_hand(backbone.model, images)
     features = backbone.encode(images, [0, 1, 3])
     for layer in (0, 1, 3):
@@ -54,25 +70,25 @@ def test_states_and_pooled_vector_are_those_of_the_method(clip_folder, images):
 
 
 def test_a_whole_clip_gives_its_vision_tower_and_no_text_tower(clip_folder):
-    backbone = load_backbone(str(clip_folder))
+    backbone: Any = load_backbone(str(clip_folder), precision="float32")
     whole: Any = CLIPModel.from_pretrained(clip_folder)
     names = dict(backbone.model.named_parameters())
     assert not [name for name in names if "text" in name or "token_embedding" in name or "logit_scale" in name]
     assert sum(p.numel() for p in names.values()) == sum(p.numel() for p in whole.vision_model.parameters())
-    loaded = load_backbone(str(clip_folder), precision="float32").model.state_dict()
+    loaded = _tower(backbone.model).state_dict()
     for name, tensor in whole.vision_model.state_dict().items():
         assert torch.equal(loaded[name], tensor), name
 
 
 def test_the_paper_s_tower_has_85_799_424_parameters_and_196_patches():
     with torch.device("meta"):
-        model = CLIPVisionModel(weights.CLIPVisionConfig(**weights.SHAPES["openai/clip-vit-base-patch16"]))
+        model: Any = CLIPVisionModel(CLIPVisionConfig(**weights.SHAPES["openai/clip-vit-base-patch16"]))
     assert sum(parameter.numel() for parameter in model.parameters()) == 85_799_424
-    assert model.embeddings.num_patches == 196
+    assert _tower(model).embeddings.num_patches == 196
 
 
 def test_no_parameter_gets_a_gradient_or_ever_changes(clip_folder, images):
-    backbone = load_backbone(str(clip_folder), precision="float32")
+    backbone: Any = load_backbone(str(clip_folder), precision="float32")
     before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
     features = backbone.encode(images, [0, 3])
     reader = torch.nn.Linear(32, 1)
@@ -133,7 +149,7 @@ def test_weights_missing_from_the_file_are_never_made_up(clip_folder, tmp_path):
     del tensors["vision_model.post_layernorm.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(
-        SpaceClipError, match=r"1 weights of the vision tower are not in its file \(first post_layernorm"
+        SpaceClipError, match=r"1 weights of the vision tower are not in its file \(first .*post_layernorm"
     ):
         load_backbone(str(folder))
 
@@ -201,3 +217,144 @@ def test_the_pinned_revision_is_asked_for(monkeypatch):
     with pytest.raises(SpaceClipError):
         load_backbone("openai/clip-vit-base-patch16", revision="abc")
     assert asked["revision"] == "abc"
+
+
+def _ramps(**settings) -> Any:
+    """A tower whose every weight runs from 0 to 1, whatever it is called."""
+    model = CLIPVisionModel(CLIPVisionConfig(**(VISION | settings)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.linspace(0, 1, parameter.numel()).view_as(parameter))
+    return model
+
+
+def test_the_weights_hash_is_the_same_under_every_version_of_transformers():
+    # `make test-lowest` holds another version against the same number.
+    assert weights_hash(_ramps()) == "256dca77482144cd61b690ecef6556b81856b4cb55645548b1a99f56bad8c62b"
+
+
+def test_the_weights_hash_does_not_hold_the_library_s_names():
+    model = _ramps()
+    other = copy.deepcopy(model)
+    other.state_dict = lambda: {
+        f"vision_model.{name}": value for name, value in reversed(_tower(model).state_dict().items())
+    }
+    assert weights_hash(other) == weights_hash(model)
+    other.state_dict = lambda: {"encoder.layers.0.mlp.gate.weight": torch.zeros(1)}
+    with pytest.raises(
+        SpaceClipError, match=r"transformers \S+ has a part .* not known here \(encoder.layers.0.mlp.gate"
+    ):
+        weights_hash(other)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"num_attention_heads": 4}, {"hidden_act": "gelu"}, {"layer_norm_eps": 1e-6}, {"image_size": 40}]
+)
+def test_the_weights_hash_follows_what_changes_the_features(settings):
+    assert weights_hash(_ramps(**settings)) != weights_hash(_ramps())
+
+
+def test_the_weights_hash_follows_every_weight():
+    model = _ramps()
+    hashes = {weights_hash(model)}
+    for parameter in model.parameters():
+        parameter.data.view(-1)[0] += 1
+        hashes.add(weights_hash(model))
+    assert len(hashes) == 1 + len(list(model.parameters()))
+
+
+def test_a_folder_in_half_precision_has_the_hash_of_its_values(tmp_path):
+    model = _ramps().half()
+    model.save_pretrained(tmp_path / "half" / "tower")
+    model.float().save_pretrained(tmp_path / "full" / "tower")
+    half, full = (load_backbone(str(tmp_path / kind / "tower"), precision="float32") for kind in ("half", "full"))
+    assert half.identity == full.identity
+
+
+@pytest.fixture
+def tf32():
+    """The switches of CUDA's float32, both on."""
+    switches: Any = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = True
+    yield
+    for switch, value in zip(switches, before, strict=True):
+        switch.allow_tf32 = value
+
+
+@pytest.mark.usefixtures("tf32")
+def test_float32_means_float32_on_cuda_too(tiny_config):
+    load_backbone(f"random:{tiny_config}", precision="float16")
+    assert torch.backends.cudnn.allow_tf32
+    load_backbone(f"random:{tiny_config}", precision="float32")
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+
+
+class Watched(torch.Tensor):
+    """Notes how it is copied to a device."""
+
+    def to(self, *given, **how):
+        self.how = how
+        return super().to(*given, **how).as_subclass(torch.Tensor)
+
+
+def test_a_copy_that_is_not_to_cuda_is_waited_for(tiny_config, images):
+    backbone = load_backbone(f"random:{tiny_config}", precision="float32")
+    flipped = images.flip(-1).as_subclass(Watched)
+    backbone.encode(flipped, [0])
+    assert flipped.how == {"non_blocking": False}
+
+
+def _edited(folder, target, **changes):
+    """A copy of a model's folder whose vision configuration is edited."""
+    shutil.copytree(folder, target)
+    content = json.loads((target / "config.json").read_text())
+    content["vision_config"] |= changes
+    (target / "config.json").write_text(json.dumps(content | {key: changes[key] for key in changes if "attn" in key}))
+    return str(target)
+
+
+def test_what_attention_runs_is_not_the_folder_s_to_say(clip_folder, images, tmp_path):
+    asking = _edited(
+        clip_folder,
+        tmp_path / clip_folder.name,
+        attn_implementation="owner/kernels",
+        _attn_implementation="owner/kernels",
+    )
+    found, plain = load_backbone(asking, precision="float32"), load_backbone(str(clip_folder), precision="float32")
+    assert found.identity == plain.identity
+    assert torch.equal(found.encode(images, [3]).states[3], plain.encode(images, [3]).states[3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": 0}, "patch_size: Input should be greater than 0"),
+        ({"patch_size": 64}, "patches of 64 pixels do not fit an image of 32"),
+        ({"num_attention_heads": 5}, "hidden_size 32 is no multiple of 5 heads"),
+        ({"image_size": [32, 32]}, "image_size: Input should be a valid integer"),
+        ({"image_size": 10**400}, "a tower of more than"),
+        ({"hidden_size": 2**60, "num_attention_heads": 1}, "a tower of more than 4,000,000,000 weights"),
+        ({"num_hidden_layers": 10**9}, "a tower of more than"),
+        ({"hidden_act": "owner/kernel"}, "hidden_act: Input should be 'quick_gelu' or 'gelu'"),
+        ({"layer_norm_eps": None}, "layer_norm_eps: Input should be a valid number"),
+        ({"hidden_size": 16}, "its weights cannot be loaded"),
+        ({"num_hidden_layers": 5}, "32 weights of the vision tower are not in its file"),
+    ],
+)
+def test_a_folder_whose_configuration_cannot_be_is_one_line(clip_folder, tmp_path, changes, message):
+    folder = _edited(clip_folder, tmp_path / "odd", **changes)
+    with pytest.raises(SpaceClipError, match=message) as caught:
+        load_backbone(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "vision_model."])
+def test_a_tower_that_either_version_of_transformers_saved_is_loaded(tmp_path, prefix):
+    model = _ramps()
+    model.save_pretrained(tmp_path)
+    tensors = {f"{prefix}{name}": value for name, value in _tower(model).state_dict().items()}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert load_backbone(str(tmp_path)).identity["weights"] == weights_hash(model)

@@ -1,0 +1,153 @@
+"""A frozen encoder: how it is named, what it offers, and how it is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from ...cache import SpaceClipError
+
+RANDOM = "random:"
+
+# The paper's encoder, pinned to the commit that its numbers belong to.
+PINNED = {"openai/clip-vit-base-patch16": "57c216476eefef5ab752ec549e440a49ae4ae5f3"}
+
+
+class BackboneSettings(BaseModel):
+    """Which frozen encoder, and how it computes.
+
+    Attributes:
+        name: Hub id, local folder, or `random:<hub id, folder or config.json>` for seeded random weights.
+        revision: Commit on the hub; the default model has a pinned one.
+        seed: Of random weights.
+        precision: `float32`, `bfloat16`, `float16`, or `auto`: float16 on CUDA, bfloat16 on a CPU that has it,
+            else float32.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "openai/clip-vit-base-patch16"
+    revision: str | None = None
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    def expected_identity(self) -> dict[str, Any]:
+        """What these settings alone say of the identity of the features that they make."""
+        if self.name.startswith(RANDOM):
+            return {"name": self.name, "revision": _random_revision(self.seed)}
+        revision = self.revision or PINNED.get(self.name)
+        if Path(self.name).is_dir():
+            return {"name": Path(self.name).resolve().name}
+        return {"name": self.name} | ({"revision": revision} if revision else {})
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the encoder says of a batch.
+
+    Attributes:
+        states: Patch tokens of each hidden state asked for, [B, P, C] float16, without the class token.
+        pooled: Global vector, [B, C] float32.
+    """
+
+    states: dict[int, Tensor]
+    pooled: Tensor
+
+
+class Backbone(Protocol):
+    """A frozen encoder that computes features and never changes; a family of encoders is a class of this kind.
+
+    Attributes:
+        identity: Name, revision, weights hash and precision, as the store's fingerprint wants them.
+        device: Where it computes.
+        depth: Number of blocks, and so the highest hidden state.
+        patches: Patch tokens P.
+        channels: Width C.
+        input_size: Side of the square input in pixels.
+        mean: Of the RGB channels, 0 to 1, which the encoder takes off.
+        std: Of the RGB channels, by which it divides then.
+    """
+
+    identity: dict[str, Any]
+    device: torch.device
+    depth: int
+    patches: int
+    channels: int
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def check_layers(self, layers: Sequence[int]) -> None:
+        """Refuse hidden states that the encoder does not have.
+
+        Raises:
+            SpaceClipError: A layer is outside 0 to `depth`.
+        """
+        ...
+
+    def encode(self, images: Tensor, layers: Sequence[int]) -> Features:
+        """Features of a batch.
+
+        Args:
+            images: [B, 3, S, S] uint8 RGB of the encoder's input size.
+            layers: Hidden states to keep.
+        """
+        ...
+
+
+def load_backbone(
+    name: str,
+    *,
+    revision: str | None = None,
+    seed: int = 0,
+    precision: str = "auto",
+    device: torch.device | str = "cpu",
+) -> Backbone:
+    """Load an image encoder alone; a text tower is never built.
+
+    Args:
+        name: Hub id, local folder, or `random:<hub id, folder or config.json>`.
+        revision: Commit on the hub.
+        seed: Of random weights.
+        precision: Compute precision, see `BackboneSettings`.
+        device: Where it computes.
+
+    Raises:
+        SpaceClipError: Unknown id, no network, a folder without a CLIP model, weights missing, unknown precision.
+    """
+    # transformers takes seconds to import, and only those who load an encoder need it.
+    from .clip import ClipBackbone
+    from .weights import load_pretrained, make_random
+
+    device = torch.device(device)
+    dtype = _dtype(precision, device)
+    if name.startswith(RANDOM):
+        model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
+    else:
+        model, revision = load_pretrained(name, revision or PINNED.get(name))
+    # A folder is known by its last name and its weights, so that its place on a disk does not matter.
+    known_as = Path(name).resolve().name if Path(name).is_dir() else name
+    return ClipBackbone(model, {"name": known_as, "revision": revision}, device, dtype)
+
+
+def _random_revision(seed: int) -> str:
+    return f"random weights, seed {seed}"
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision == "auto":
+        # The store keeps float16: bfloat16 would throw away three of its ten bits where float16 is as fast.
+        if device.type == "cuda":
+            return torch.float16
+        precision = "bfloat16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+    if precision not in known:
+        raise SpaceClipError(f"precision: {precision!r} is unknown; choose auto, {', '.join(known)}")
+    if precision == "float32":
+        # On CUDA, PyTorch's float32 is TF32 in convolutions unless this is said, and has ten bits instead of 23.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return known[precision]
