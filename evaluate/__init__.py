@@ -9,7 +9,7 @@ from .figure_files import ERRORS, FIGURE, REPORT, write_figures
 from .figures import error_figure, prediction_figure
 from .inference import predict, validate
 from .metrics import METRICS, depth_metrics, region_metrics
-from .protocol import EvaluateSettings, Protocol
+from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
 from .result_files import NUMBERS, PER_IMAGE, PER_SCENE, RESULTS, read_results, write_results
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
@@ -58,11 +58,13 @@ __all__ = [
     "prediction_figure",
     "read_results",
     "read_truths",
+    "reads_settings",
     "region_metrics",
     "report_page",
     "results_tables",
     "score",
     "scored_split",
+    "split_of",
     "validate",
     "write_figures",
     "write_results",

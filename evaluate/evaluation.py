@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ..train import Checkpoint
 from .baseline import mean_depth_map
 from .examples import Example, Examples, find_examples
 from .inference import predict
-from .protocol import EvaluateSettings, Protocol, ProtocolName
+from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import write_results
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
 from .saved_maps import check_shape
@@ -63,20 +63,14 @@ class Evaluation:
 
 
 def scored_split(name: ProtocolName, splits: Mapping[str, GroundTruth]) -> str:
-    """Which split a protocol scores.
-
-    `standard` and `paper` score the test set. `controlled` scores what was held out by scene of the data trained on: a
-    test part where there is one, else the validation part; where nothing was, the test set (and is named `custom`).
+    """Which split a protocol scores: the held-out rows for `validation`, the test set for all others.
 
     Raises:
         SpaceClipError: There is no such split.
     """
-    held_out = [
-        split for split in ("test", "val") if split in splits and splits[split].about.get("split_by") == "scene"
-    ]
-    wanted = held_out[0] if name == "controlled" and held_out else "test"
+    wanted = split_of(name)
     if wanted not in splits:
-        remedy = "hold scenes out with data.split.val" if name == "controlled" else "give the data set its test list"
+        remedy = "hold scenes out with data.split.val" if wanted == "val" else "give the data set a test split"
         raise SpaceClipError(
             f"the {name} protocol scores the {wanted} split, these features have "
             f"{' and '.join(splits) or 'none to score'}: {remedy} and extract again, or choose another protocol"
@@ -118,12 +112,11 @@ def evaluate_checkpoint(
             batch_size=settings.batch_size,
         )
 
-    facts = CheckpointFacts(
-        path=str(checkpoint.path), sha256=info.sha256, epoch=info.epoch, weights=info.weights, chosen=info.chosen
-    )
+    facts = CheckpointFacts.of(checkpoint, training.storage)
     depths = (info.min_depth, info.max_depth)
     mean_depth = mean_depth_map(training)
-    found = _evaluate(facts, info.backbone, splits, decoded, mean_depth, depths, settings, out, progress)
+    storages = {name: split.storage for name, split in splits.items()}
+    found = _evaluate(facts, info.backbone, storages, splits, decoded, mean_depth, depths, settings, out, progress)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -142,7 +135,7 @@ def evaluate_saved(
         facts: What they are.
         read: Gives the map [h, w] of a sample in metres, by the sample's id.
         splits: What can be scored.
-        depth_range: Smallest and largest depth in metres of the `controlled` protocol.
+        depth_range: Smallest and largest depth in metres where a protocol takes them from the settings.
         settings: How to score; flip averaging is the maps' own matter.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
@@ -162,7 +155,7 @@ def evaluate_saved(
             check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
             yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
 
-    return _evaluate(facts, None, splits, saved, None, depth_range, settings, out, progress)
+    return _evaluate(facts, None, {}, splits, saved, None, depth_range, settings, out, progress)
 
 
 @dataclass(frozen=True)
@@ -177,6 +170,7 @@ class _Scored:
 def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
     backbone: Mapping[str, str] | None,
+    storages: Mapping[str, str],
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],
     mean_depth: NDArray[np.float32] | None,
@@ -206,10 +200,8 @@ def _evaluate(
         mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
-        name = str(splits[split].about.get("split", split))
-        ids = splits[split].sample_ids
-        unusable = tuple(ids[row] for row in splits[split].quarantined)
-        for found in _score_split(images, name, variants, mean_depth, unusable):
+        split_facts = {**_facts(split, splits[split]), "storage": storages.get(split)}
+        for found in _score_split(images, split_facts, variants, mean_depth):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]
     results = Results(
@@ -222,6 +214,16 @@ def _evaluate(
     write_results(out, results, scores)
     examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
     return Evaluation(results, scores, scored[0].baseline, examples, None)
+
+
+def _facts(name: str, split: GroundTruth) -> dict[str, Any]:
+    """What a result says of the split that was scored, by field of `Row`."""
+    ids = split.sample_ids
+    return {
+        "split": str(split.about.get("split", name)),
+        "quarantined": tuple(ids[row] for row in split.quarantined),
+        "list_sha256": split.about.get("list_sha256"),
+    }
 
 
 def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Collection[str]], Iterator[Example]]:
@@ -241,10 +243,9 @@ def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Col
 
 def _score_split(
     maps: Iterable[DepthMaps],
-    split: str,
+    split: Mapping[str, Any],
     variants: Sequence[Protocol],
     mean_depth: NDArray[np.float32] | None,
-    unusable: tuple[str, ...],
 ) -> list[_Scored]:
     """Score every variant, and the mean depth map once for each protocol and scaling, in one pass."""
     scorers = [(_MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
@@ -262,5 +263,5 @@ def _score_split(
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
         baseline = baselines[variant].scores() if baselines else None
-        found.append(_Scored(Row.of(split, scorer.scores(), baseline, unusable), scorer.scores(), baseline))
+        found.append(_Scored(Row.of(scores=scorer.scores(), baseline=baseline, **split), scorer.scores(), baseline))
     return found

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..cache import SpaceClipError
 
-METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
+METRICS = ("abs_rel", "sq_rel", "mae", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
 
 # Pixels in a block that stays in the processor's cache: fresh arrays of a whole image cost more than the arithmetic.
 _BLOCK = 1 << 13
@@ -115,8 +115,8 @@ def _measure(predicted: NDArray, truth: NDArray, masks: NDArray[np.bool_]) -> It
     # Any shift leaves SILog as it is; a region's first value makes it exactly 0 where the ratio is constant.
     first = masks.argmax(axis=1)
     shift = np.log(_positive("prediction", predicted[first]) / _positive("target", truth[first]))[:, None]
-    terms, weights, shifted = np.empty((8, size)), np.empty((rows, size)), np.empty((rows, size))
-    sums, shifted_sums = np.zeros((8, rows)), np.zeros((2, rows))
+    terms, weights, shifted = np.empty((9, size)), np.empty((rows, size)), np.empty((rows, size))
+    sums, shifted_sums = np.zeros((9, rows)), np.zeros((2, rows))
     for p, g, inside in _blocks(predicted, truth, masks):
         q, w, s = (work[:, : g.size] for work in (terms, weights, shifted))
         w[...] = inside
@@ -126,23 +126,25 @@ def _measure(predicted: NDArray, truth: NDArray, masks: NDArray[np.bool_]) -> It
         shifted_sums += np.vecdot(s, s), s.sum(axis=1)
     pixels = np.array([np.count_nonzero(mask) for mask in masks])
     for means in (np.concatenate((shifted_sums, sums)) / pixels).T.tolist():
-        shifted_square, shifted_mean, abs_rel, sq_rel, square, log_abs, log_square, *deltas = means
+        shifted_square, shifted_mean, abs_rel, sq_rel, absolute, square, log_abs, log_square, *deltas = means
         silog = 100 * math.sqrt(max(shifted_square - shifted_mean**2, 0))
-        values = (abs_rel, sq_rel, math.sqrt(square), math.sqrt(log_square), log_abs / math.log(10), silog, *deltas)
+        roots = (math.sqrt(square), math.sqrt(log_square))
+        values = (abs_rel, sq_rel, absolute, *roots, log_abs / math.log(10), silog, *deltas)
         yield dict(zip(METRICS, values, strict=True))
 
 
 def _fill_terms(terms: NDArray[np.float64], p: NDArray[np.float64], g: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill in, pixel by pixel, what the metrics are means of [8, n]; return log p - log g [n]."""
+    """Fill in, pixel by pixel, what the metrics are means of [9, n]; return log p - log g [n]."""
     error, ratio = p - g, p / g
     log_ratio, worse = np.log(ratio), np.maximum(ratio, g / p)
-    np.abs(error / g, out=terms[0])
-    np.multiply(error, error, out=terms[2])
-    np.divide(terms[2], g, out=terms[1])
-    np.abs(log_ratio, out=terms[3])
-    np.multiply(log_ratio, log_ratio, out=terms[4])
+    np.abs(error, out=terms[2])
+    np.divide(terms[2], g, out=terms[0])
+    np.multiply(error, error, out=terms[3])
+    np.divide(terms[3], g, out=terms[1])
+    np.abs(log_ratio, out=terms[4])
+    np.multiply(log_ratio, log_ratio, out=terms[5])
     for k in (1, 2, 3):
-        np.less(worse, 1.25**k, out=terms[4 + k])
+        np.less(worse, 1.25**k, out=terms[5 + k])
     return log_ratio
 
 

@@ -10,7 +10,7 @@ from ..cache import SpaceClipError
 from .crops import check_crop
 
 CropName = Annotated[str, AfterValidator(check_crop)]
-ProtocolName = Literal["controlled", "standard", "paper"]
+ProtocolName = Literal["controlled", "standard", "paper", "validation"]
 Size = tuple[int, int]
 
 
@@ -24,10 +24,22 @@ class _Fixed:
 
 
 _MIN_DEPTH = 0.001
-_FIXED: dict[str, dict[str, _Fixed]] = {
-    "standard": {"kitti": _Fixed("garg", 80.0), "nyu": _Fixed("nyu_eigen", 10.0)},
+_STANDARD = {"kitti": _Fixed("garg", 80.0), "nyu": _Fixed("nyu_eigen", 10.0)}
+_FIXED: dict[ProtocolName, dict[str, _Fixed]] = {
+    "controlled": _STANDARD,
+    "standard": _STANDARD,
     "paper": {"kitti": _Fixed("kitti_eigen", 80.0, (352, 704)), "nyu": _Fixed("none", 10.0)},
 }
+
+
+def split_of(name: ProtocolName) -> Literal["val", "test"]:
+    """The split that a protocol scores."""
+    return "val" if name == "validation" else "test"
+
+
+def reads_settings(name: ProtocolName, data: str) -> bool:
+    """Whether a protocol takes its crop and depth range from the settings; the others have their own."""
+    return name == "validation" or (name == "controlled" and data not in _FIXED["controlled"])
 
 
 def _each_once(names: tuple[ProtocolName, ...]) -> tuple[ProtocolName, ...]:
@@ -38,10 +50,12 @@ class EvaluateSettings(BaseModel):
     """How to score.
 
     Attributes:
-        protocols: Of method.md: `controlled` scores rows held out by scene, with the crop and depth range set here;
-            `standard` (what the field compares by) and `paper` score the test set of KITTI or NYU, with their own.
-        crop: Of `controlled`.
-        min_depth: Of `controlled`, in metres; the checkpoint's own if left out.
+        protocols: `validation` scores the held-out rows by which weights and settings are chosen, with the crop and
+            depth range set here; the others score the test set. Of KITTI and NYU with crops and ranges of their own:
+            `controlled` (for weights chosen on held-out scenes) and `standard` (what the field compares by) the same
+            pixels, `paper` those of SPACE-CLIP's tables. Of other data `controlled` alone, with the settings here.
+        crop: Of `validation`, and of `controlled` on data of one's own.
+        min_depth: Likewise, in metres; the checkpoint's own if left out.
         max_depth: Likewise.
         flip_average: Score the average of both views, and the plain view beside it; without it, the plain view alone.
         median_scaling: Score everything a second time, scaled by the ratio of medians of truth and prediction.
@@ -69,8 +83,8 @@ class EvaluateSettings(BaseModel):
 
         Args:
             name: One of `protocols`.
-            about: What the store of the split says of its data set; `controlled` is named `custom` where the rows
-                were not held out by scene.
+            about: What the store of the split says of its data set; a protocol with settings of its own is named
+                `custom` where it was given other rows than those it is meant for.
             min_depth: Of the checkpoint, in metres.
             max_depth: Likewise.
 
@@ -78,21 +92,21 @@ class EvaluateSettings(BaseModel):
             SpaceClipError: The protocol is not defined for the data set or the split, or the depth range is empty.
         """
         found: dict[str, Any]
-        split = about.get("split", "test")
-        if name == "controlled":
-            held_out = about.get("split_by") == "scene" and split in ("val", "test")
+        split, data = about.get("split", "test"), str(about.get("data"))
+        if reads_settings(name, data):
+            meant = split == "val" if name == "validation" else split == "test" and about.get("split_by") == "scene"
             found = {
-                "name": "controlled" if held_out else "custom",
+                "name": name if meant else "custom",
                 "crop": self.crop,
                 "min_depth": min_depth if self.min_depth is None else self.min_depth,
                 "max_depth": max_depth if self.max_depth is None else self.max_depth,
             }
         else:
-            fixed = _FIXED[name].get(str(about.get("data")))
+            fixed = _FIXED[name].get(data)
             if fixed is None:
                 raise SpaceClipError(
                     f"the {name} protocol is defined for {' and '.join(_FIXED[name])}, these features are of "
-                    f"{about.get('data')!r}: set evaluate.protocols to [controlled]"
+                    f"{data!r}: set evaluate.protocols to [controlled]"
                 )
             if split != "test":
                 raise SpaceClipError(f"the {name} protocol scores the test split, these features are the {split} split")
@@ -121,7 +135,7 @@ class Protocol(BaseModel):
     """Everything that a reader must know to compare a number with another; nothing in it is left to a default.
 
     Attributes:
-        name: `controlled`, `standard`, `paper`, or `custom` for rows chosen in another way.
+        name: See `EvaluateSettings`; `custom` for rows chosen in another way.
         crop: Pixels scored, see `CROPS`.
         min_depth: True depths that count lie strictly above, metres; predictions are clipped to it.
         max_depth: Likewise below.

@@ -68,6 +68,7 @@ def _numbers(results: Results) -> dict[str, dict[str, float]]:
             **({"boundary": boundary["abs_rel"]} if (boundary := row.regions[_BOUNDARY].metrics) else {}),
             "images": row.images,
             "skipped": len(row.skipped),
+            "quarantined": len(row.quarantined),
         }
         for (name, split), row in firsts.items()
     }
@@ -99,6 +100,7 @@ def _per_scene(results: Results) -> str:
 _NAMED = (
     *("data", "protocol", "split", "crop", "min_depth", "max_depth", "size", "kb_crop", "truth"),
     *("flip_average", "median_scaling", "model", "weights", "backbone", "random_backbone"),
+    *("features", "quarantined"),
 )
 
 
@@ -111,4 +113,14 @@ def _named(results: Results, row: Row) -> list[Any]:
     weights = f"{model.weights} of epoch {model.epoch}" if isinstance(model, CheckpointFacts) else ""
     origin = [model.path, weights, backbone.label if backbone else "", backbone.random if backbone else ""]
     truth = [protocol.crop, *bounds, size, protocol.kb_crop, protocol.truth or ""]
-    return [results.data, protocol.name, row.split, *truth, flip, protocol.median_scaling, *origin]
+    return [
+        results.data,
+        protocol.name,
+        row.split,
+        *truth,
+        flip,
+        protocol.median_scaling,
+        *origin,
+        row.storage or "",
+        len(row.quarantined),
+    ]

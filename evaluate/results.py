@@ -1,27 +1,36 @@
 """A result with everything that a reader must know beside it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .boundary import REGIONS
 from .metrics import METRICS
 from .protocol import Protocol
-from .scoring import Scores, mean_metrics
+from .scoring import WHOLE, Scores, mean_metrics
+
+if TYPE_CHECKING:
+    from ..train import Checkpoint
 
 
-def _all_nine(metrics: dict[str, float]) -> dict[str, float]:
+def _all_of_them(metrics: dict[str, float]) -> dict[str, float]:
     if set(metrics) != set(METRICS):
         raise ValueError(f"found the metrics {', '.join(metrics) or 'none'}, expected {', '.join(METRICS)}")
     return metrics
 
 
-Metrics = Annotated[dict[str, float], AfterValidator(_all_nine)]
+Metrics = Annotated[dict[str, float], AfterValidator(_all_of_them)]
 
 
 class CheckpointFacts(BaseModel):
-    """Which weights were scored: the raw ones or their moving average, of which epoch, from which file."""
+    """Which weights were scored: the raw ones or their moving average, of which epoch, from which file.
+
+    Attributes:
+        storage: How the features that it was trained on are kept: `float16` or `int8`.
+        validation: Protocol of the metrics that weights were chosen by; None without a validation split.
+        validation_images: How many images that was over; None where the checkpoint does not say.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,13 +40,33 @@ class CheckpointFacts(BaseModel):
     epoch: int
     weights: Literal["raw", "ema"]
     chosen: Literal["best", "last"]
+    storage: str
+    validation: Protocol | None = None
+    validation_images: int | None = None
+
+    @classmethod
+    def of(cls, checkpoint: "Checkpoint", storage: str) -> Self:
+        """From a checkpoint's own description, and the storage of the features that it was trained on."""
+        info = checkpoint.info
+        validation = {name: value for name, value in info.protocol.items() if name in Protocol.model_fields}
+        return cls(
+            path=str(checkpoint.path),
+            sha256=info.sha256,
+            epoch=info.epoch,
+            weights=info.weights,
+            chosen=info.chosen,
+            storage=storage,
+            validation=Protocol.model_validate(validation) if validation else None,
+            validation_images=info.protocol.get("images"),
+        )
 
     @property
     def label(self) -> str:
         """One short line."""
         weights = {"raw": "raw", "ema": "EMA"}[self.weights]
         chosen = {"best": "best on validation", "last": "the last"}[self.chosen]
-        return f"{self.path}, {weights} weights of epoch {self.epoch} ({chosen}), sha256 {self.sha256[:12]}"
+        origin = f"trained on {self.storage} features, sha256 {self.sha256[:12]}"
+        return f"{self.path}, {weights} weights of epoch {self.epoch} ({chosen}), {origin}"
 
 
 class SavedMapsFacts(BaseModel):
@@ -58,24 +87,31 @@ class SavedMapsFacts(BaseModel):
 
 
 class BackboneFacts(BaseModel):
-    """Which frozen encoder made the features; a random one says so in `revision`, with its seed."""
+    """Which frozen encoder made the features; a random one says so in `revision`, with its seed.
+
+    Attributes:
+        weights: Hash of its weights: two folders of one name hold two encoders.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     revision: str
+    weights: str
     random: bool
 
     @classmethod
     def of(cls, identity: Mapping[str, Any]) -> Self:
         """From the backbone's identity in a store or checkpoint."""
         name = str(identity["name"])
-        return cls(name=name, revision=str(identity["revision"]), random=name.startswith("random:"))
+        facts = {field: str(identity[field]) for field in ("revision", "weights")}
+        return cls(name=name, **facts, random=name.startswith("random:"))
 
     @property
     def label(self) -> str:
         """One short line."""
-        return f"{self.name} ({self.revision if self.random else self.revision[:12]})"
+        revision = self.revision if self.random else self.revision[:12]
+        return f"{self.name} ({revision}, weights {self.weights[:12]})"
 
 
 class RegionMean(BaseModel):
@@ -84,6 +120,7 @@ class RegionMean(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int
+    pixels: int
     metrics: Metrics | None
 
 
@@ -103,7 +140,11 @@ class Row(BaseModel):
         protocol: What they were measured under.
         split: `val` or `test`.
         images: How many were scored.
-        skipped: Ids of those that were not: without a valid pixel, without any ground truth, or quarantined.
+        pixels: Valid pixels of all these images together.
+        skipped: Ids of those that were not: without a valid pixel, or without any ground truth.
+        quarantined: Ids of those that extraction could not read.
+        list_sha256: Of the list that named the images; None where there is none.
+        storage: How the features that were read are kept: `float16` or `int8`; None for saved maps.
         metrics: Mean over images, each with equal weight.
         regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
         scenes: Likewise for each scene.
@@ -115,23 +156,32 @@ class Row(BaseModel):
     protocol: Protocol
     split: str
     images: int
+    pixels: int
     skipped: tuple[str, ...]
+    quarantined: tuple[str, ...] = ()
+    list_sha256: str | None = None
+    storage: str | None = None
     metrics: Metrics
     regions: dict[str, RegionMean]
     scenes: dict[str, SceneMean]
     baseline: Metrics | None
 
     @classmethod
-    def of(cls, split: str, scores: Scores, baseline: Scores | None, unusable: tuple[str, ...] = ()) -> Self:
-        """From the scores of a prediction and of the mean depth map, and the ids of images that could not be used."""
+    def of(cls, split: str, scores: Scores, baseline: Scores | None, **facts: Any) -> Self:
+        """From the scores of a prediction and of the mean depth map, and what is known of the split by field."""
         regions = {name: scores.region(name) for name in REGIONS}
         return cls(
             protocol=scores.protocol,
             split=split,
             images=len(scores.images),
-            skipped=scores.skipped + unusable,
+            pixels=scores.pixels(WHOLE),
+            skipped=scores.skipped,
+            **facts,
             metrics=scores.mean,
-            regions={name: RegionMean(images=count, metrics=mean) for name, (count, mean) in regions.items()},
+            regions={
+                name: RegionMean(images=count, pixels=scores.pixels(name), metrics=mean)
+                for name, (count, mean) in regions.items()
+            },
             scenes={
                 scene: SceneMean(images=len(images), metrics=mean_metrics([image.metrics for image in images]))
                 for scene, images in scores.scenes().items()
@@ -140,10 +190,17 @@ class Row(BaseModel):
         )
 
     @property
+    def regions_abs_rel(self) -> dict[str, float]:
+        """AbsRel of the boundaries and interiors that there are, as `boundary_0.05_abs_rel`."""
+        return {f"{name}_abs_rel": found.metrics["abs_rel"] for name, found in self.regions.items() if found.metrics}
+
+    @property
     def count(self) -> str:
-        """How many images, of which split."""
+        """How many images, of which split, and how their features are kept."""
         skipped = f", {len(self.skipped)} skipped without a valid pixel" if self.skipped else ""
-        return f"mean over {self.images} images of the {self.split} split{skipped}"
+        quarantined = f", {len(self.quarantined)} quarantined" if self.quarantined else ""
+        storage = f", {self.storage} features" if self.storage else ""
+        return f"mean over {self.images} images of the {self.split} split{skipped}{quarantined}{storage}"
 
 
 class Results(BaseModel):

@@ -42,12 +42,17 @@ class DepthMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageScore:
-    """The metrics of one image, by region (`valid` is all that is scored); None for a region without a pixel."""
+    """The metrics and pixels of one image, by region (`valid` is all that is scored); None for one without a pixel."""
 
     sample_id: str
     scene: str | None
-    pixels: int
+    counts: dict[str, int]
     regions: dict[str, dict[str, float] | None]
+
+    @property
+    def pixels(self) -> int:
+        """How many were scored."""
+        return self.counts[WHOLE]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -84,6 +89,10 @@ class Scores:
         """Number of images that have the region, and the mean over them; None without one."""
         found = [metrics for image in self.images if (metrics := image.regions.get(name)) is not None]
         return len(found), mean_metrics(found) if found else None
+
+    def pixels(self, region: str) -> int:
+        """Pixels of a region in all images together."""
+        return sum(image.counts.get(region, 0) for image in self.images)
 
     def scenes(self) -> dict[str, list[ImageScore]]:
         """The images of each named scene."""
@@ -125,7 +134,8 @@ class Scorer:
             self._by_depth += abs_rel_by_depth(depth, ground_truth, valid, self._edges)
         except SpaceClipError as error:
             raise SpaceClipError(f"{sample_id}: {error}") from error
-        self._images.append(ImageScore(sample_id, scene, int(valid.sum()), found))
+        counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
+        self._images.append(ImageScore(sample_id, scene, counts, found))
 
     def scores(self) -> Scores:
         """What was scored so far.

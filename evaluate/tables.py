@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 METRIC_LABELS = {
     "abs_rel": "AbsRel ↓",
     "sq_rel": "SqRel (m) ↓",
+    "mae": "MAE (m) ↓",
     "rmse": "RMSE (m) ↓",
     "rmse_log": "RMSE log ↓",
     "log10": "log10 ↓",
@@ -62,7 +63,7 @@ def results_tables(results: Results) -> "Iterator[Table]":
 
 
 def _add_regions(table: "Table", rows: list[Row]) -> None:
-    """AbsRel of boundaries and interiors; all nine metrics stand in the files."""
+    """AbsRel of boundaries and interiors; all metrics stand in the files."""
     table.add_section()
     for region, first in rows[0].regions.items():
         if first.metrics is not None:

@@ -17,6 +17,7 @@ from ..evaluate import (
     SourceTruth,
     evaluate_checkpoint,
     evaluate_saved,
+    reads_settings,
     scored_split,
 )
 from ..train import Checkpoint, load_checkpoint
@@ -89,7 +90,7 @@ def score_saved(
         out: Folder for the numbers.
         name: Of the model; by default the folder's.
         depth_scale: Stored values of one metre; integers need it.
-        max_depth: Of the controlled protocol, metres; by default the experiment's, else 10 (NYU) or 80.
+        max_depth: Of protocols without a range of their own, metres; by default the experiment's, else 10 (NYU) or 80.
         local_copy: Folder that keeps what is read of a bucket.
 
     Raises:
@@ -109,6 +110,11 @@ def score_saved(
     data = next((split.about.get("data") for split in splits.values()), None)
     farthest = experiment.train.max_depth if experiment else _MAX_DEPTH.get(str(data), _FARTHEST)
     if max_depth is not None:
+        if not any(reads_settings(protocol, str(data)) for protocol in settings.protocols):
+            raise SpaceClipError(
+                f"--max-depth {max_depth:g}: {' and '.join(settings.protocols)} on {data} take none; "
+                "it is of validation, and of controlled on data other than kitti and nyu"
+            )
         settings = settings.model_copy(update={"max_depth": max_depth})
     for split in dict.fromkeys(scored_split(protocol, splits) for protocol in settings.protocols):
         maps.check(splits[split])

@@ -1,83 +1,106 @@
 """Which results may stand beside published ones, why others may not, and what a reader of both must know."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import cast
 
-from ..protocol import EvaluateSettings, Protocol
+from ..protocol import EvaluateSettings, Protocol, ProtocolName
 from ..results import CheckpointFacts, Results, Row
-from .published import published_columns
+from ..scoring import WHOLE
+from .published import published, published_columns, published_test_sets
 
 # Of our protocols, the published rows that each may stand beside.
 BESIDE = {"paper": "paper", "standard": "reported", "controlled": "controlled"}
-HELD_OUT_IMAGES = {"nyu": 2257}
-# Of the 697 listed KITTI frames 45 have no ground truth.
-_TEST_IMAGES = {"kitti": 652, "nyu": 654}
 
 
 def unlike(results: Results, row: Row) -> tuple[str, ...]:
     """Why a row may stand beside no published row, a few words each; empty if it may beside those of its protocol."""
     data, protocol = results.data, row.protocol
-    if data not in published_columns():
+    if not published_columns(data):
         return ("no published rows of this data set",)
     reasons = []
     if results.backbone and results.backbone.random:
         reasons.append("random encoder weights")
     if protocol.median_scaling:
         reasons.append("median scaled")
-    if protocol.name == "controlled":
-        reasons += _unlike_held_out(data, row)
-    elif protocol.name in BESIDE:
-        reasons += _unlike_test_set(results, row)
-    else:
+    if protocol.name == "validation":
+        reasons.append("validation: held-out training images, by which weights are chosen")
+    elif protocol.name not in BESIDE:
         reasons.append(f"other protocol: {protocol.name}")
+    elif not any(line.protocol == BESIDE[protocol.name] for line in published(data)):
+        reasons.append(f"no published rows of the {protocol.name} protocol")
+    else:
+        reasons += _unlike_images(data, row)
+        reasons += _unlike_setting(protocol, published_protocol(protocol.name, data))
+        if protocol.name != "standard":
+            reasons += _unlike_study(results, row)
     return tuple(reasons)
 
 
-def _unlike_test_set(results: Results, row: Row) -> list[str]:
-    data, name = results.data, "paper" if row.protocol.name == "paper" else "standard"
-    reasons = [] if row.split == "test" else [f"{row.split} split, not the test set"]
-    reasons += _unlike_count(row.images, _TEST_IMAGES[data])
-    reasons += _unlike_setting(row.protocol, published_protocol(name, data))
-    if name == "paper" and not row.protocol.flip_average:
-        known = row.protocol.flip_average is not None
-        reasons.append("no flip averaging" if known else "flip averaging not known")
-    if name == "paper" and isinstance(results.model, CheckpointFacts) and results.model.chosen != "last":
-        reasons.append("checkpoint chosen on validation, not the final one")
-    return reasons
+def _unlike_images(data: str, row: Row) -> Iterator[str]:
+    expected = published_test_sets()[data]
+    if row.split != "test":
+        yield f"{row.split} split, not the test set"
+    if row.images != expected.images:
+        few = f"{row.images:,} of {expected.images:,} images"
+        yield few if row.images < expected.images else f"{row.images:,} images, not {expected.images:,}"
+    if row.list_sha256 not in expected.lists:
+        found = f"SHA-256 {row.list_sha256[:12]}" if row.list_sha256 else "none"
+        yield f"images not by the released test list ({found})"
 
 
-def _unlike_setting(protocol: Protocol, published: Protocol) -> list[str]:
+def _unlike_setting(protocol: Protocol, published: Protocol) -> Iterator[str]:
     """What of the pixels scored differs; which depth is the truth is for a footnote, published rows do not say it."""
-    reasons = []
     if protocol.crop != published.crop:
-        reasons.append("no crop" if protocol.crop == "none" else f"{protocol.crop} crop")
+        yield "no crop" if protocol.crop == "none" else f"{protocol.crop} crop"
     if (protocol.min_depth, protocol.max_depth) != (published.min_depth, published.max_depth):
-        reasons.append(f"depth from {protocol.min_depth:g} to {protocol.max_depth:g} m")
+        yield f"depth from {protocol.min_depth:g} to {protocol.max_depth:g} m"
     if protocol.size != published.size:
-        reasons.append("truth at another size")
+        yield "truth at another size"
     if protocol.kb_crop:
-        reasons.append("KB-cropped frames")
-    return reasons
+        yield "KB-cropped frames"
 
 
-def _unlike_held_out(data: str, row: Row) -> list[str]:
-    if data not in HELD_OUT_IMAGES:
-        return ["controlled: held-out training scenes, not the test set"]
-    # What is printed of the published rows fits the paper's protocol: native size, no crop, to 10 m.
-    return [
-        *_unlike_count(row.images, HELD_OUT_IMAGES[data]),
-        *_unlike_setting(row.protocol, published_protocol("paper", data)),
-    ]
+def _unlike_study(results: Results, row: Row) -> Iterator[str]:
+    """How SPACE-CLIP's own rows came to be: flips, the choice of weights, and in the controlled runs the pixels."""
+    model, controlled = results.model, row.protocol.name == "controlled"
+    if not row.protocol.flip_average:
+        known = row.protocol.flip_average is not None
+        yield "no flip averaging" if known else "flip averaging not known"
+    if isinstance(model, CheckpointFacts):
+        if not controlled and model.chosen != "last":
+            yield "checkpoint chosen on validation, not the final one"
+        if controlled:
+            yield from _unlike_choice(results.data, model)
+    if controlled:
+        yield from _unlike_pixels(results.data, row)
 
 
-def _unlike_count(images: int, expected: int) -> list[str]:
-    if images == expected:
-        return []
-    return [f"{images:,} of {expected:,} images" if images < expected else f"{images:,} images, not {expected:,}"]
+def _unlike_choice(data: str, model: CheckpointFacts) -> Iterator[str]:
+    if model.chosen != "best" or model.validation is None:
+        yield "final checkpoint, not chosen on held-out scenes"
+        return
+    different = _unlike_setting(model.validation, published_protocol("controlled", data))
+    yield from (f"weights chosen under another setting: {reason}" for reason in different)
+    expected = published_test_sets()[data].chosen_on
+    if model.validation_images != expected:
+        yield f"weights chosen on {model.validation_images or 'unknown'} images, not {expected:,}"
 
 
-def published_protocol(name: Literal["paper", "standard"], data: str) -> Protocol:
-    """What published tables were measured under; whether SPACE-CLIP's own are median scaled is not printed."""
-    return EvaluateSettings().protocol(name, {"data": data}, min_depth=0.001, max_depth=1.0)
+def _unlike_pixels(data: str, row: Row) -> Iterator[str]:
+    """Counts that differ from the pinned ones, the first alone; the truth is then not what was published on."""
+    found = {WHOLE: row.pixels} | {name: region.pixels for name, region in row.regions.items()}
+    for region, expected in published_test_sets()[data].pixels.items():
+        if found.get(region) != expected:
+            painted = row.protocol.truth is not None and "in-painted" in row.protocol.truth
+            cause = "in-painted depth" if painted else "another depth or border"
+            count = "an unknown number of" if found.get(region) is None else f"{found[region]:,}"
+            yield f"{count} {region.replace('_', ' ')} pixels, not {expected:,}: {cause}"
+            return
+
+
+def published_protocol(name: str, data: str) -> Protocol:
+    """What rows beside our protocol of that name were measured under; median scaling of the paper's is not printed."""
+    return EvaluateSettings().protocol(cast("ProtocolName", name), {"data": data}, min_depth=0.001, max_depth=1.0)
 
 
 _CONSTRAINT = (
@@ -91,31 +114,36 @@ _PROTOCOL = (
     "be compared with no others."
 )
 _CONTROLLED = (
-    "controlled: {images:,} images of scenes held out of the training list. Crop and flip averaging of the published "
-    "rows are not printed; a row of ours counts as comparable with no crop, to {max_depth:g} m."
+    "Protocol. controlled: {controlled}, with flip averaging, no median scaling; the {images} test images, {pixels:,} "
+    "valid pixels of raw depth; weights chosen on {chosen_on:,} images of scenes held out of the training list, under "
+    "the same crop and without flips. Boundary: where neighbours' log depths differ by more than 0.05. Beside: only "
+    "where all of this is so."
 )
-_PUBLISHED = (
-    "Published numbers are as printed, not measured again; - is not reported. SPACE-CLIP's headline numbers may have "
-    "chosen their checkpoint on the test split, and may have used median scaling."
+_PUBLISHED = "Published numbers are as printed, not measured again; - is not reported."
+_HEADLINE = (
+    "SPACE-CLIP's headline numbers may have chosen their checkpoint on the test split, and may have used median "
+    "scaling."
 )
-
-
 _TRUTH = (
     "Depth. Published NYU rows do not say whether their truth is raw or in-painted, nor whether the white border of "
     "the labelled images was blackened; ours name their depth, and leave the images as released."
 )
 
 
-def footnotes(data: str) -> tuple[str, ...]:
-    """What a reader of a data set's table must know, a few sentences each."""
-    if data not in published_columns():
+def footnotes(data: str, study: str = "") -> tuple[str, ...]:
+    """What a reader of a table must know, a few sentences each.
+
+    Args:
+        data: Kind of the data set.
+        study: Protocol of the published rows, where they have a table of their own.
+    """
+    if not published_columns(data):
         return ("Constraint. TFI-FB: text-free inference, frozen backbone. N/A: not said, or no CLIP.",)
-    made = [published_protocol(name, data) for name in ("paper", "standard")]
+    made = [published_protocol(name, data) for name in BESIDE]
     settings = {protocol.name: protocol.setting.partition(": ")[2] for protocol in made}
-    found = [_CONSTRAINT, _PROTOCOL.format(**settings)]
-    if data in HELD_OUT_IMAGES:
-        cap = published_protocol("paper", data).max_depth
-        found.append(_CONTROLLED.format(images=HELD_OUT_IMAGES[data], max_depth=cap))
-    if data == "nyu":
-        found.append(_TRUTH)
-    return (*found, _PUBLISHED)
+    if study:
+        scored = published_test_sets()[data]
+        facts = {"images": scored.images, "chosen_on": scored.chosen_on, "pixels": scored.pixels[WHOLE]}
+        return (_CONSTRAINT, _CONTROLLED.format(**settings, **facts), _PUBLISHED)
+    truth = (_TRUTH,) if data == "nyu" else ()
+    return (_CONSTRAINT, _PROTOCOL.format(**settings), *truth, f"{_PUBLISHED} {_HEADLINE}")

@@ -16,12 +16,14 @@ _FACTS = ("Method", "Constraint", "Protocol", "Beside")
 _HEADINGS = {
     "abs_rel": "AbsRel ↓",
     "sq_rel": "SqRel ↓",
+    "mae": "MAE ↓",
     "rmse": "RMSE ↓",
     "rmse_log": "RMSE log ↓",
     "log10": "log10 ↓",
     "delta1": "δ1 ↑",
     "delta2": "δ2 ↑",
     "delta3": "δ3 ↑",
+    "boundary_0.05_abs_rel": "Boundary AbsRel ↓",
 }
 _NAMES = {"kitti": "KITTI", "nyu": "NYU Depth V2"}
 # Below this width a terminal shows the metrics that most readers look for.
@@ -38,14 +40,18 @@ def terminal(section: Section, width: int) -> "Iterator[RenderableType]":
     columns = section.columns if width >= _WIDE else tuple(name for name in section.columns if name in _FEW)
     table = Table(title=f"{_title(section)} (▸ ours)", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
-    for heading in _FACTS:
+    # A study's title says its protocol.
+    shown = [at for at, heading in enumerate(_FACTS) if heading != "Protocol" or not section.study]
+    for heading in (_FACTS[at] for at in shown):
         table.add_column(f"\n{heading}" if heading != "Constraint" else "Con-\nstraint", no_wrap=heading != "Method")
     for name in columns:
         table.add_column("\n".join(_HEADINGS[name].split(maxsplit=1)), justify="right", no_wrap=True)
     table.add_column("\nNote", justify="right", no_wrap=True)
     for group in section.groups:
         for line in group:
-            cells = [*_facts(line), *(cell(line, name) for name in columns), str(section.number(line))]
+            numbers = [cell(line, name).replace("±", "\n±") for name in columns]
+            facts = _facts(line)
+            cells = [*(facts[at] for at in shown), *numbers, str(section.number(line))]
             cells[0] = f"▸ {cells[0]}" if line.ours else cells[0]
             table.add_row(*map(Text, cells), style="bold" if line.ours else None)
         table.add_section()
@@ -140,16 +146,19 @@ def _latex_text(text: str) -> str:
 
 def comma_separated(sections: Sequence[Section]) -> str:
     """One line a row, each fact in a column of its own; empty where it was not printed or does not apply."""
-    setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling", "images")
-    last = ("abs_rel_sd", "seeds", "source", "origin", "beside", "not_comparable")
+    setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling")
+    metrics = (*METRICS, *(name for name in _HEADINGS if name not in METRICS))
+    last = ("seeds", "abs_rel_by_seed", "source", "origin", "beside", "not_comparable")
     lines = []
     for section in sections:
         for line in section.lines:
-            facts = [section.data, line.method, line.ours, line.constraint, line.protocol, *_setting(line), line.images]
-            numbers = [*(line.metrics.get(name) for name in METRICS), line.sd.get("abs_rel")]
-            seeds, reasons = " ".join(map(str, line.seeds)), "; ".join(line.unlike)
-            lines.append([*facts, *numbers, seeds, line.source, line.origin, line.beside, reasons])
-    return csv_text(("data", "method", "ours", "constraint", "protocol", *setting, *METRICS, *last), lines)
+            facts = [section.data, line.method, line.ours, line.constraint, line.protocol, *_setting(line)]
+            numbers = [values.get(name) for values in (line.metrics, line.sd) for name in metrics]
+            seeds = [" ".join(map(str, values)) for values in (line.seeds, line.by_seed)]
+            verdict = [line.source, line.origin, line.beside, "; ".join(line.unlike)]
+            lines.append([*facts, line.images, line.quarantined, line.storage, *numbers, *seeds, *verdict])
+    facts = ("data", "method", "ours", "constraint", "protocol", *setting, "images", "quarantined", "features")
+    return csv_text((*facts, *metrics, *(f"{name}_sd" for name in metrics), *last), lines)
 
 
 def _setting(line: Line) -> list[object]:
@@ -157,7 +166,7 @@ def _setting(line: Line) -> list[object]:
     if protocol is None:
         return [None] * 8
     size = "native" if protocol.size is None else "{}x{}".format(*protocol.size)
-    scaling = protocol.median_scaling if line.ours else None
+    scaling = None if line.protocol == "paper" and not line.ours else protocol.median_scaling
     truth = [protocol.crop, size, protocol.min_depth, protocol.max_depth, protocol.kb_crop, protocol.truth]
     return [*truth, protocol.flip_average, scaling]
 
@@ -184,4 +193,5 @@ def _notes(section: Section) -> list[tuple[str, str]]:
 
 
 def _title(section: Section) -> str:
-    return f"Monocular depth on {_NAMES.get(section.data, section.data)}"
+    study = f", {section.study} study" if section.study else ""
+    return f"Monocular depth on {_NAMES.get(section.data, section.data)}{study}"

@@ -8,8 +8,8 @@ from itertools import groupby
 from ..metrics import METRICS
 from ..protocol import Protocol
 from ..results import CheckpointFacts, Results, Row
-from .comparable import BESIDE, HELD_OUT_IMAGES, footnotes, published_protocol, unlike
-from .published import Constraint, Published, published, published_columns
+from .comparable import BESIDE, footnotes, published_protocol, unlike
+from .published import Constraint, Published, published, published_columns, published_data, published_test_sets
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,14 @@ class Line:
         protocol: Name of the protocol.
         setting: All that it was measured under; None where that was not printed.
         images: How many were scored; None where that was not printed.
-        metrics: By name; Decimal with the printed digits, float of ours, None where nothing was reported.
-        sd: Standard deviation over the seeds, where printed.
+        metrics: By name (AbsRel of a boundary or interior as `boundary_0.05_abs_rel`); Decimal with the printed digits,
+            float of ours, None where nothing was reported.
+        sd: Sample standard deviation over the seeds, where printed.
         seeds: Of the runs behind a mean.
+        by_seed: AbsRel of each of these runs, where printed.
         source: Where the number comes from.
+        quarantined: How many images of ours extraction could not read.
+        storage: How the features behind a row of ours are kept; None for saved maps.
         beside: Protocol of the published rows that this row of ours may stand beside; empty if there are none.
         unlike: Why there are none, a few words each.
         origin: What made a row of ours: weights and encoder.
@@ -47,22 +51,27 @@ class Line:
     variant: str = ""
     sd: Mapping[str, Decimal] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    by_seed: tuple[Decimal, ...] = ()
+    quarantined: int | None = None
+    storage: str | None = None
     beside: str = ""
     unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """The table of one data set: published lines in the paper's order, then ours.
+    """A table of one data set: published lines in the paper's order, then ours.
 
     Attributes:
         data: Kind of the data set.
+        study: Protocol of the published rows, where they have a table of their own; empty for all others.
         columns: Names of the metrics shown.
         lines: Its rows.
         footnotes: What a reader must know of the whole table, a few sentences each.
     """
 
     data: str
+    study: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     footnotes: tuple[str, ...]
@@ -93,41 +102,52 @@ def comparison(
     data: str | None = None,
     constraints: Mapping[str, Constraint] | None = None,
 ) -> list[Section]:
-    """Results beside published ones, a section for each data set that has results.
+    """Results beside published ones, a section for each data set and study that has results.
 
     Args:
         named: Results with the name that each shall have in the table.
         data: This data set alone.
         constraints: Labels of saved maps, by name; `N/A` for those not in it. A checkpoint is always `TFI-FB`.
     """
-    found = {results.data for _, results in named if data in (None, results.data)}
-    known = [kind for kind in published_columns() if kind in found]
-    sections = []
-    for kind in known + sorted(found - set(known)):
-        lines = [_published_line(row) for row in published(kind)]
-        lines += [
-            _our_line(name, results, row, (constraints or {}).get(name, "N/A"))
-            for name, results in named
-            if results.data == kind
-            for row in results.rows
-        ]
-        columns = published_columns().get(kind, tuple(metric for metric in METRICS if metric != "silog"))
-        sections.append(Section(kind, columns, tuple(lines), footnotes(kind)))
-    return sections
+    found: dict[tuple[str, str], list[Line]] = {}
+    for name, results in named:
+        for row in results.rows if data in (None, results.data) else ():
+            line = _our_line(name, results, row, (constraints or {}).get(name, "N/A"))
+            found.setdefault((results.data, _study(results.data, line.protocol)), []).append(line)
+    known = published_data()
+    kinds = known + sorted({kind for kind, _ in found} - set(known))
+    tables = sorted(found, key=lambda table: (kinds.index(table[0]), table[1]))
+    return [_section(*table, found[table]) for table in tables]
+
+
+def _section(data: str, study: str, ours: list[Line]) -> Section:
+    theirs = [_published_line(row) for row in published(data) if _study(data, row.protocol) == study]
+    columns = published_columns(data, study) or tuple(name for name in METRICS if name not in ("mae", "silog"))
+    return Section(data, study, columns, (*theirs, *ours), footnotes(data, study))
+
+
+def _study(data: str, protocol: str) -> str:
+    """The study whose table a row belongs into: a protocol whose published rows have columns of their own."""
+    return protocol if published_columns(data, protocol) != published_columns(data) else ""
 
 
 def _published_line(row: Published) -> Line:
-    seeds = f"; mean ± standard deviation over the seeds {', '.join(map(str, row.seeds))}" if row.seeds else ""
+    seeds = ""
+    if row.seeds:
+        runs = ", ".join(f"{value} (seed {seed})" for seed, value in zip(row.seeds, row.by_seed, strict=True))
+        seeds = f"; mean ± sample standard deviation over {len(row.seeds)} seeds, AbsRel {runs}"
+    setting = None if row.protocol == "reported" else published_protocol(row.protocol, row.data)
     return Line(
         method=row.method,
         constraint=row.constraint,
         ours=False,
         protocol=row.protocol,
-        setting=published_protocol("paper", row.data) if row.protocol == "paper" else None,
-        images=HELD_OUT_IMAGES[row.data] if row.protocol == "controlled" else None,
+        setting=setting,
+        images=published_test_sets()[row.data].images if row.protocol == "controlled" else None,
         metrics=row.metrics,
         sd=row.sd,
         seeds=row.seeds,
+        by_seed=row.by_seed,
         source=row.source,
         note=f"{row.source}{seeds}.{f' {row.note}.' if row.note else ''}",
     )
@@ -146,7 +166,9 @@ def _our_line(name: str, results: Results, row: Row, constraint: Constraint) -> 
         protocol=protocol.name,
         setting=protocol,
         images=row.images,
-        metrics=row.metrics,
+        quarantined=len(row.quarantined),
+        storage=row.storage,
+        metrics={**row.metrics, **row.regions_abs_rel},
         source=f"this run: {results.model.path}",
         origin=results.origin.replace("\n", "; "),
         beside=beside,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ...cache import Location
     from ...evaluate import Results
 
-_PROTOCOLS = ("controlled", "standard", "paper")
+_PROTOCOLS = ("controlled", "standard", "paper", "validation")
 
 
 @click.command()
@@ -43,7 +43,7 @@ _PROTOCOLS = ("controlled", "standard", "paper")
 @click.option(
     "--max-depth",
     type=click.FloatRange(min=0, min_open=True),
-    help="With --predictions: of the controlled protocol, metres. [default: the experiment's, else 80, NYU 10]",
+    help="With --predictions: of protocols without a range of their own, metres. [default: the experiment's, else 80]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
 @click.option("--device", help="Where to compute. [default: auto]")
@@ -82,8 +82,6 @@ def evaluate(
             {"checkpoint": checkpoint, **_chosen(options, "baseline", "device")},
             "goes with a checkpoint, not with --predictions",
         )
-        if "controlled" not in settings.protocols:
-            _refuse(_chosen(options, "max_depth"), "is of the controlled protocol; the others have their own")
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
         maps = _chosen(options, "name", "depth_scale", "max_depth")

@@ -87,6 +87,7 @@ def extract(
     # Threads that wait for one another shall not spin on cores that decoding needs; it counts when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ...cache import Pointer, SpaceClipError
+    from ...evaluate import split_of
     from ...extract import SPLITS, open_splits
     from ..config import load_experiment
     from ..extraction import QUARANTINED, Manner, run
@@ -121,9 +122,11 @@ def extract(
             if name not in sources and split in (None, name):
                 Pointer.absent().write(out / f"{name}.json")
                 click.echo(f"{out / f'{name}.json'}: none, the data set has no {name} split")
-        needing = [name for name in experiment.evaluate.protocols if name != "controlled"]
-        if "test" not in sources and needing:
-            click.echo(f"the {' and '.join(needing)} protocol of {config} will find no test split to score", err=True)
+        for name in ("val", "test"):
+            needing = [protocol for protocol in experiment.evaluate.protocols if split_of(protocol) == name]
+            if name not in sources and needing:
+                message = f"the {' and '.join(needing)} protocol of {config} will find no {name} split to score"
+                click.echo(message, err=True)
     if quarantined:
         click.get_current_context().exit(QUARANTINED)
 

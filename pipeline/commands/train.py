@@ -89,7 +89,7 @@ def run(
     protocol, score = None, None
     if val_cache is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
-        protocol = scoring.protocol("controlled", val_cache.about, settings.min_depth, settings.max_depth)
+        protocol = scoring.protocol("validation", val_cache.about, settings.min_depth, settings.max_depth)
         score = partial(validate, cache=val_cache, protocol=protocol, precision=settings.precision)
 
     with progress("train", "steps") as report:
@@ -103,7 +103,9 @@ def run(
             settings,
             out,
             score=score,
-            protocol={**protocol.model_dump(), "store": val_cache.digest} if val_cache and protocol else {},
+            protocol={**protocol.model_dump(), "store": val_cache.digest, "images": len(val_cache.usable)}
+            if val_cache and protocol
+            else {},
             device=choose_device(device),
             progress=report,
             each_epoch=told,

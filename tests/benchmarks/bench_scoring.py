@@ -63,7 +63,7 @@ def main() -> None:
     ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(
         f"scoring / bare logarithms: {ours / bare:.1f} ({ours:.1f} against {bare:.2f} ms an image; median of "
-        f"{given.maps} maps of {given.size[0]} x {given.size[1]}, nine metrics in seven regions, float64)"
+        f"{given.maps} maps of {given.size[0]} x {given.size[1]}, ten metrics in seven regions, float64)"
     )
 
 

@@ -25,6 +25,7 @@ class MemoryCache:
         self.depth_size = (12, 16)
         self.quarantined: dict[int, str] = {}
         self.about = {"data": "nyu", "split": "val", "split_by": "scene"}
+        self.storage = "float16"
 
     def __len__(self):
         return len(self.sample_ids)
@@ -101,7 +102,7 @@ def scored(protocol):
 @pytest.fixture
 def facts():
     checkpoint = CheckpointFacts(
-        path="runs/demo/best.safetensors", sha256="0" * 64, epoch=7, weights="ema", chosen="best"
+        path="runs/demo/best.safetensors", sha256="0" * 64, epoch=7, weights="ema", chosen="best", storage="float16"
     )
-    backbone = BackboneFacts(name="tiny-clip", revision="random weights, seed 0", random=True)
+    backbone = BackboneFacts(name="tiny-clip", revision="random weights, seed 0", weights="ab" * 32, random=True)
     return {"data": "synthetic", "model": checkpoint, "backbone": backbone}

@@ -15,34 +15,57 @@ from spaceclip.evaluate import (
 )
 from spaceclip.evaluate.comparison.comparable import unlike
 from spaceclip.evaluate.comparison.formats import comma_separated, latex, markdown, terminal
+from spaceclip.evaluate.comparison.published import published_test_sets
 from spaceclip.evaluate.comparison.rows import comparison
 from spaceclip.evaluate.protocol import ProtocolName
+from spaceclip.evaluate.results import RegionMean
+from spaceclip.extract.fetch.catalogue import load_catalogue
+from spaceclip.extract.sources.datasets.lists import NYU_CONTROLLED_FRAMES, RELEASED
 
-NUMBERS = (0.1, 0.2, 0.3, 0.4, 0.5, 60.0, 0.7, 0.8, 0.91234)
-CLIP = BackboneFacts(name="openai/clip-vit-base-patch16", revision="57c216476eefef5ab752", random=False)
-RANDOM = BackboneFacts(name="random:openai/clip-vit-base-patch16", revision="seed 0", random=True)
-BEST = CheckpointFacts(path="runs/mine/best.safetensors", sha256="a" * 64, epoch=7, weights="ema", chosen="last")
+NUMBERS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 60.0, 0.7, 0.8, 0.91234)
+CLIP = BackboneFacts(
+    name="openai/clip-vit-base-patch16", revision="57c216476eefef5ab752", weights="ab" * 32, random=False
+)
+RANDOM = BackboneFacts(name="random:openai/clip-vit-base-patch16", revision="seed 0", weights="cd" * 32, random=True)
+LAST = CheckpointFacts(
+    path="runs/mine/best.safetensors", sha256="a" * 64, epoch=7, weights="ema", chosen="last", storage="float16"
+)
+CHOSEN = LAST.model_copy(
+    update={
+        "chosen": "best",
+        "validation_images": 2257,
+        "validation": EvaluateSettings(crop="nyu_eigen", flip_average=False).protocol(
+            "validation", {"data": "nyu", "split": "val"}, 0.001, 10.0
+        ),
+    }
+)
 MAPS = SavedMapsFacts(path="maps/theirs", name="theirs", depth_scale=None)
+LISTS = {kind: next(found.sha256 for found in RELEASED if (found.kind, found.part) == (kind, "test"))
+         for kind in ("kitti", "nyu")}  # fmt: skip
+PINNED = published_test_sets()["nyu"].pixels
 
 
-def row(data="nyu", name: ProtocolName = "standard", images=None, split=None, **changes):
-    settings = EvaluateSettings(protocols=("controlled",))
-    about = {"data": data, "split_by": "scene"}
-    protocol = settings.protocol(name, about, min_depth=0.001, max_depth=10.0 if data == "nyu" else 80.0)
-    full = 2257 if name == "controlled" else {"kitti": 652, "nyu": 654}.get(data, 12)
+def row(data="nyu", name: ProtocolName = "standard", images=None, split=None, pinned=(), facts=None, **changes):
+    about = {"data": data, "split": "val" if name == "validation" else "test", "split_by": "scene"}
+    protocol = EvaluateSettings().protocol(name, about, min_depth=0.001, max_depth=10.0 if data == "nyu" else 80.0)
+    counts = {**PINNED, **dict(pinned)}
+    metrics: dict[str, float] = dict(zip(METRICS, NUMBERS, strict=True))
     return Row(
         protocol=protocol.model_copy(update=changes),
-        split=split or ("val" if name == "controlled" else "test"),
-        images=images or full,
+        split=split or about["split"],
+        images=images or {"kitti": 652, "nyu": 654}.get(data, 12),
+        pixels=counts.pop("valid"),
         skipped=(),
-        metrics=dict(zip(METRICS, NUMBERS, strict=True)),
-        regions={},
+        list_sha256=LISTS.get(data),
+        storage="float16",
+        metrics=metrics,
+        regions={name: RegionMean(images=654, pixels=count, metrics=metrics) for name, count in counts.items()},
         scenes={},
         baseline=None,
-    )
+    ).model_copy(update=facts or {})
 
 
-def result(*rows, data="nyu", model: CheckpointFacts | SavedMapsFacts = BEST, backbone: BackboneFacts | None = CLIP):
+def result(*rows, data="nyu", model: CheckpointFacts | SavedMapsFacts = LAST, backbone: BackboneFacts | None = CLIP):
     return Results(data=data, model=model, backbone=backbone, rows=rows)
 
 
@@ -61,9 +84,24 @@ def test_a_whole_test_set_stands_beside_the_rows_of_its_protocol(data, name, bes
     assert [(line.beside, line.unlike) for line in section.lines if line.ours] == [(beside, ())]
 
 
-def test_held_out_scenes_of_nyu_stand_beside_the_controlled_rows():
-    (section,) = comparison([("mine", result(row(name="controlled"), row(name="controlled", flip_average=False)))])
-    assert [line.beside for line in section.lines if line.ours] == ["controlled", "controlled"]
+def test_the_official_test_images_stand_beside_the_controlled_rows():
+    (section,) = comparison([("mine", result(row(name="controlled"), model=CHOSEN))])
+    assert [(line.beside, line.unlike) for line in section.lines if line.ours] == [("controlled", ())]
+    assert [line.method for line in section.lines if not line.ours] == [
+        f"SPACE-CLIP, {arm}" for arm in ("none", "early", "middle", "late")
+    ]
+    assert section.lines[-1].metrics["boundary_0.05_abs_rel"] == 0.1
+
+
+def test_held_out_rows_stand_beside_nothing():
+    found = row(name="validation", images=2257, facts={"list_sha256": None})
+    reason = "validation: held-out training images, by which weights are chosen"
+    assert unlike(result(found, model=CHOSEN), found) == (reason,)
+
+
+OTHER_LIST = "images not by the released test list"
+CUSTOM = row().protocol.model_copy(update={"name": "custom"})
+CHOSEN_ELSEWHERE = "weights chosen under another setting: "
 
 
 @pytest.mark.parametrize(
@@ -72,25 +110,25 @@ def test_held_out_scenes_of_nyu_stand_beside_the_controlled_rows():
         ("nyu", row(images=26), "26 of 654 images"),
         ("nyu", row(images=700), "700 images, not 654"),
         ("kitti", row("kitti", images=651), "651 of 652 images"),
+        ("nyu", row(facts={"list_sha256": "ab" * 32}), f"{OTHER_LIST} (SHA-256 abababababab)"),
+        ("nyu", row(facts={"list_sha256": None}), f"{OTHER_LIST} (none)"),
+        ("kitti", row("kitti", facts={"list_sha256": LISTS["nyu"]}), f"{OTHER_LIST} (SHA-256 {LISTS['nyu'][:12]})"),
+        ("nyu", row(name="paper", facts={"list_sha256": None}), f"{OTHER_LIST} (none)"),
         ("nyu", row(split="val"), "val split, not the test set"),
         ("nyu", row(median_scaling=True), "median scaled"),
         ("nyu", row(name="paper", flip_average=False), "no flip averaging"),
         ("nyu", row(name="paper", flip_average=None), "flip averaging not known"),
         ("nyu", row(flip_average=False), ""),
         ("nyu", row(flip_average=None), ""),
-        ("kitti", row("kitti", "controlled"), "controlled: held-out training scenes, not the test set"),
-        ("nyu", row(name="controlled", images=26), "26 of 2,257 images"),
-        ("nyu", row(name="controlled", crop="nyu_eigen"), "nyu_eigen crop"),
-        ("nyu", row(name="controlled", max_depth=8.0), "depth from 0.001 to 8 m"),
-        ("nyu", row(name="controlled", min_depth=0.5), "depth from 0.5 to 10 m"),
+        ("kitti", row("kitti", "controlled"), "no published rows of the controlled protocol"),
         ("nyu", row(crop="none"), "no crop"),
         ("nyu", row(max_depth=50.0), "depth from 0.001 to 50 m"),
         ("kitti", row("kitti", "paper", size=None), "truth at another size"),
         ("kitti", row("kitti", kb_crop=True), "KB-cropped frames"),
         ("kitti", row("kitti", "paper", kb_crop=True), "KB-cropped frames"),
         ("nyu", row(truth="labelled, raw"), ""),
-        ("nyu", row(name="controlled").model_copy(update={"protocol": row().protocol.model_copy(
-            update={"name": "custom"})}), "other protocol: custom"),
+        ("nyu", row(pinned={"valid": 5}), ""),
+        ("nyu", row(facts={"protocol": CUSTOM}), "other protocol: custom"),
         ("folder", row("folder", "controlled"), "no published rows of this data set"),
     ],
 )  # fmt: skip
@@ -98,11 +136,55 @@ def test_what_is_not_comparable_says_why(data, found, reasons):
     assert "; ".join(unlike(result(found, data=data), found)) == reasons
 
 
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        (row(name="controlled", images=26), "26 of 654 images"),
+        (row(name="controlled", facts={"list_sha256": None}), f"{OTHER_LIST} (none)"),
+        (row(name="controlled", crop="none"), "no crop"),
+        (row(name="controlled", flip_average=False), "no flip averaging"),
+        (row(name="controlled", pinned={"valid": 156018240}, truth="labelled, in-painted"),
+         "156,018,240 valid pixels, not 136,528,022: in-painted depth"),
+        (row(name="controlled", pinned={"valid": 136528021}, truth="labelled, raw"),
+         "136,528,021 valid pixels, not 136,528,022: another depth or border"),
+        *((row(name="controlled", pinned={name: count + 1}),
+           f"{count + 1:,} {name.replace('_', ' ')} pixels, not {count:,}: another depth or border")
+          for name, count in PINNED.items()),
+        (row(name="controlled", facts={"regions": {}}),
+         "an unknown number of boundary 0.03 pixels, not 7,073,140: another depth or border"),
+    ],
+)  # fmt: skip
+def test_the_controlled_rows_are_of_pinned_images_and_pixels(found, reasons):
+    assert "; ".join(unlike(result(found, model=CHOSEN), found)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"chosen": "last"}, "final checkpoint, not chosen on held-out scenes"),
+        ({"validation": None}, "final checkpoint, not chosen on held-out scenes"),
+        ({"validation": row(name="validation").protocol}, f"{CHOSEN_ELSEWHERE}no crop"),
+        ({"validation_images": 26}, "weights chosen on 26 images, not 2,257"),
+        ({"validation_images": None}, "weights chosen on unknown images, not 2,257"),
+    ],
+)
+def test_the_controlled_rows_are_of_weights_chosen_as_theirs_were(changes, reasons):
+    found = row(name="controlled")
+    assert "; ".join(unlike(result(found, model=CHOSEN.model_copy(update=changes)), found)) == reasons
+
+
+def test_the_pinned_lists_are_those_that_extraction_knows():
+    assert {kind: found.lists[0] for kind, found in published_test_sets().items()} == LISTS
+    assert published_test_sets()["nyu"].lists[1] == load_catalogue("nyu").parts["splits"].sha256
+    listed = {found.kind: found.lines - found.without_depth for found in RELEASED if found.part == "test"}
+    assert {kind: found.images for kind, found in published_test_sets().items()} == listed
+    assert published_test_sets()["nyu"].chosen_on == NYU_CONTROLLED_FRAMES["val"]
+
+
 def test_the_paper_s_protocol_is_of_the_final_checkpoint():
     found = row(name="paper")
-    chosen = BEST.model_copy(update={"chosen": "best"})
-    assert unlike(result(found, model=chosen), found) == ("checkpoint chosen on validation, not the final one",)
-    assert unlike(result(row(), model=chosen), row()) == ()
+    assert unlike(result(found, model=CHOSEN), found) == ("checkpoint chosen on validation, not the final one",)
+    assert unlike(result(row(), model=CHOSEN), row()) == ()
 
 
 def test_random_weights_are_never_comparable_and_reasons_add_up():
@@ -124,12 +206,14 @@ def test_checkpoints_are_text_free_and_saved_maps_are_what_one_says():
 def test_each_data_set_has_a_table_published_rows_first():
     named = [("rooms", result(row("synthetic", "controlled"), data="synthetic")), ("mine", result(row()))]
     named.append(("street", result(row("kitti"), data="kitti")))
-    kitti, nyu, other = comparison(named)
-    assert [section.data for section in (kitti, nyu, other)] == ["kitti", "nyu", "synthetic"]
+    named.append(("again", result(row(name="controlled"))))
+    kitti, nyu, study, other = comparison(named)
+    assert [section.data for section in (kitti, nyu, study, other)] == ["kitti", "nyu", "nyu", "synthetic"]
     assert [line.method for line in kitti.lines if not line.ours][:1] == ["DORN"]
-    assert [line.ours for line in nyu.lines] == [False] * 14 + [True]
+    assert [line.ours for line in nyu.lines] == [False] * 11 + [True]
+    assert [line.protocol for line in study.lines] == ["controlled"] * 5
     assert [line.method for line in other.lines] == ["rooms"]
-    assert [section.data for section in comparison(named, "nyu")] == ["nyu"]
+    assert [section.data for section in comparison(named, "nyu")] == ["nyu"] * 2
     assert comparison(named[:2], "kitti") == []
 
 
@@ -143,11 +227,11 @@ Monocular depth on synthetic (▸ ours)
  ▸ small (median)  TFI-FB   controlled  none    0.1000  0.2000  0.3000  0.4000  0.5000  0.7000  0.8000  0.9123     2
 
 [1] controlled protocol: no crop, 0.001 to 80 m, native size, with flip averaging, no median scaling; mean over 12
-    images of the val split. Not comparable: no published rows of this data set.
+    images of the test split, float16 features. Not comparable: no published rows of this data set.
 [2] controlled protocol: no crop, 0.001 to 80 m, native size, with flip averaging, WITH median scaling; mean over 12
-    images of the val split. Not comparable: no published rows of this data set.
-    small: checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), sha256 aaaaaaaaaaaa; backbone:
-    random:openai/clip-vit-base-patch16 (seed 0).
+    images of the test split, float16 features. Not comparable: no published rows of this data set.
+    small: checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), trained on float16 features,
+    sha256 aaaaaaaaaaaa; backbone: random:openai/clip-vit-base-patch16 (seed 0, weights cdcdcdcdcdcd).
 
 Constraint. TFI-FB: text-free inference, frozen backbone. N/A: not said, or no CLIP.
 """
@@ -162,6 +246,7 @@ def test_a_small_table_on_a_terminal():
 @pytest.fixture
 def both():
     found = [("my_run", result(row(), row(name="paper", images=26)))]
+    found.append(("study", result(row(name="controlled"), model=CHOSEN)))
     found.append(("a&b 50% #1", result(row("kitti", "paper"), data="kitti", backbone=RANDOM)))
     return comparison(found)
 
@@ -185,15 +270,17 @@ def test_markdown_is_a_table_with_the_same_cells_everywhere(both):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     lines = text.splitlines()
     assert "| DORN | N/A | reported |  | 0.115 | 0.509 | 0.051 | 0.828 | 0.965 | 0.992 | [1] |" in lines
-    early = "| SPACE-CLIP, early | TFI-FB | controlled |  | 0.1283±0.0113 | 0.4544 | - | - | - | - | [3] |"
-    assert early in lines
+    assert (
+        "| SPACE-CLIP, early | TFI-FB | controlled |  | 0.1283±0.0113 | 0.4544±0.0462 | 0.3369±0.0367 | 0.1650±0.0170 "
+        "| 0.8325±0.0389 | 0.9755±0.0074 | 0.9957±0.0013 | 0.1447±0.0103 | [2] |"
+    ) in lines
     assert (
         "| **my\\_run** | **TFI-FB** | **standard** | **reported** | **0.1000** | **0.3000** | **0.5000** "
         "| **0.7000** | **0.8000** | **0.9123** | [4] |"
     ) in lines
     assert (
         "* [5] paper protocol: no crop, 0.001 to 10 m, native size, with flip averaging, no median scaling; mean over "
-        "26 images of the test split. Not comparable: 26 of 654 images."
+        "26 images of the test split, float16 features. Not comparable: 26 of 654 images."
     ) in lines
     assert "* my\\_run: checkpoint: runs/mine/best.safetensors, EMA weights" in text
     assert "not measured again" in text
@@ -204,7 +291,7 @@ def test_latex_escapes_and_balances(both):
     text = latex(both)
     assert r"\textbf{a\&b 50\% \#1} & \textbf{TFI-FB} & \textbf{paper} & \textbf{none}" in text
     assert r"\textbf{my\_run}" in text
-    assert r"SPACE-CLIP, early & TFI-FB & controlled &  & 0.1283$\pm$0.0113 & 0.4544 & - & - & - & - & 3 \\" in text
+    assert r"SPACE-CLIP, early & TFI-FB & controlled &  & 0.1283$\pm$0.0113 & 0.4544$\pm$0.0462 &" in text
     body = text.partition("\n")[2]
     assert not re.search(r"(?<!\\)[%#_~^]", body)
     assert body.isascii()
@@ -212,7 +299,7 @@ def test_latex_escapes_and_balances(both):
     for table in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", body, re.DOTALL):
         lines = [line for line in table[1].splitlines() if line.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(table[0])}
-    assert body.count(r"\begin{table*}") == body.count(r"\end{table*}") == 2
+    assert body.count(r"\begin{table*}") == body.count(r"\end{table*}") == 3
 
 
 def test_hard_names_survive_latex():
@@ -224,16 +311,20 @@ def test_hard_names_survive_latex():
 
 def test_csv_has_every_fact_in_its_column(both):
     lines = list(csv.DictReader(io.StringIO(comma_separated(both))))
-    assert len(lines) == 13 + 1 + 14 + 2
-    street, mine, part = (line for line in lines if line["ours"] == "True")
+    assert len(lines) == 13 + 1 + 11 + 2 + 4 + 1
+    street, mine, part, study = (line for line in lines if line["ours"] == "True")
     assert mine == {
         "data": "nyu", "method": "my_run", "ours": "True", "constraint": "TFI-FB", "protocol": "standard",
         "crop": "nyu_eigen", "size": "native", "min_depth": "0.001", "max_depth": "10.0",
         "kb_crop": "False", "truth": "", "flip_average": "True", "median_scaling": "False", "images": "654",
+        "quarantined": "0", "features": "float16",
+        **{name: "" for name in mine if name.endswith(("_sd", "_by_seed"))},
+        "boundary_0.05_abs_rel": "0.1",
         **{name: str(v) for name, v in zip(METRICS, NUMBERS, strict=True)},
-        "abs_rel_sd": "", "seeds": "", "source": "this run: runs/mine/best.safetensors",
-        "origin": "checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), sha256 "
-        "aaaaaaaaaaaa; backbone: openai/clip-vit-base-patch16 (57c216476eef)", "beside": "reported",
+        "seeds": "", "source": "this run: runs/mine/best.safetensors",
+        "origin": "checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), trained "
+        "on float16 features, sha256 aaaaaaaaaaaa; backbone: openai/clip-vit-base-patch16 (57c216476eef, weights "
+        "abababababab)", "beside": "reported",
         "not_comparable": "",
     }  # fmt: skip
     assert (part["beside"], part["not_comparable"]) == ("", "26 of 654 images")
@@ -243,6 +334,11 @@ def test_csv_has_every_fact_in_its_column(both):
     assert (hu["rmse"], hu["rmse_log"], hu["crop"], hu["images"]) == ("12.290", "", "", "")
     late = published["nyu", "SPACE-CLIP, late"]
     assert (late["abs_rel"], late["abs_rel_sd"], late["seeds"]) == ("0.1230", "0.0020", "42 43 44 45 46")
-    assert late["images"] == "2257"
+    assert (late["images"], late["crop"], late["flip_average"], late["median_scaling"]) == (
+        *("654", "nyu_eigen", "True", "False"),
+    )
+    assert (late["mae"], late["mae_sd"], late["boundary_0.05_abs_rel_sd"]) == ("0.3246", "0.0052", "0.0023")
+    assert late["abs_rel_by_seed"] == "0.12100 0.12237 0.12126 0.12478 0.12548"
+    assert study["beside"] == "controlled"
     paper = published["nyu", "SPACE-CLIP"]
     assert (paper["crop"], paper["flip_average"], paper["median_scaling"]) == ("none", "True", "")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 from spaceclip.cache import SpaceClipError
@@ -30,6 +32,8 @@ def test_the_label_says_everything():
         ("standard", "nyu", "standard protocol: nyu_eigen crop, 0.001 to 10 m, native size"),
         ("paper", "kitti", "paper protocol: kitti_eigen crop, 0.001 to 80 m, truth at 352 x 704"),
         ("paper", "nyu", "paper protocol: no crop, 0.001 to 10 m, native size"),
+        ("controlled", "nyu", "controlled protocol: nyu_eigen crop, 0.001 to 10 m, native size"),
+        ("controlled", "kitti", "controlled protocol: garg crop, 0.001 to 80 m, native size"),
     ],
 )
 def test_published_protocols_are_fixed_whatever_the_settings_say(name, data, setting):
@@ -43,15 +47,24 @@ def test_a_published_protocol_of_another_data_set_is_refused():
 
 
 @pytest.mark.parametrize("split", ["train", "val", "all"])
-def test_published_protocols_score_the_test_set_alone(split):
-    with pytest.raises(SpaceClipError, match=f"scores the test split, these features are the {split} split"):
-        EvaluateSettings().protocol("standard", {"data": "nyu", "split": split}, 0.001, 80)
+@pytest.mark.parametrize("name", ["standard", "controlled", "paper"])
+def test_published_protocols_score_the_test_set_alone(name, split):
+    with pytest.raises(SpaceClipError, match=f"{name} protocol scores the test split, .* are the {split} split"):
+        EvaluateSettings().protocol(name, {"data": "nyu", "split": split}, 0.001, 80)
 
 
-@pytest.mark.parametrize(("split", "name"), [("val", "controlled"), ("test", "controlled"), ("train", "custom")])
-def test_rows_that_were_not_held_out_are_never_controlled(split, name):
-    about = {"data": "nyu", "split": split, "split_by": "scene"}
+@pytest.mark.parametrize(("split", "name"), [("val", "custom"), ("test", "controlled"), ("train", "custom")])
+def test_rows_that_were_not_held_out_for_testing_are_never_controlled(split, name):
+    about = {"data": "folder", "split": split, "split_by": "scene"}
     assert EvaluateSettings().protocol("controlled", about, 0.001, 80).name == name
+
+
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "custom"), ("train", "custom")])
+@pytest.mark.parametrize("data", ["nyu", "kitti", "folder"])
+def test_validation_is_of_held_out_rows_under_the_settings(data, split, name):
+    about = {"data": data, "split": split, "split_by": "scene"}
+    found = EvaluateSettings(crop="nyu_eigen", max_depth=8).protocol("validation", about, 0.001, 80)
+    assert (found.name, found.crop, found.max_depth) == (name, "nyu_eigen", 8)
 
 
 def test_cut_frames_and_the_choice_of_depth_are_named():
@@ -78,30 +91,15 @@ def test_both_ways_of_flipping_are_scored_and_scaling_only_on_request():
     ]
 
 
-class Split:
-    def __init__(self, split_by):
-        self.about = {"split_by": split_by}
-
-
 @pytest.mark.parametrize(
-    ("name", "splits", "scored"),
-    [
-        ("controlled", {"val": "scene", "test": None}, "val"),  # a test list of its own is for the other protocols
-        ("controlled", {"val": "scene", "test": "scene"}, "test"),  # what chose the weights is not scored again
-        ("controlled", {"val": "ratio", "test": "ratio"}, "test"),
-        ("controlled", {"val": "scene"}, "val"),
-        ("standard", {"val": "scene", "test": None}, "test"),
-        ("paper", {"test": None}, "test"),
-    ],
+    ("name", "scored"), [("controlled", "test"), ("standard", "test"), ("paper", "test"), ("validation", "val")]
 )
-def test_a_protocol_scores_its_own_split(name, splits, scored):
-    assert scored_split(name, {split: Split(by) for split, by in splits.items()}) == scored  # type: ignore
-
-
-@pytest.mark.parametrize(("name", "splits"), [("standard", {"val": "scene"}), ("controlled", {}), ("paper", {})])
-def test_a_protocol_without_its_split_is_refused(name, splits):
-    with pytest.raises(SpaceClipError, match=f"the {name} protocol scores the test split, these features have"):
-        scored_split(name, {split: Split(by) for split, by in splits.items()})  # type: ignore
+def test_a_protocol_scores_its_own_split_or_is_refused(name, scored):
+    splits: dict[str, Any] = {"val": None, "test": None}
+    assert scored_split(name, splits) == scored
+    del splits[scored]
+    with pytest.raises(SpaceClipError, match=f"the {name} protocol scores the {scored} split, these features have"):
+        scored_split(name, splits)
 
 
 def test_an_empty_range_is_refused():

@@ -65,6 +65,7 @@ def test_the_numbers_for_dvc_are_few_and_each_protocol_has_its_own(tmp_path, res
         "boundary": boundary["abs_rel"],
         "images": 4,
         "skipped": 0,
+        "quarantined": 0,
     }
 
 
@@ -85,7 +86,7 @@ def test_the_table_of_images_gives_every_mean_again(tmp_path, results, both):
         }
         assert [line["pixels"] for line in lines] == ["4800"] * 4
         assert {(line["weights"], line["backbone"], line["random_backbone"]) for line in lines} == {
-            ("ema of epoch 7", "tiny-clip (random weights, seed 0)", "True")
+            ("ema of epoch 7", "tiny-clip (random weights, seed 0, weights abababababab)", "True")
         }
         for name in METRICS:
             mean = sum(float(line[name]) for line in lines) / 4
@@ -116,8 +117,9 @@ def test_the_printed_table_names_what_was_measured(results):
         "flip averaged",
         "plain view",
         "mean over 4 images of the test split",
-        "checkpoint: runs/demo/best.safetensors, EMA weights of epoch 7 (best on validation), sha256 000000000000",
-        "backbone: tiny-clip (random weights, seed 0)",
+        "checkpoint: runs/demo/best.safetensors, EMA weights of epoch 7 (best on validation)",
+        "trained on float16 features, sha256 000000000000",
+        "backbone: tiny-clip (random weights, seed 0, weights abababababab)",
     ):
         assert part in text
 
@@ -154,19 +156,26 @@ def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scor
     assert "mean depth" not in text
 
 
-def test_skipped_images_are_counted(make_maps, scored):
+def test_skipped_and_quarantined_images_are_counted_apart(make_maps, scored):
     rows = make_maps(2)
     blank = rows[0]._replace(sample_id="blank", truths={None: rows[0].truths[None] * 0})
-    row = Row.of("val", scored([*rows, blank]), None)
-    assert row.count == "mean over 2 images of the val split, 1 skipped without a valid pixel"
+    row = Row.of("val", scored([*rows, blank]), None, quarantined=("torn", "lost"), storage="int8")
+    assert row.count == (
+        "mean over 2 images of the val split, 1 skipped without a valid pixel, 2 quarantined, int8 features"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "revision", "random", "label"),
     [
-        ("openai/clip", "57c216476eefef5ab752", False, "openai/clip (57c216476eef)"),
-        ("models/clip", "local folder", False, "models/clip (local folder)"),
-        ("random:openai/clip", "random weights, seed 3", True, "random:openai/clip (random weights, seed 3)"),
+        ("openai/clip", "57c216476eefef5ab752", False, "openai/clip (57c216476eef, weights ab)"),
+        ("models/clip", "local folder", False, "models/clip (local folder, weights ab)"),
+        (
+            "random:openai/clip",
+            "random weights, seed 3",
+            True,
+            "random:openai/clip (random weights, seed 3, weights ab)",
+        ),
     ],
 )
 def test_the_backbone_is_named_as_the_store_names_it(name, revision, random, label):
@@ -175,7 +184,7 @@ def test_the_backbone_is_named_as_the_store_names_it(name, revision, random, lab
     assert facts.label == label
 
 
-def test_a_result_without_all_nine_metrics_is_refused(tmp_path, results, both):
+def test_a_result_without_all_metrics_is_refused(tmp_path, results, both):
     write_results(tmp_path, results, both)
     content = json.loads((tmp_path / "results.json").read_text())
     del content["rows"][1]["metrics"]["silog"]

@@ -6,9 +6,12 @@ import torch
 from PIL import Image
 from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import (
+    REGIONS,
     EvaluateSettings,
     SavedMapsFacts,
     Scorer,
+    boundary_regions,
+    crop_mask,
     evaluate_checkpoint,
     evaluate_saved,
     mean_depth_map,
@@ -19,14 +22,15 @@ from spaceclip.evaluate import (
 from spaceclip.evaluate.saved_maps import check_shape
 from spaceclip.train import Checkpoint, CheckpointInfo
 
-SETTINGS = EvaluateSettings(precision="float32", batch_size=2, figures=2)
+SETTINGS = EvaluateSettings(protocols=("validation",), precision="float32", batch_size=2, figures=2)
 
 
 @pytest.fixture
 def checkpoint(decoder, tmp_path):
     info = CheckpointInfo(
-        decoder=decoder.settings, backbone={"name": "random:tiny", "revision": "random weights, seed 0"},
-        preprocessing={}, store={}, min_depth=0.001, max_depth=10, weights="ema", epoch=3, metrics={}, protocol={},
+        decoder=decoder.settings,
+        backbone={"name": "random:tiny", "revision": "random weights, seed 0", "weights": "ab" * 32}, preprocessing={},
+        store={}, min_depth=0.001, max_depth=10, weights="ema", epoch=3, metrics={}, protocol={},
         training={},
     )  # fmt: skip
     return Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")
@@ -44,11 +48,11 @@ def splits(make_cache):
 
 def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint, splits, make_cache):
     training = make_cache(3, seed=3)
-    several = SETTINGS.model_copy(update={"protocols": ("standard", "controlled", "paper")})
+    several = SETTINGS.model_copy(update={"protocols": ("standard", "validation", "paper")})
     found = evaluate_checkpoint(checkpoint, splits, training, several, tmp_path / "several").results
     assert [(row.protocol.key, row.split, row.images) for row in found.rows] == [
         ("standard", "test", 3), ("standard_plain", "test", 3),
-        ("controlled", "val", 4), ("controlled_plain", "val", 4),
+        ("validation", "val", 4), ("validation_plain", "val", 4),
         ("paper", "test", 3), ("paper_plain", "test", 3),
     ]  # fmt: skip
     for name in several.protocols:
@@ -71,13 +75,14 @@ def test_rows_are_the_mean_scores_of_the_decoder_and_of_the_mean_depth(tmp_path,
         assert row.baseline == pytest.approx(baseline.scores().mean, rel=1e-12)
     assert found.model.kind == "checkpoint"
     assert (found.model.weights, found.model.epoch, found.model.chosen) == ("ema", 3, "best")
+    assert (found.model.storage, found.rows[0].storage) == ("float16", "float16")
     assert found.backbone is not None
     assert found.backbone.random
 
 
 def test_progress_counts_every_split_once(tmp_path, checkpoint, splits, make_cache):
     told = []
-    settings = SETTINGS.model_copy(update={"protocols": ("standard", "controlled", "paper")})
+    settings = SETTINGS.model_copy(update={"protocols": ("standard", "validation", "paper")})
     evaluate_checkpoint(
         checkpoint, splits, make_cache(1, seed=3), settings, tmp_path, lambda done, total: told.append((done, total))
     )
@@ -93,7 +98,7 @@ def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cac
     ]  # fmt: skip
     with Image.open(tmp_path / "out" / "predictions.png") as image:
         assert image.width > 1000
-    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["controlled"]
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["validation"]
 
 
 def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, splits, make_cache):
@@ -130,7 +135,8 @@ def test_quarantined_rows_are_neither_decoded_nor_scored_but_named(tmp_path, che
     splits["val"].quarantined = {2: "torn"}
     splits["val"].truths[2] = np.zeros((0, 0), np.float32)
     found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "part").results
-    assert [(row.images, row.skipped) for row in found.rows] == [(3, ("sample_2",))] * 2
+    assert [(row.images, row.skipped, row.quarantined) for row in found.rows] == [(3, (), ("sample_2",))] * 2
+    assert "1 quarantined" in found.rows[0].count
 
 
 def test_only_images_that_were_scored_are_shown_each_with_its_own_maps(tmp_path, checkpoint, splits, make_cache):
@@ -170,3 +176,37 @@ def test_the_papers_protocol_of_kitti_needs_its_size(tmp_path, checkpoint, split
     settings = SETTINGS.model_copy(update={"protocols": ("paper",)})
     with pytest.raises(SpaceClipError, match=r"a truth of 352 x 704, .* extract with target_size \[352, 704\]"):
         evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path)
+
+
+def test_rows_count_the_pixels_that_were_scored(tmp_path, checkpoint, splits, make_cache):
+    splits["test"].about["list_sha256"] = "cd" * 32
+    splits["test"].truths[0][:100] = 0
+    settings = SETTINGS.model_copy(update={"protocols": ("standard",)})
+    row = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path).results.rows[0]
+    inside = np.s_[45:471, 41:601]
+    assert row.pixels == sum(np.count_nonzero(truth[inside]) for truth in splits["test"].truths)
+    assert row.list_sha256 == "cd" * 32
+    masks = [boundary_regions(truth, valid(truth)) for truth in splits["test"].truths]
+    assert {name: region.pixels for name, region in row.regions.items()} == {
+        name: sum(np.count_nonzero(mask[name]) for mask in masks) for name in REGIONS
+    }
+
+
+def valid(truth):
+    return crop_mask("nyu_eigen", 480, 640) & (truth > 0)
+
+
+def test_how_features_are_kept_and_how_weights_were_chosen_is_said(tmp_path, checkpoint, splits, make_cache):
+    training = make_cache(1, seed=3)
+    training.storage, splits["val"].storage = "int8", "int8"
+    chosen = SETTINGS.protocol("validation", {"split": "val"}, 0.001, 10)
+    record = {**chosen.model_dump(), "store": "ab", "images": 4}
+    info = checkpoint.info.model_copy(update={"protocol": record})
+    evaluated = evaluate_checkpoint(
+        Checkpoint(checkpoint.decoder, info, checkpoint.path), splits, training, SETTINGS, tmp_path
+    )
+    found = evaluated.results
+    assert "trained on int8 features" in found.origin
+    assert all("int8 features" in row.count for row in found.rows)
+    assert found.model.kind == "checkpoint"
+    assert (found.model.validation, found.model.validation_images) == (chosen, 4)

@@ -18,7 +18,7 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
     assert "test.json: 6 images" in extracted.output
     trained = spaceclip("train", *CONFIG)
     assert "results/tiny: " in trained.output
-    assert "controlled protocol: no crop, 0.001 to 10 m" in trained.output
+    assert "validation protocol: no crop, 0.001 to 10 m" in trained.output
     evaluated = spaceclip("evaluate", *CONFIG)
     told = " ".join(evaluated.output.split())
     for word in (
@@ -135,6 +135,8 @@ def test_saved_maps_are_scored_against_a_store_and_against_the_files_alike(proje
     numbers = read_results(project / "by_files").rows[0].metrics
     assert numbers["abs_rel"] == pytest.approx(0.25, rel=1e-5)
     assert numbers["silog"] == pytest.approx(0, abs=1e-4)
+    ranged = (*maps, *CONFIG, "--out", "again", "--protocol", "standard", "--max-depth", 5)
+    assert "--max-depth 5: standard on folder take none" in spaceclip(*ranged, fails=True).output
     (project / "maps" / f"{test.sample_ids[2]}.npy").unlink()
     told = spaceclip(*maps, *CONFIG, "--out", "again", fails=True).output
     assert f"no map of 1 sample: {test.sample_ids[2]}; expected {test.sample_ids[2]}.npy (metres)" in told
@@ -236,7 +238,7 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
     spaceclip("extract", *CONFIG)
     shutil.move("features/tiny", "elsewhere")
     spaceclip("train", *CONFIG, "--features", "elsewhere", "--out", "run")
-    assert load_checkpoint("run").info.protocol["name"] == "controlled"
+    assert load_checkpoint("run").info.protocol["name"] == "validation"
 
 
 @pytest.mark.parametrize(
@@ -262,10 +264,6 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
         (
             ("evaluate", "--predictions", "x", "--device", "cpu"),
             "--device goes with a checkpoint, not with --predictions",
-        ),
-        (
-            ("evaluate", "--predictions", "x", "--protocol", "paper", "--max-depth", "5"),
-            "--max-depth is of the controlled protocol; the others have their own",
         ),
         (("evaluate", "--predictions", "x", "--depth-scale", "0"), "0.0 is not in the range x>0"),
         (("evaluate", "--predictions", "x", *CONFIG, "--out", "y"), "x: no folder is there"),

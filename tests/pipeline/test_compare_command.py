@@ -13,10 +13,12 @@ def leave(tmp_path, monkeypatch):
         name = "standard" if data in ("kitti", "nyu") else "controlled"
         protocol = EvaluateSettings().protocol(name, {"data": data, "split_by": "scene"}, 0.001, 10.0)
         row = Row(
-            protocol=protocol, split="test", images=654, skipped=(), metrics=dict.fromkeys(METRICS, 0.25),
+            protocol=protocol, split="test", images=654, pixels=1, skipped=(), metrics=dict.fromkeys(METRICS, 0.25),
             regions={}, scenes={}, baseline=None,
         )  # fmt: skip
-        checkpoint = CheckpointFacts(path=f"{folder}/best", sha256="a" * 64, epoch=1, weights="raw", chosen="last")
+        checkpoint = CheckpointFacts(
+            path=f"{folder}/best", sha256="a" * 64, epoch=1, weights="raw", chosen="last", storage="float16"
+        )
         model = SavedMapsFacts(path="maps", name="theirs", depth_scale=None) if saved else checkpoint
         path = tmp_path / folder / "results.json"
         path.parent.mkdir(parents=True)

@@ -54,7 +54,7 @@ def test_dvc_trains_again_where_a_setting_that_chooses_weights_has_changed(name,
     stage = yaml.safe_load((CONFIGS.parent / "dvc.yaml").read_text())["stages"]["train"]
     (watched,) = next(iter(stage["params"])).values()
     chosen_by = [
-        settings.protocol("controlled", {}, 0.001, 80.0)
+        settings.protocol("validation", {}, 0.001, 80.0)
         for settings in (EvaluateSettings(), EvaluateSettings.model_validate({name: other}))
     ]
     assert (f"evaluate.{name}" in watched) == (chosen_by[0] != chosen_by[1])
@@ -65,11 +65,13 @@ def test_dvc_trains_again_where_a_setting_that_chooses_weights_has_changed(name,
     [
         ("kitti", (352, 704), 64, "last", ("paper", "standard")),
         ("nyu", (480, 640), 32, "last", ("paper", "standard")),
-        ("nyu_controlled", (480, 640), 32, "best", ("controlled",)),
+        ("nyu_controlled", (480, 640), 32, "best", ("controlled", "validation")),
     ],
 )
 def test_the_paper_s_experiments_have_the_paper_s_settings(name, frames, batch_size, keep, protocols):
     found = load_experiment(CONFIGS / f"{name}.yaml")
+    if keep == "best":
+        assert found.evaluate.protocol("validation", {"split": "val"}, 0.001, 10.0).crop == "nyu_eigen"
     assert found.backbone.name == "openai/clip-vit-base-patch16"
     assert (found.extract.target_size, found.train.batch_size, found.train.epochs) == (frames, batch_size, 20)
     assert (found.train.learning_rate, found.train.weight_decay, found.train.ema_decay) == (1e-4, 0.01, 0.996)

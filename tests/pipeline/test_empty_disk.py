@@ -22,7 +22,7 @@ decoder:
   semantic_layers: [3, 2, 1, 0]
   structural_layers: [2, 1, 0]
 train: {{ epochs: 1, batch_size: 2 }}
-evaluate: {{ protocols: [standard, paper, controlled], figures: 1 }}
+evaluate: {{ protocols: [standard, paper, controlled, validation], figures: 1 }}
 """
 
 
@@ -61,9 +61,9 @@ def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, ti
     for command in ("extract", "train", "evaluate"):
         spaceclip(command, "--config", "road.yaml")
     numbers = json.loads((tmp_path / "results/road/metrics.json").read_bytes())
-    assert [name for name in numbers if "plain" not in name] == ["standard", "paper", "controlled"]
+    assert [name for name in numbers if "plain" not in name] == ["standard", "paper", "controlled", "validation"]
     counts = {name: (found["images"], found["skipped"]) for name, found in numbers.items()}
-    assert (counts["standard"], counts["paper"], counts["controlled"]) == ((1, 1), (1, 1), (2, 0))
+    assert (counts["standard"], counts["controlled"], counts["validation"]) == ((1, 1), (1, 1), (2, 0))
     test = FeatureCache.open("features/road/test.json")
     (name,) = (name for row, name in enumerate(test.sample_ids) if test.ground_truth(row).any())
     (tmp_path / "maps" / name).parent.mkdir(parents=True)
@@ -77,5 +77,10 @@ def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, ti
     spaceclip("compare", "results/road", "--out", "table")
     with (tmp_path / "table/comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["protocol"] for row in rows if "road" in row["method"]} == {"standard", "paper", "controlled"}
+    assert {row["protocol"] for row in rows if "road" in row["method"]} == {
+        "standard",
+        "paper",
+        "controlled",
+        "validation",
+    }
     assert len([row for row in rows if row["method"] == "NeWCRFs"]) == 1

@@ -19,10 +19,12 @@ decoder:
   semantic_layers: [3, 2, 1, 0]
   structural_layers: [2, 1, 0]
 train: {{ epochs: 1, batch_size: 8, learning_rate: 0.003, max_depth: {far}, keep: {keep} }}
-evaluate: {{ protocols: [standard, paper, controlled], figures: 1 }}
+evaluate: {{ protocols: {protocols}, figures: 1 }}
 """
-KITTI = {"kind": "kitti", "split": "{ val: 0 }", "size": "[352, 704]", "far": 80, "keep": "last"}
-NYU = {"kind": "nyu", "split": "{ val: 0.1, seed: 20260926 }", "size": "[480, 640]", "far": 10, "keep": "best"}
+KITTI = {"kind": "kitti", "split": "{ val: 0 }", "size": "[352, 704]", "far": 80, "keep": "last",
+         "protocols": "[standard, paper, controlled]"}  # fmt: skip
+NYU = {"kind": "nyu", "split": "{ val: 0.1, seed: 20260926 }", "size": "[480, 640]", "far": 10, "keep": "best",
+       "protocols": "[standard, paper, controlled, validation]"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not (DATA / "kitti").is_dir(), reason="the real frames are not here")
 
@@ -37,8 +39,8 @@ def test_real_frames_go_from_their_files_to_the_table(tmp_path, monkeypatch, tin
     spaceclip("train", "--config", "real.yaml")
     spaceclip("evaluate", "--config", "real.yaml")
     numbers = json.loads((tmp_path / "results/real/metrics.json").read_bytes())
-    held_out = "controlled" if kind == "nyu" else "custom"  # one drive to train on: none to hold out
-    assert [name for name in numbers if "plain" not in name] == ["standard", "paper", held_out]
+    held_out = ["validation"] if kind == "nyu" else []  # one drive to train on: none to hold out
+    assert [name for name in numbers if "plain" not in name] == ["standard", "paper", "controlled", *held_out]
     images, skipped = {"kitti": (5, 1), "nyu": (26, 0)}[kind]
     assert (numbers["standard"]["images"], numbers["standard"]["skipped"]) == (images, skipped)
     assert numbers["standard"]["abs_rel"] != numbers["paper"]["abs_rel"]

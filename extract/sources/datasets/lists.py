@@ -57,8 +57,8 @@ class SplitList:
 
     Attributes:
         path: Its file.
-        sha256: Of the file as it is.
-        released: The released list that it is, foreign line ends apart; None if none.
+        sha256: See `list_sha256`.
+        released: The released list that it is; None if none.
         rows: The frames it names.
     """
 
@@ -97,6 +97,13 @@ def required_list(settings: DatasetData, part: Part) -> Path:
     return path
 
 
+def list_sha256(content: bytes) -> str:
+    """SHA-256 of a list's content; of a released list, foreign line ends apart, the released one."""
+    digests = [hashlib.sha256(text).hexdigest() for text in (content, content.replace(b"\r\n", b"\n"))]
+    known = {found.sha256 for found in RELEASED}
+    return next((digest for digest in digests if digest in known), digests[0])
+
+
 def read_list(path: Path, kind: str, part: Part) -> SplitList:
     """Read a list that stands for one part of a data set.
 
@@ -106,8 +113,8 @@ def read_list(path: Path, kind: str, part: Part) -> SplitList:
     """
     manifest = read_manifest(path)
     content = path.read_bytes()
-    digests = [hashlib.sha256(text).hexdigest() for text in (content, content.replace(b"\r\n", b"\n"))]
-    released = next((found for found in RELEASED if found.sha256 in digests), None)
+    sha256 = list_sha256(content)
+    released = next((found for found in RELEASED if found.sha256 == sha256), None)
     if released and (released.kind, released.part) != (kind, part):
         raise SpaceClipError(
             f"{path} is given as the {kind} {part} list but is the released {released.kind} {released.part} list: "
@@ -120,7 +127,7 @@ def read_list(path: Path, kind: str, part: Part) -> SplitList:
         raise SpaceClipError(f"{path} gives `None` for the depth of every image: expected depth to train on")
     if len(depths) > 1 and len(set(depths)) == 1:
         raise SpaceClipError(f"{path} names the same depth file for every image, {depths[0]}: expected each its own")
-    return SplitList(path, digests[0], released, manifest.rows)
+    return SplitList(path, sha256, released, manifest.rows)
 
 
 def list_names(listed: SplitList, layout: Layout) -> tuple[list[str], list[str | None]]:

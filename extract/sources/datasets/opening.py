@@ -1,6 +1,5 @@
 """The training and test frames of KITTI or NYU Depth V2."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from .kitti import KB_CROP, KittiData
 from .labelled import LabelledSource
 from .layout import Part
 from .listed import ListedSource
-from .lists import SplitList, list_path, required_list
+from .lists import SplitList, list_path, list_sha256, required_list
 from .nyu import NyuData
 
 Dataset = KittiData | NyuData
@@ -98,7 +97,7 @@ def describe_dataset(settings: Dataset, name: str, source: Source) -> dict[str, 
         "split": name,
         "split_by": settings.split.by if held_out and not apart else None,
         "list": path.name,
-        "list_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "list_sha256": list_sha256(path.read_bytes()),
     }
     if isinstance(settings, KittiData):
         about["kb_crop"] = settings.kb_crop
