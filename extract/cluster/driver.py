@@ -22,7 +22,7 @@ from ..stages import Ceilings, together
 from ..towers import BackboneSettings
 from .paths import absolute, absolute_backbone
 from .scheduling import OVERDUE_SECONDS, Flight
-from .worker import Job, ShardWorker, extract_shard
+from .worker import Job, ShardWorker, extract_shard, images_topic
 
 PLUGIN = "spaceclip-extract"
 
@@ -80,7 +80,8 @@ def extract_on_cluster(
         client: Of the cluster.
         job: What to extract; the store has been laid out.
         work: Shards that have no record yet, and what of them is known.
-        watch: Called with (images done, images in all, workers) whenever shards are done, and each second.
+        watch: Called with (images computed, images in all, workers) whenever shards are done, and each second. What is
+            computed of a shard that has to be begun again counts no more.
         say: Told in a line of workers that seem to hang or are given no more, and of there being none.
         overdue_seconds: See `Flight`.
 
@@ -94,10 +95,13 @@ def extract_on_cluster(
     # Another run on the same cluster, of this store or another, must not take this one's place.
     run = f"{PLUGIN}-{job.spec.fingerprint}-{uuid4().hex[:8]}/{client.id}"
     waiting, done, start = deque(work.shards), 0, time.perf_counter()
+    under_way: dict[int, int] = {}
+    topic = images_topic(run)
     flight = Flight(client, run, extract_shard, work.known_of, say, overdue_seconds)
     try:
         with _scheduler_needed():
             _clear_up(client)
+            client.subscribe_topic(topic, lambda event: under_way.update([event[1]]))
             _register(client, ShardWorker(job), run)
         while waiting or flight.open:
             with _scheduler_needed():
@@ -106,12 +110,15 @@ def extract_on_cluster(
                 if room >= workers:
                     flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
                 done += sum(map(work.count, flight.done()))
-            watch(done, work.images, flight.workers)
+            begun = sum(images for shard, images in list(under_way.items()) if shard in flight.open)
+            watch(done + begun, work.images, flight.workers)
         with _scheduler_needed():
             told: Any = client.get_events(run)
     finally:
         flight.release()
         _unregister(client, run)
+        with suppress(Exception):  # a scheduler that was lost
+            client.unsubscribe_topic(topic)
     last = {event["worker"]: Ceilings(**event["ceilings"]) for _, event in told}
     # A worker that was started anew has said so under two addresses.
     here = {worker: found for worker, found in last.items() if worker in flight.crew.present} or last

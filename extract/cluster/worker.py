@@ -3,6 +3,8 @@
 import math
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +41,9 @@ from .worker_pool import ShardFailedError, WorkerUnfitError
 
 SHARES = "SPACECLIP_WORKERS_HERE"
 """Environment variable: how many workers share this machine's cores."""
+
+REPORT_SECONDS = 0.5
+"""A worker says no more often how far a shard is."""
 
 # Each worker computes one shard while it writes the one before it.
 THREADS = 2
@@ -106,12 +111,13 @@ class ShardWorker(WorkerPlugin):
         """Called when the run or the worker ends: what is under way stops after its batch, and commits no more."""
         self._ended.set()
 
-    def extract(self, shard: int, known: Known = NOTHING) -> None:
+    def extract(self, shard: int, known: Known = NOTHING, progress: Callable[[int], None] = lambda _done: None) -> None:
         """Compute and commit one shard; doing it twice, also at once, gives the same bytes and the same record.
 
         Args:
             shard: Index of the shard.
             known: What of it is known already.
+            progress: Called with its images that are computed, after each batch.
 
         Raises:
             WorkerUnfitError: The worker sees other files than the run, has another encoder, or too little memory.
@@ -124,7 +130,7 @@ class ShardWorker(WorkerPlugin):
             kept, rows = known
             work = Work(writer.spec, [shard], {shard: kept} if kept else {}, rows, self._donor)
             with self._computing:
-                filled = self._filled(source, backbone, work)
+                filled = self._filled(source, backbone, work, progress)
             self._go_on()
             # Another may have done it while this one hung; on unlike hardware, objects and record would be of two.
             if writer.place.exists(record_key(shard)):
@@ -144,12 +150,15 @@ class ShardWorker(WorkerPlugin):
         if self._ended.is_set():
             raise InterruptedError("the run has ended")
 
-    def _filled(self, source: Source, backbone: Backbone, work: Work) -> Filled:
+    def _filled(self, source: Source, backbone: Backbone, work: Work, progress: Callable[[int], None]) -> Filled:
         settings, on_error = self._job.settings, self._job.on_error
+
+        def report(done: int) -> None:
+            self._go_on()
+            progress(done)
+
         try:
-            (filled,) = shard_blocks(
-                source, backbone, work, settings, self._go_on, on_error=on_error, stages=self._stages
-            )
+            (filled,) = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=self._stages)
         except SpaceClipError as error:
             if not isinstance(error.__cause__, MemoryError | RuntimeError):
                 raise
@@ -227,17 +236,29 @@ class ShardWorker(WorkerPlugin):
         return StoreWriter(store, spec, {}, self._go_on, records={})
 
 
+def images_topic(run: str) -> str:
+    """Where workers say of a shard that is under way how many of its images are computed."""
+    return f"{run}/images"
+
+
 def extract_shard(run: str, shard: int, known: Known) -> None:
     """The task: extract a shard on this worker. No reply, since none is fetched: that it ended says all.
 
     Raises:
         ShardFailedError: Names the worker, which is known to it alone.
     """
-    worker = get_worker()
+    worker, said = get_worker(), time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > REPORT_SECONDS:
+            said = time.monotonic()
+            worker.log_event(images_topic(run), (shard, done))
+
     try:
         plugin = worker.plugins[run]
         assert isinstance(plugin, ShardWorker)
-        plugin.extract(shard, known)
+        plugin.extract(shard, known, progress)
     except Exception as error:
         raise ShardFailedError(worker.address, error) from error
     if ceilings := plugin.ceilings:

@@ -11,7 +11,7 @@ from typing import Any
 import cloudpickle
 import pytest
 from distributed import WorkerPlugin
-from jobs import computed, files, ignore, lay_out, save_pictures
+from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
 from spaceclip.extract.cluster.connection import dashboard, local_cluster
 from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
@@ -32,8 +32,8 @@ def cluster():
 
 @pytest.fixture
 def make_job(tiny_config, pictures, tmp_path):
-    def make(images=pictures, name="together.zarr"):
-        return lay_out(tiny_config, images, tmp_path, name)
+    def make(images=pictures, name="together.zarr", settings=SETTINGS):
+        return lay_out(tiny_config, images, tmp_path, name, settings)
 
     return make
 
@@ -63,6 +63,32 @@ def test_each_stage_s_ceiling_is_the_sum_of_the_workers(cluster, make_job):
     assert 0 < found.seconds < time.perf_counter() - start
     assert 0 < found.share < 1
     assert found.megabytes > 0
+
+
+def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_job):
+    job, pending, _ = make_job(settings=SETTINGS.model_copy(update={"batch_size": 1, "shard": 24}))
+
+    def slow(pause):
+        from spaceclip.extract import encode
+        from spaceclip.extract.cluster import worker
+
+        real = getattr(encode, "real", encode.encode_views)
+
+        def encode_views(*given):
+            time.sleep(pause)
+            return real(*given)
+
+        encode.real, encode.encode_views, worker.REPORT_SECONDS = real, encode_views if pause else real, pause or 0.5  # pyright: ignore
+
+    cluster.run(slow, 0.1)
+    told = []
+    try:
+        computed(cluster, job, pending, lambda done, _total, _workers: told.append(done))
+    finally:
+        cluster.run(slow, 0)
+    assert told == sorted(told)
+    assert told[-1] == 24
+    assert any(0 < done < 24 for done in told)
 
 
 class Halting(WorkerPlugin):

@@ -1,6 +1,7 @@
 """What the driver of a cluster says to it and hears from it; the cluster is made up."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from distributed.comm.core import CommClosedError
@@ -20,6 +21,7 @@ class Cluster:
 
     def __init__(self, failures=0, plugins=(), clients=("Client-ours",), told=()):
         self.failures, self.plugins, self.clients, self.told = failures, list(plugins), set(clients), told
+        self.topics: dict[str, Any] = {}
         self.scheduler = SimpleNamespace(unregister_worker_plugin=self.unregister)
 
     def register_plugin(self, _plugin, name):
@@ -30,6 +32,12 @@ class Cluster:
 
     def unregister(self, name, **_more):
         self.plugins.remove(name)
+
+    def subscribe_topic(self, topic, handler):
+        self.topics[topic] = handler
+
+    def unsubscribe_topic(self, topic):
+        del self.topics[topic]
 
     def run_on_scheduler(self, ask):
         return ask(dask_scheduler=SimpleNamespace(clients=self.clients, worker_plugins=self.plugins))

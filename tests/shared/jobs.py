@@ -38,15 +38,17 @@ def save_pictures(root: Path) -> Path:
     return root
 
 
-def lay_out(config: Path, images: Path, folder: Path, name: str = "together.zarr") -> Split:
+def lay_out(
+    config: Path, images: Path, folder: Path, name: str = "together.zarr", settings: ExtractSettings = SETTINGS
+) -> Split:
     data = FolderData(images=images)
     source = open_splits(data)["train"]
-    settings = BackboneSettings(name=f"random:{config}", precision="float32")
-    backbone = load_backbone(settings.name, precision="float32")
-    alone = extract(source, backbone, SETTINGS, folder / "alone", "train", {}).store
+    named = BackboneSettings(name=f"random:{config}", precision="float32")
+    backbone = load_backbone(named.name, precision="float32")
+    alone = extract(source, backbone, settings, folder / "alone", "train", {}).store
     assert isinstance(alone, Path)
-    spec = store_spec(source, backbone, SETTINGS)
-    job = Job(data, "train", settings, "cpu", SETTINGS, spec, folder / name)
+    spec = store_spec(source, backbone, settings)
+    job = Job(data, "train", named, "cpu", settings, spec, folder / name)
     return Split(job, StoreWriter(job.store, spec, {}).pending, alone)
 
 
