@@ -12,6 +12,7 @@ from .places.folder import write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer, sweep
 from .places.opening import place_at
+from .places.project import project_root
 from .pointer import Pointer
 from .reader import FeatureCache
 from .upkeep.alike import LikeStore, like_stores
@@ -66,6 +67,7 @@ __all__ = [
     "part_name",
     "parts",
     "place_at",
+    "project_root",
     "read_ledger",
     "record_key",
     "remove",

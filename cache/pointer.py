@@ -10,6 +10,7 @@ from .errors import StoreError, UnreadableError
 from .format.ledger import FOLDER
 from .places.location import Location, Url, locate
 from .places.opening import place_at
+from .places.project import in_project
 
 SUFFIX = ".json"
 
@@ -19,7 +20,8 @@ class Pointer:
     """Where a complete store lies and what it held when the extraction ended.
 
     Attributes:
-        store: The store, relative to the pointer or a URL; empty for a split that the data set does not have.
+        store: The store, relative to the pointer's place in the project (see `project_root`) or a URL; empty for a
+            split that the data set does not have. A pointer that a copy of the checkout writes is the same file.
         fingerprint: The store's.
         samples: Number of rows.
         ledger: Digest of its ledger.
@@ -46,7 +48,8 @@ class Pointer:
         if isinstance(store, Url) or isinstance(at, Url):
             return cls(str(store), fingerprint, samples, ledger)
         folder = Path(os.path.realpath(store.parent))
-        return cls(os.path.relpath(folder / store.name, os.path.realpath(at.parent)), fingerprint, samples, ledger)
+        start = at if folder.is_relative_to(Path.cwd()) else in_project(at)
+        return cls(os.path.relpath(folder / store.name, os.path.realpath(start.parent)), fingerprint, samples, ledger)
 
     @classmethod
     def of(cls, content: bytes) -> Self:
@@ -94,7 +97,10 @@ class Pointer:
         store = locate(self.store)
         if isinstance(store, Url) or store.is_absolute():
             return store
-        return path.parent / self.store
+        beside = path.parent / self.store
+        if isinstance(beside, Path) and isinstance(path, Path) and not beside.exists():
+            return in_project(path).parent / self.store
+        return beside
 
 
 def resolve(where: str | Location) -> tuple[Location, Pointer | None]:

@@ -3,6 +3,7 @@
 from .engine import Extraction, extract, plan
 from .estimate import Prediction, duration, require_space, room
 from .malloc import keep_freed_memory
+from .paths import absolute, absolute_backbone
 from .preprocess import prepare_depth
 from .problems import counted, first_few
 from .samples import OnError
@@ -35,6 +36,8 @@ __all__ = [
     "Sample",
     "Source",
     "SyntheticData",
+    "absolute",
+    "absolute_backbone",
     "counted",
     "describe",
     "duration",

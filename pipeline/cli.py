@@ -9,6 +9,7 @@ from .commands.compare import compare
 from .commands.data import data
 from .commands.evaluate import evaluate, show
 from .commands.extract import extract
+from .commands.settings import settings
 from .commands.train import train
 
 
@@ -44,5 +45,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, show, compare, cache, data):
+for command in (extract, train, evaluate, show, compare, settings, cache, data):
     main.add_command(command)

@@ -2,19 +2,21 @@
 
 import difflib
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..cache import SpaceClipError
+from ..cache import SpaceClipError, locate, project_root
 from ..evaluate import EvaluateSettings
-from ..extract import BackboneSettings, DataSettings, ExtractSettings
+from ..extract import BackboneSettings, DataSettings, ExtractSettings, absolute, absolute_backbone
 from ..train import DecoderSettings, TrainSettings
+from .yaml_file import read_yaml
 
 Settings = TypeVar("Settings", bound=BaseModel)
+_FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
 
 class Experiment(BaseModel):
@@ -22,6 +24,8 @@ class Experiment(BaseModel):
 
     Attributes:
         data: The data set and its splits.
+        features: Folder below `features/` that its stores lie in, so that experiments share them; by default the
+            experiment's own name.
         backbone: The frozen encoder.
         extract: What is kept of its features.
         decoder: The network that is trained.
@@ -32,29 +36,51 @@ class Experiment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: DataSettings
+    features: _FolderName | None = None
     backbone: BackboneSettings = BackboneSettings()
     extract: ExtractSettings = ExtractSettings()
     decoder: DecoderSettings = DecoderSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 
+    def by_stage(self) -> dict[str, dict[str, Any]]:
+        """What each stage of the pipeline reads, defaults filled in; the same on every machine."""
+        every = self.model_dump(mode="json", exclude={"extract": {"threads"}})
+        validation = {name: every["evaluate"][name] for name in ("crop", "min_depth", "max_depth")}
+        return {
+            "extract": {name: every[name] for name in ("data", "features", "backbone", "extract")},
+            "train": {"decoder": every["decoder"], "train": every["train"], "validation": validation},
+            "evaluate": every["evaluate"],
+        }
 
-def load_experiment(path: Path) -> Experiment:
-    """Read an experiment.
+
+def read_experiment(path: Path) -> Experiment:
+    """Read an experiment as it is written.
 
     Raises:
-        SpaceClipError: The file is missing, no YAML, or holds a setting that is unknown or of the wrong kind; the
-            message names its place and, for an unknown one, the nearest right name.
+        SpaceClipError: The file is missing, no YAML, or holds settings that are unknown or of the wrong kind; the
+            message names the place of each and, for an unknown one, the nearest right name.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SpaceClipError(
-            f"{path}: cannot be read ({error.strerror}); give the path of an experiment file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpaceClipError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    return check_settings(Experiment, content, str(path))
+    return check_settings(Experiment, read_yaml(path), str(path))
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment to run it: its stores have a place, and relative paths start at the project's root.
+
+    Raises:
+        SpaceClipError: As `read_experiment`.
+    """
+    experiment, root = read_experiment(path), project_root()
+    start = Path() if root == Path.cwd() else root
+    features = experiment.features or path.stem
+    # Beside their pointers, stores need no place of their own.
+    beside = start == Path() and features == path.stem
+    store = locate(experiment.extract.store or ("" if beside else f"features/{features}"))
+    update = {"data": absolute(experiment.data, start), "backbone": absolute_backbone(experiment.backbone, start)}
+    if store != Path():
+        store = start / store if isinstance(store, Path) else store
+        update["extract"] = experiment.extract.model_copy(update={"store": str(store)})
+    return experiment.model_copy(update=update)
 
 
 def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:
@@ -66,7 +92,7 @@ def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:
         where: Its source, for the message.
 
     Raises:
-        SpaceClipError: Names the first wrong setting, and how many more there are.
+        SpaceClipError: Names all wrong settings, one a line if there are several.
     """
     if not isinstance(content, dict):
         raise SpaceClipError(f"{where}: found {type(content).__name__}, expected settings by name")
@@ -75,17 +101,32 @@ def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:
     except SpaceClipError as error:
         raise SpaceClipError(f"{where}: {error}") from error
     except ValidationError as error:
-        errors = error.errors()
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise SpaceClipError(f"{where}: {_describe(kind, errors[0])}{more}") from None
+        found = _described(kind, error.errors())
+        separator, before = ("\n  ", f" {len(found)} settings are wrong:\n  ") if len(found) > 1 else ("", " ")
+        raise SpaceClipError(f"{where}:{before}{separator.join(found)}") from None
+
+
+def _described(kind: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[str]:
+    """Each wrong setting in words; one that is missing because it is misspelt is one mistake, not two."""
+    misspelt = {
+        (*error["loc"][:-1], near)
+        for error in errors
+        if error["type"] == "extra_forbidden" and (near := _nearest(kind, error["loc"]))
+    }
+    return [_describe(kind, error) for error in errors if error["type"] != "missing" or error["loc"] not in misspelt]
+
+
+def _nearest(kind: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
+    """The known name that is most like an unknown one."""
+    return next(iter(difflib.get_close_matches(str(location[-1]), _walk(kind, location)[1], n=1, cutoff=0.5)), None)
 
 
 def _describe(kind: type[BaseModel], error: ErrorDetails) -> str:
     """One wrong setting in words."""
     place, known = _walk(kind, error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        near = _nearest(kind, error["loc"])
+        hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
         return f"{place}: unknown setting; {hint}"
     if error["type"] == "missing":
         return f"{place}: missing, it has no default; add it"

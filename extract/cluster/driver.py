@@ -14,13 +14,13 @@ from distributed.comm.core import CommClosedError
 
 from ...cache import SpaceClipError, StoreWriter
 from ..engine import Fill
+from ..paths import absolute, absolute_backbone
 from ..remaining import Work
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
 from ..stages import Ceilings, together
 from ..towers import BackboneSettings
-from .paths import absolute, absolute_backbone
 from .scheduling import OVERDUE_SECONDS, Flight
 from .worker import Job, ShardWorker, extract_shard, images_topic
 

@@ -14,9 +14,9 @@ from jobs import SETTINGS, files, lay_out, save_pictures
 from spaceclip.cache import Entry, SpaceClipError, StoreWriter, writer
 from spaceclip.extract import BackboneSettings, FolderData, KittiData, extract, load_backbone, open_splits
 from spaceclip.extract.cluster import fill_on, worker
-from spaceclip.extract.cluster.paths import absolute, absolute_backbone
 from spaceclip.extract.cluster.worker import ShardWorker, extract_shard
 from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
+from spaceclip.extract.paths import absolute, absolute_backbone
 
 
 @pytest.fixture(scope="module")

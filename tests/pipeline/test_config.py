@@ -4,7 +4,8 @@ import pytest
 import yaml
 from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import EvaluateSettings
-from spaceclip.pipeline.config import load_experiment
+from spaceclip.extract import SyntheticData
+from spaceclip.pipeline.config import Experiment, load_experiment
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = "data: { kind: synthetic, scenes: 4 }\n"
@@ -36,28 +37,22 @@ def test_what_is_left_out_has_the_paper_s_value(tmp_path):
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_experiment_is_valid_and_has_the_sections_that_dvc_watches(file):
-    load_experiment(file)
-    content = yaml.safe_load(file.read_text())
-    stages = yaml.safe_load((CONFIGS.parent / "dvc.yaml").read_text())["stages"].values()
-    for stage in stages:
-        for path in next(iter(stage.get("do", stage)["params"][0].values())):
-            section = content
-            for name in path.split("."):
-                section = section[name]
+def test_every_experiment_that_is_shipped_is_valid(file):
+    assert set(load_experiment(file).by_stage()) == {"extract", "train", "evaluate"}
 
 
 @pytest.mark.parametrize(
     ("name", "other"), [("crop", "garg"), ("min_depth", 1.0), ("max_depth", 5.0), ("precision", "float32")]
 )
 def test_dvc_trains_again_where_a_setting_that_chooses_weights_has_changed(name, other):
-    stage = yaml.safe_load((CONFIGS.parent / "dvc.yaml").read_text())["stages"]["train"]
-    (watched,) = next(iter(stage["params"])).values()
-    chosen_by = [
-        settings.protocol("validation", {}, 0.001, 80.0)
+    data = SyntheticData()
+    experiments = [
+        Experiment(data=data, evaluate=settings)
         for settings in (EvaluateSettings(), EvaluateSettings.model_validate({name: other}))
     ]
-    assert (f"evaluate.{name}" in watched) == (chosen_by[0] != chosen_by[1])
+    chosen_by = [found.evaluate.protocol("validation", {}, 0.001, 80.0) for found in experiments]
+    watched = [found.by_stage()["train"] for found in experiments]
+    assert (watched[0] != watched[1]) == (chosen_by[0] != chosen_by[1])
 
 
 @pytest.mark.parametrize(
@@ -86,13 +81,14 @@ def test_the_paper_s_experiments_have_the_paper_s_settings(name, frames, batch_s
         (GOOD + "decoder: { flim: true }", "decoder.flim: unknown setting; did you mean film?"),
         (GOOD + "train: { loss: { slog: 1 } }", "train.loss.slog: unknown setting; did you mean silog?"),
         ("data: { kind: synthetic, scnes: 4 }", "data.scnes: unknown setting; did you mean scenes?"),
-        ("data: { kind: folder, image: x }", "data.images: missing, it has no default; add it (and 1 more)"),
+        ("data: { kind: folder, image: x }", "data.image: unknown setting; did you mean images?"),
         (GOOD + "train: { zzz: 1 }", "train.zzz: unknown setting; known here: batch_size, clip_norm"),
         (GOOD + "train: { epochs: many }", "train.epochs: found 'many'; input should be a valid integer"),
         (GOOD + "train: { epochs: 0 }", "train.epochs: found 0; input should be greater than 0"),
         (GOOD + "evaluate: { crop: grag }", "garg"),
         ("data: { kind: kity }", "data: found {'kind': 'kity'}"),
         ("train: { epochs: 3 }", "data: missing, it has no default; add it"),
+        ("dta: { kind: synthetic }", "dta: unknown setting; did you mean data?"),
         ("- a\n- b", "found list, expected settings by name"),
         ("", "found NoneType, expected settings by name"),
         ("data: {", "not YAML"),
@@ -102,10 +98,44 @@ def test_a_wrong_setting_is_refused_with_its_place(refusal, text, message):
     assert message in refusal(text)
 
 
-def test_every_experiment_that_is_shipped_is_valid():
-    from pathlib import Path
-
-    files = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-    assert files
-    for file in files:
+def test_all_wrong_settings_are_told_at_once_and_one_that_is_misspelt_once(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("dta: {}\ndecoder: { flim: true }\ntrain: { epochs: many }\nfeatures: ../up\n")
+    with pytest.raises(SpaceClipError) as raised:
         load_experiment(file)
+    head, *lines = str(raised.value).splitlines()
+    assert head == f"{file}: 4 settings are wrong:"
+    assert [line.split(":")[0].strip() for line in lines] == ["features", "decoder.flim", "train.epochs", "dta"]
+    assert lines[-1].endswith("did you mean data?")
+
+
+class TestWhereThingsLie:
+    """Relative paths of an experiment start at the project's root, wherever it is run."""
+
+    TEXT = "data: { kind: folder, images: data/rgb, depth: /abs/depth, val: { images: val } }\n"
+
+    @pytest.fixture
+    def file(self, tmp_path, monkeypatch):
+        (tmp_path / "copy/configs").mkdir(parents=True)
+        (tmp_path / "clip").mkdir()
+        monkeypatch.chdir(tmp_path / "copy")
+        file = Path("configs/mine.yaml")
+        file.write_text(self.TEXT + "backbone: { name: clip }\n")
+        return file
+
+    def test_a_checkout_leaves_them_as_they_are(self, file):
+        found = load_experiment(file)
+        assert (found.data.images, found.backbone.name, found.extract.store) == (Path("data/rgb"), "clip", None)
+
+    def test_a_copy_takes_data_encoder_and_stores_from_the_root(self, file, tmp_path, monkeypatch):
+        monkeypatch.setenv("SPACECLIP_ROOT", str(tmp_path))
+        found = load_experiment(file)
+        assert (found.data.images, found.data.val.images) == (tmp_path / "data/rgb", tmp_path / "val")
+        assert (found.data.depth, found.backbone.name) == (Path("/abs/depth"), str(tmp_path / "clip"))
+        assert found.extract.store == str(tmp_path / "features/mine")
+
+    def test_features_are_shared_by_name_and_buckets_stay(self, file):
+        file.write_text(self.TEXT + "features: theirs\n")
+        assert load_experiment(file).extract.store == "features/theirs"
+        file.write_text(self.TEXT + "features: theirs\nextract: { store: s3://bucket/all }\n")
+        assert load_experiment(file).extract.store == "s3://bucket/all"

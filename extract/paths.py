@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from ..towers import RANDOM, BackboneSettings
+from .towers import RANDOM, BackboneSettings
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
