@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import EvaluateSettings
 from spaceclip.extract import SyntheticData

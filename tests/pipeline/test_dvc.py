@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,8 +41,11 @@ class Project:
         self.git("init", "--quiet")
         self.commit()
 
-    def git(self, *arguments: str) -> None:
-        subprocess.run(("git", *arguments), cwd=self.folder, env=self.environment, check=True)
+    def git(self, *arguments: str) -> str:
+        run = subprocess.run(
+            ("git", *arguments), cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True
+        )
+        return run.stdout
 
     def commit(self) -> None:
         self.git("add", "--all")
@@ -66,6 +70,17 @@ class Project:
         content = yaml.safe_load(self.config.read_text())
         content[section].update(settings)
         self.config.write_text(yaml.safe_dump(content))
+
+    def lock(self, at: str) -> dict[str, Any]:
+        """The stages that the dvc.lock of a commit or an experiment holds."""
+        refs = self.git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{at}").split()
+        return yaml.safe_load(self.git("show", f"{refs[0] if refs else at}:dvc.lock"))["stages"]
+
+    def checkpoint(self, experiment: str) -> dict[str, Any]:
+        """The checkpoint.json of an experiment, from DVC's cache."""
+        outs = {Path(out["path"]).name: out["md5"] for out in self.lock(experiment)["train"]["outs"]}
+        md5 = outs["checkpoint.json"]
+        return json.loads((self.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).read_bytes())
 
     def pointer(self) -> dict[str, str]:
         return json.loads((self.folder / "features/tiny/train.json").read_bytes())
@@ -107,11 +122,11 @@ def reproduced(tmp_path_factory, tiny, commands):
             "structural_layers": [2, 1, 0],
         },
         "train": {"epochs": 1, "batch_size": 4, "learning_rate": 0.003},
-        "evaluate": {"crop": "none", "min_depth": None, "max_depth": None, "figures": 1},
     }
+    # `evaluate`, like any section but `data`, takes its defaults.
     project = Project(tmp_path_factory.mktemp("project"), commands)
     project.lay_out(yaml.safe_dump(config))
-    assert project.repro() == {*EXTRACT, "train", "evaluate"}
+    assert project.repro() == {"settings", *EXTRACT, "train", "evaluate"}
     project.commit()
     return project.folder
 
@@ -134,25 +149,33 @@ def test_metrics_and_plots_are_there_to_show(project):
     assert "Training loss" in page.read_text()
 
 
-def test_an_ablation_trains_and_scores_and_never_extracts(project):
-    found = project.dvc("exp", "run", "--name", "no-film", "--set-param", "configs/tiny.yaml:decoder.film=false")
-    assert ran(found) == {"train", "evaluate"}
-    checkpoint = json.loads((project.folder / "results/tiny/checkpoint.json").read_bytes())
-    assert checkpoint["decoder"]["film"] is False
-    assert "no-film" in project.dvc("exp", "show", "--csv")
-    project.git("checkout", "--quiet", "--", "configs", "dvc.lock")
-    assert project.repro() == set()
+def test_two_ablations_in_a_row_start_from_the_committed_settings_and_share_the_stores(project):
+    def stores() -> dict[Path, int]:
+        return {store: store.stat().st_ino for store in (project.folder / "features/tiny").glob("*.zarr/zarr.json")}
+
+    before, names = stores(), {"no-film": "film", "no-structure": "structural"}
+    for name, setting in names.items():
+        setting = f"configs/tiny.yaml:++decoder.{setting}=false"
+        found = project.dvc("exp", "run", "--temp", "--name", name, "--set-param", setting, "train")
+        assert found.count("(0 computed now)") == 2
+    decoders = [project.checkpoint(name)["decoder"] for name in names]
+    assert [(found["film"], found["structural"]) for found in decoders] == [(False, True), (True, False)]
+    committed, *those = (project.lock(at) for at in ("HEAD", *names))
+    for split in ("train", "val"):
+        assert all(lock[f"extract@{split}"]["outs"] == committed[f"extract@{split}"]["outs"] for lock in those)
+    assert stores() == before
+    assert project.git("status", "--short") == ""
+    assert project.changed() == set()
 
 
 def test_going_back_to_old_settings_goes_back_to_the_old_store(project):
     first = project.pointer()
     project.change("backbone", seed=1)
-    assert project.changed() == EXTRACT
-    assert project.repro("extract@train") == {"extract@train"}
+    assert project.changed() == {"settings"}
+    assert project.repro("extract@train") == {"settings", "extract@train"}
     assert project.pointer()["store"] != first["store"]
     assert project.changed() == {"extract@val", "extract@test", "train", "evaluate"}
     project.change("backbone", seed=0)
-    assert project.changed() == {"extract@train", "train", "evaluate"}
     assert project.repro("extract@train") == {"extract@train"}
     assert project.pointer() == first
     assert project.changed() == set()
