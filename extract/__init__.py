@@ -15,6 +15,7 @@ from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .stages import Ceilings
 from .towers import Backbone, BackboneSettings, Features, load_backbone
+from .yaml_file import read_yaml
 
 __all__ = [
     "SPLITS",
@@ -48,6 +49,7 @@ __all__ = [
     "open_splits",
     "plan",
     "prepare_depth",
+    "read_yaml",
     "require_space",
     "room",
     "store_spec",

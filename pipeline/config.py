@@ -11,9 +11,8 @@ from pydantic_core import ErrorDetails
 
 from ..cache import SpaceClipError, locate, project_root
 from ..evaluate import EvaluateSettings
-from ..extract import BackboneSettings, DataSettings, ExtractSettings, absolute, absolute_backbone
+from ..extract import BackboneSettings, DataSettings, ExtractSettings, absolute, absolute_backbone, read_yaml
 from ..train import DecoderSettings, TrainSettings
-from .yaml_file import read_yaml
 
 Settings = TypeVar("Settings", bound=BaseModel)
 _FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...cache import SpaceClipError
+from ..yaml_file import read_yaml
 
 ListName = Literal["train_list", "test_list"]
 LISTS: tuple[ListName, ...] = get_args(ListName)
@@ -181,12 +181,7 @@ def load_catalogue(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpaceClipError(f"{path}: cannot be read ({error.strerror}); give the path of a table") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpaceClipError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise SpaceClipError(f"{path}: found no data set: expected the shape of {_TABLE.name}")
     return content

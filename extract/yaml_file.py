@@ -24,9 +24,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
-                raise _error(f"{key.value} stands in line {lines[key.value]} already; keep one", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    raise _error(f"{key.value} stands in line {lines[key.value]} already; keep one", key.start_mark)
+                lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 
@@ -41,9 +42,7 @@ def read_yaml(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise SpaceClipError(
-            f"{path}: cannot be read ({error.strerror}); give the path of an experiment file"
-        ) from error
+        raise SpaceClipError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
     if len(content) > _MAX_BYTES:
         raise SpaceClipError(f"{path}: over {_MAX_BYTES:,} bytes, expected a file of settings")
     try:
@@ -70,8 +69,9 @@ def _require_plain(text: str) -> None:
             raise _error(f"nested more than {_MAX_DEPTH} deep", event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             raise _error(f"alias *{event.anchor}; write the settings out", event.start_mark)
-        if getattr(event, "tag", None) is not None:
-            raise _error(f"tag {event.tag}; give a plain value", event.start_mark)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise _error(f"tag {tag}; give a plain value", event.start_mark)
 
 
 def _error(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
