@@ -8,6 +8,7 @@ from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, requir
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP
 from .format.shard import BLOSC
+from .format.statistics import DepthRange
 from .places.folder import write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer, sweep
@@ -15,14 +16,21 @@ from .places.opening import place_at
 from .places.project import project_root
 from .pointer import Pointer
 from .reader import FeatureCache
-from .upkeep.alike import LikeStore, like_stores
 from .upkeep.channel_statistics import ChannelStatistics, channel_statistics
 from .upkeep.copying import Copied, copy
 from .upkeep.garbage import Garbage, find_garbage, remove
-from .upkeep.growth import Offer, adopt, known_rows, missing_parts, offers
+from .upkeep.growth import (
+    CompatibleStore,
+    SharedParts,
+    compatible_stores,
+    link_parts,
+    missing_parts,
+    shared_parts,
+    shared_rows,
+)
 from .upkeep.repair import Repair, repair
 from .upkeep.verify import Problem, Verification, stored_bytes, verify
-from .writer import StoreWriter
+from .writer import StoreWriter, whole_store
 
 __all__ = [
     "BLOSC",
@@ -32,37 +40,36 @@ __all__ = [
     "Batch",
     "Batches",
     "ChannelStatistics",
+    "CompatibleStore",
     "Copied",
+    "DepthRange",
     "DepthSpec",
     "Entry",
     "FeatureCache",
     "Garbage",
-    "LikeStore",
     "Location",
-    "Offer",
     "Pointer",
     "Problem",
     "Quarantined",
     "Record",
     "Repair",
+    "SharedParts",
     "SpaceClipError",
     "StoreError",
     "StoreSpec",
     "StoreWriter",
     "Url",
     "Verification",
-    "adopt",
     "arrays",
     "channel_statistics",
+    "compatible_stores",
     "copy",
     "entries_digest",
     "find_garbage",
-    "known_rows",
     "layer_array",
-    "like_stores",
+    "link_parts",
     "locate",
     "missing_parts",
-    "offers",
     "only_writer",
     "part_name",
     "parts",
@@ -74,8 +81,11 @@ __all__ = [
     "repair",
     "require_disjoint",
     "require_same",
+    "shared_parts",
+    "shared_rows",
     "stored_bytes",
     "sweep",
     "verify",
+    "whole_store",
     "write_atomically",
 ]

@@ -1,6 +1,5 @@
-"""No scene on both sides: splits that are used together must share nothing."""
+"""No scene and no picture on both sides: splits that are used together must share nothing."""
 
-from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
 
@@ -11,10 +10,11 @@ _SHOWN = 3
 
 
 def require_disjoint(splits: Mapping[str, FeatureCache]) -> None:
-    """Refuse stores that hold the same samples, or the same scenes unless the user divided by sample (`ratio`).
+    """Refuse stores that share pictures, samples, or scenes unless the user divided by sample (`ratio`).
 
     They can come to share some though each extraction divided well: a split kept from other settings, or another
-    experiment's; or the data set may name scenes otherwise on the other side.
+    experiment's; a folder that links to another split's; or the data set may name scenes otherwise on the other side.
+    Pictures are compared by what was decoded of them, whatever they are called.
 
     Args:
         splits: The stores by what they are used as.
@@ -27,6 +27,8 @@ def require_disjoint(splits: Mapping[str, FeatureCache]) -> None:
         noun, shared = "scenes", [] if by_sample else _shared_scenes(mine, theirs)
         if not shared:
             noun, shared = "samples", _shared_samples(mine, theirs)
+        if not shared:
+            noun, shared = "pictures", _shared_pictures(mine, theirs)
         if shared:
             raise StoreError(
                 f"{mine.path} ({one}) and {theirs.path} ({other}) share {len(shared)} {noun} "
@@ -40,9 +42,13 @@ def _shared_scenes(mine: FeatureCache, theirs: FeatureCache) -> list[str]:
 
 
 def _shared_samples(mine: FeatureCache, theirs: FeatureCache) -> list[str]:
-    if mine.about.get("split_by") == theirs.about.get("split_by") == "ratio":
-        return sorted(set(mine.sample_ids).intersection(theirs.sample_ids))
-    # Files that lie apart may be named alike and still be others; the sizes of uncompressed ones are all alike too.
-    stamps = Counter(entry.stamp for entry in mine.entries)
-    stamped = {(entry.id, entry.stamp) for entry in mine.entries if stamps[entry.stamp] == 1}
-    return sorted(entry.id for entry in theirs.entries if (entry.id, entry.stamp) in stamped)
+    # Files that lie apart may be named alike and still be others: only parts of one list are compared by name.
+    by_sample = mine.about.get("split_by") == theirs.about.get("split_by") == "ratio"
+    return sorted(set(mine.sample_ids).intersection(theirs.sample_ids)) if by_sample else []
+
+
+def _shared_pictures(mine: FeatureCache, theirs: FeatureCache) -> list[str]:
+    """Ids of their samples whose picture is one of mine, with the id that it has there where that is another."""
+    ids = {content: sample for content, sample in zip(mine.content_hashes, mine.sample_ids, strict=True) if content}
+    pairs = ((ids.get(content), name) for content, name in zip(theirs.content_hashes, theirs.sample_ids, strict=True))
+    return sorted(name if name == known else f"{name} = {known}" for known, name in pairs if known)

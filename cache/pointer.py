@@ -2,17 +2,23 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from .errors import StoreError, UnreadableError
 from .format.ledger import FOLDER
+from .format.parsing import parse_json
 from .places.location import Location, Url, locate
 from .places.opening import place_at
 from .places.project import in_project
 
 SUFFIX = ".json"
+MOST_BYTES = 10_000
+"""Of a pointer's file."""
+# Names of pointers that say what a store is used as.
+_ROLES = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,15 @@ class Pointer:
         Raises:
             ValueError: It is something else.
         """
-        told = json.loads(content)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+        fields = parse_json(content)
         kinds = {"store": str, "fingerprint": str, "samples": int, "ledger": str}
-        if not isinstance(told, dict) or {name: type(value) for name, value in told.items()} != kinds:
+        if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != kinds:
             raise ValueError(f"expected {', '.join(kinds)}")
-        return cls(**told)
+        if b"\0" in os.fsencode(fields["store"]):
+            raise ValueError("its path holds a zero byte")
+        return cls(**fields)
 
     @classmethod
     def read(cls, path: Location) -> Self:
@@ -72,7 +82,7 @@ class Pointer:
             StoreError: There is none, or the file is something else.
         """
         try:
-            return cls.of(place_at(path.parent).read(path.name))
+            return cls.of(place_at(path.parent).read_end(path.name, MOST_BYTES + 1))
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(f"{path}: no feature store is there; run `spaceclip extract` to make it") from None
         except OSError as error:
@@ -80,7 +90,7 @@ class Pointer:
         except ValueError as error:
             raise StoreError(f"{path}: not a pointer to a feature store ({error}); give the store's folder") from error
 
-    def means(self, fingerprint: str, samples: int, ledger: str | None) -> bool:
+    def matches(self, fingerprint: str, samples: int, ledger: str | None) -> bool:
         """Whether it was written for this store; the ledger's digest is None while shards are missing."""
         return (self.fingerprint, self.samples) == (fingerprint, samples) and ledger in (None, self.ledger)
 
@@ -93,17 +103,46 @@ class Pointer:
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
     def target(self, path: Location) -> Location:
-        """The store that is meant by a pointer which lies at `path`."""
+        """The store that a pointer which lies at `path`, or where a link there leads, points to."""
         store = locate(self.store)
         if isinstance(store, Url) or store.is_absolute():
             return store
+        if isinstance(path, Path) and path.is_symlink():
+            path = path.resolve()
         beside = path.parent / self.store
         if isinstance(beside, Path) and isinstance(path, Path) and not beside.exists():
             return in_project(path).parent / self.store
         return beside
 
 
-def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
+class Resolved(NamedTuple):
+    """What a location means.
+
+    Attributes:
+        store: Where the store lies.
+        pointer: The pointer to it, where one was followed.
+        file: Where that lies.
+    """
+
+    store: Location
+    pointer: Pointer | None = None
+    file: Location | None = None
+
+    def require_role(self, about: Mapping[str, Any]) -> None:
+        """Refuse a pointer that is named for another split than the store was extracted as.
+
+        Raises:
+            StoreError: It is.
+        """
+        split = about.get("split")
+        if self.file is not None and self.file.stem != split and {self.file.stem, split} <= set(_ROLES):
+            raise StoreError(
+                f"{self.file}: is named for the {self.file.stem} split and points to the {split} split ({self.store}); "
+                f"put each pointer back under its own name, or run `spaceclip extract` again"
+            )
+
+
+def resolve(where: str | Location) -> Resolved:
     """The store that a location means: a store, a pointer, or a folder that holds one pointer.
 
     Raises:
@@ -118,7 +157,7 @@ def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
             raise UnreadableError.of(location, error) from error
         # A store that lost its `zarr.json` is known by its ledger.
         if "zarr.json" in names or FOLDER in names:
-            return _named(location), None
+            return Resolved(_named(location))
         pointers = [name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
         if not names and not (isinstance(location, Path) and location.is_dir()):
             raise StoreError(f"{location}: no feature store is there; run `spaceclip extract` to make it")
@@ -133,7 +172,7 @@ def resolve(where: str | Location) -> tuple[Location, Pointer | None]:
         raise StoreError(
             f"{location}: the data set has no {location.stem} split; give it one (`data`) and extract again"
         )
-    return pointer.target(location), pointer
+    return Resolved(pointer.target(location), pointer, location)
 
 
 def _named(location: Location) -> Location:

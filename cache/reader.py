@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from .format.arrays import (
     identity_arrays,
     identity_parts,
     layer_array,
+    part_name,
     scales_array,
 )
 from .format.identity import Entry, Storage, require_same
@@ -26,6 +27,7 @@ from .format.int8 import restore
 from .format.ledger import Record, ledger_digest, read_ledger
 from .format.metadata import GROUP, metadata_damage, read_attributes, read_samples
 from .format.shard import ShardedArray
+from .format.statistics import HASH_DIGITS, DepthRange, content_hash
 from .places.local_copy import LocalCopy
 from .places.location import Location
 from .places.opening import place_at
@@ -79,11 +81,13 @@ class FeatureCache:
             StoreError: No store is there, it is incomplete, its metadata was altered, it is not the one the pointer
                 means, or a field of `expect` differs.
         """
-        store, pointer = resolve(path)
+        found = resolve(path)
+        store, pointer, _ = found
         place = place_at(store)
         attributes = read_attributes(place)
         if attributes is None:
             raise StoreError(f"{store}: no feature store is there; run `spaceclip extract` to make it")
+        found.require_role(attributes["about"])
         if expect is not None:
             require_same(attributes["identity"], expect, str(store))
         try:
@@ -99,11 +103,17 @@ class FeatureCache:
                 f"{store}: incomplete, {missing} of {missing + len(records)} shards are missing; "
                 "run the same `spaceclip extract` again to finish it"
             )
-        if pointer is not None and not pointer.means(cache.fingerprint, len(cache), None if missing else cache.digest):
+        digest = None if missing else cache.digest
+        if pointer is not None and not pointer.matches(cache.fingerprint, len(cache), digest):
             raise StoreError(
                 f"{store}: its content is not what the pointer {path} was written for; run `spaceclip extract` again"
             )
         return cache
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without what it has opened, for workers that are spawned."""
+        attributes = {"identity": self.identity, "fingerprint": self.fingerprint, "about": self.about}
+        return type(self), (self.place, attributes, self.records)
 
     def __len__(self) -> int:
         return int(self.identity["samples"]["count"])
@@ -158,6 +168,39 @@ class FeatureCache:
     def usable(self) -> NDArray[np.int64]:
         """The rows that are not quarantined, ascending."""
         return np.setdiff1d(np.arange(len(self)), list(self.quarantined), assume_unique=True)
+
+    @cached_property
+    def content_hashes(self) -> list[str]:
+        """A hash of each row's picture, decoded and resized; empty where it is quarantined or not extracted yet."""
+        return self._hashes(IMAGE)
+
+    @cached_property
+    def depth_hashes(self) -> list[str]:
+        """A hash of each row's training target; empty as `content_hashes`, and where nothing was measured."""
+        nothing = content_hash(np.zeros(self.depth_size, np.uint32)) if self.has_depth else ""
+        return ["" if found == nothing else found for found in self._hashes(DEPTH)]
+
+    def _hashes(self, part: str) -> list[str]:
+        found = [""] * len(self)
+        for record in self.records.values():
+            text = record.contents.get(part, "")
+            for at in range(len(text) // HASH_DIGITS):
+                found[record.start + at] = text[at * HASH_DIGITS : (at + 1) * HASH_DIGITS]
+        for row in self.quarantined:
+            found[row] = ""
+        return found
+
+    @property
+    def depth_range(self) -> DepthRange | None:
+        """Median and range of the depth measured so far; the median is that of the shards' medians.
+
+        None without depth.
+        """
+        ranges = [DepthRange(**found) for r in self.records.values() if (found := r.statistics.get(DEPTH))]
+        if not ranges:
+            return None
+        medians, lows, highs = zip(*ranges, strict=True)
+        return DepthRange(float(np.median(medians)), min(lows), max(highs))
 
     @property
     def has_depth(self) -> bool:
@@ -293,8 +336,15 @@ class FeatureCache:
                     f"{self.path}: has no {name}; it holds the hidden states {held}: extract the one wanted"
                 )
             self._check(name)
-            self._arrays[name] = ShardedArray(self.place, name, self._layout[name], self.shard)
+            self._arrays[name] = ShardedArray(
+                self.place, name, self._layout[name], self.shard, partial(self._checksums, name)
+            )
         return self._arrays[name]
+
+    def _checksums(self, name: str, shard: int, view: int) -> bytes:
+        """What the ledger says of each row of an array's object."""
+        part = part_name(name, self.views[view]) if self._layout[name].by_view else name
+        return self.records[shard].row_checksums(part)
 
     @cached_property
     def zarr(self) -> "zarr.Group":

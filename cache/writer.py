@@ -3,21 +3,31 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DamagedError, StoreError, UnreadableError
-from .format.arrays import arrays, parts
+from .format.arrays import DEPTH, IMAGE, arrays, parts
 from .format.identity import StoreSpec, require_same
 from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
-from .format.metadata import GROUP, SAMPLES, attributes_of, read_attributes, read_samples, write_missing
-from .format.shard import ShardedArray, encode_shard
-from .format.statistics import layer_statistics
+from .format.metadata import (
+    GROUP,
+    SAMPLES,
+    attributes_of,
+    damaged_metadata,
+    read_attributes,
+    read_samples,
+    write_missing,
+)
+from .format.shard import ShardedArray, chunk_checksums, encode_shard
+from .format.statistics import content_hash, depth_range, layer_statistics
 from .places.location import Location, Url
 from .places.opening import place_at
 from .places.place import Place, Stored
+from .reader import FeatureCache
 
 # To a bucket the work is waiting, and all of a shard goes at once.
 CONNECTIONS = 16
@@ -99,20 +109,14 @@ class StoreWriter:
         stays = kept if kept and not bad else Record(self.spec.fingerprint, shard, start, stop, {}, {})
         written = [name for name in self._parts if name not in stays.objects]
 
-        def store(name: str) -> tuple[Stored, dict[str, float] | None]:
-            there = kept is not None and name in kept.objects
-            rows = self._without(name, shard, bad) if there else self._parts[name].of(block)
+        def store(name: str) -> Record:
+            there = kept if kept and name in kept.objects else None
+            rows = self._without(there, name, bad) if there else self._parts[name].of(block)
             return self._write_part(name, shard, rows, sound)
 
         try:
             with ThreadPoolExecutor(connections(self.path), thread_name_prefix="objects") as pool:
-                done = dict(zip(written, pool.map(store, written), strict=True))
-            record = replace(
-                stays,
-                objects={**stays.objects, **{name: stored for name, (stored, _) in done.items()}},
-                statistics={**stays.statistics, **{name: told for name, (_, told) in done.items() if told}},
-                quarantined=tuple(quarantined),
-            )
+                record = reduce(Record.plus, pool.map(store, written), replace(stays, quarantined=tuple(quarantined)))
             self.still_ours()
             commit(self.place, record)
         except OSError as error:
@@ -123,20 +127,22 @@ class StoreWriter:
         self.records[shard] = record
         return record
 
-    def _without(self, name: str, shard: int, bad: Sequence[int]) -> NDArray[Any]:
+    def _without(self, kept: Record, name: str, bad: Sequence[int]) -> NDArray[Any]:
         """The rows of a part whose object is there, zeros in place of bad ones."""
-        part = self._parts[name]
-        array = ShardedArray(self.place, part.array, part.layout, self.spec.shard)
-        rows = array.read_rows(*self.spec.rows(shard), part.view)
+        part, checksums = self._parts[name], kept.row_checksums(name)
+        array = ShardedArray(self.place, part.array, part.layout, self.spec.shard, lambda _shard, _view: checksums)
+        rows = array.read_rows(kept.start, kept.stop, part.view)
         rows[bad] = 0
         return rows
 
-    def _write_part(
-        self, name: str, shard: int, rows: NDArray[Any], sound: NDArray[np.intp]
-    ) -> tuple[Stored, dict[str, float] | None]:
-        part, first, statistics = self._parts[name], self.spec.rows(shard)[0], None
+    def _write_part(self, name: str, shard: int, rows: NDArray[Any], sound: NDArray[np.intp]) -> Record:
+        """Write one object of a shard; what the shard's record says of it."""
+        part, (start, stop) = self._parts[name], self.spec.rows(shard)
+        statistics: Mapping[str, float] = {}
         if rows.dtype == np.float16 and len(sound):
-            statistics = layer_statistics(rows if len(sound) == len(rows) else rows[sound], name, first)
+            statistics = layer_statistics(rows if len(sound) == len(rows) else rows[sound], name, start)
+        elif name == DEPTH and self.spec.depth and (measured := depth_range(rows, self.spec.depth.unit)):
+            statistics = measured._asdict()
         elif rows.dtype == np.float32 and not np.isfinite(rows).all():
             raise StoreError(
                 f"{name}: shard {shard} holds values that are not finite; nothing of it was committed: "
@@ -144,7 +150,13 @@ class StoreWriter:
             )
         content = encode_shard(rows, self.spec.shard, compressed=part.layout.compressed)
         self.place.write(part.key(shard), content)
-        return Stored.of(content), statistics
+        return Record(
+            *(self.spec.fingerprint, shard, start, stop),
+            {name: Stored.of(content)},
+            {name: statistics} if statistics else {},
+            checksums={name: chunk_checksums(content, len(rows), self.spec.shard)},
+            contents={name: "".join(map(content_hash, rows))} if name in (IMAGE, DEPTH) else {},
+        )
 
     def _check_block(self, block: Mapping[str, NDArray[Any]], rows: int) -> None:
         if set(block) != set(self._layout):
@@ -156,6 +168,21 @@ class StoreWriter:
                     f"{name}: a whole shard {wanted} of {array.dtype} is wanted, "
                     f"got {block[name].shape} of {block[name].dtype}"
                 )
+
+
+def whole_store(path: Location, spec: StoreSpec) -> FeatureCache | None:
+    """The store at a path, if nothing of it has to be written: all records are there, and all metadata is sound.
+
+    Raises:
+        UnreadableError: The place gives no answer.
+    """
+    try:
+        cache = FeatureCache.open(path, expect=spec.identity)
+        return None if damaged_metadata(cache.place, {"identity": cache.identity}) else cache
+    except UnreadableError:
+        raise
+    except StoreError:
+        return None
 
 
 def connections(path: Location) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache import (
+    CompatibleStore,
+    DepthRange,
     FeatureCache,
-    LikeStore,
     Location,
     Pointer,
     Quarantined,
@@ -15,16 +16,17 @@ from ..cache import (
     SpaceClipError,
     StoreSpec,
     StoreWriter,
-    adopt,
-    known_rows,
-    like_stores,
+    compatible_stores,
+    link_parts,
     locate,
     missing_parts,
-    offers,
     only_writer,
     place_at,
     read_ledger,
+    shared_parts,
+    shared_rows,
     sweep,
+    whole_store,
 )
 from .encode import Filled, enough_memory, shard_blocks
 from .estimate import Prediction, predict
@@ -50,6 +52,7 @@ class Extraction:
         images: Images in the store.
         computed: Of these, images that this run had to compute.
         quarantined: Of these, images that could not be used, whichever run found them.
+        depth: Median and range of the store's depth; None without.
         ceilings: How fast this run was, and what held it back; None where it computed nothing.
     """
 
@@ -58,6 +61,7 @@ class Extraction:
     images: int
     computed: int
     quarantined: tuple[Quarantined, ...] = ()
+    depth: DepthRange | None = None
     ceilings: Ceilings | None = field(default=None, compare=False)
 
 
@@ -78,7 +82,7 @@ def extract(
     """Fill the store of one split, or finish one that was interrupted, and leave a pointer to it.
 
     The store lies at `<folder>/<split>-<fingerprint>.zarr` (or in `settings.store`), the pointer at
-    `<folder>/<split>.json`. What a store of this split beside it holds already, made alike, is not computed again:
+    `<folder>/<split>.json`. What a compatible store of this split beside it holds already is not computed again:
     whole layers and views of a shard are linked, single rows copied.
 
     Args:
@@ -101,42 +105,73 @@ def extract(
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
-    store, total = _store_at(folder, split, spec, settings), len(spec.entries)
-    with only_writer(store) as still_ours:
-        writer = StoreWriter(store, spec, about, still_ours)
-        again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
-        sweep(store, spec, writer.pending)
-        alike = like_stores(spec, _beside(store, split))
-        kept = adopt(writer, offers(spec, writer.pending, alike))
-        work = _work(spec, sorted([*writer.pending, *again]), kept, alike)
-        done = total - work.images
-        if work.shards:
-            # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
-            prediction = predict(source, backbone, work, settings, store, on_error)
-            predicted(prediction)
-            prediction.require_space()
-        progress(done, total)
-
-        def report(computed: int) -> None:
-            progress(done + computed, total)
-
-        if fill is None:
-            stages = Stages(settings.threads)
-            filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
-            with enough_memory(settings):
-                _write(writer, work, filled, stages)
-            ceilings = stages.ceilings()
-        else:
-            # Who computes elsewhere takes a shard that has a record for done.
-            for shard in again:
-                writer.forget(shard)
-            ceilings = fill(writer, work, report)
-        cache = FeatureCache.open(store)
-        pointer = folder / f"{split}.json"
+    store, pointer = _store_at(folder, split, spec, settings), folder / f"{split}.json"
+    total, computed, ceilings = len(spec.entries), 0, None
+    # Nothing is written to a store that is whole, so that many runs may use it at once.
+    cache = None if retry_quarantined else whole_store(store, spec)
+    if cache is not None:
+        progress(total, total)
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
+    else:
+        with only_writer(store) as still_ours:
+            writer = StoreWriter(store, spec, about, still_ours)
+            computed, ceilings = _complete(
+                *(source, backbone, settings, writer, split, progress),
+                on_error=on_error,
+                retry_quarantined=retry_quarantined,
+                predicted=predicted,
+                fill=fill,
+            )
+            cache = FeatureCache.open(store)
+            Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)
-    return Extraction(pointer, store, total, total - done, quarantined, ceilings)
+    return Extraction(pointer, store, total, computed, quarantined, cache.depth_range, ceilings)
+
+
+def _complete(
+    source: Source,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    writer: StoreWriter,
+    split: str,
+    progress: Progress,
+    *,
+    on_error: OnError,
+    retry_quarantined: bool,
+    predicted: Callable[[Prediction], None],
+    fill: Fill | None,
+) -> tuple[int, Ceilings | None]:
+    """Write what a store lacks; how many images were computed for it, and how fast."""
+    spec, store, total = writer.spec, writer.path, len(writer.spec.entries)
+    again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
+    sweep(store, spec, writer.pending)
+    alike = compatible_stores(spec, _beside(store, split))
+    kept = link_parts(writer, shared_parts(spec, writer.pending, alike))
+    work = _work(spec, sorted([*writer.pending, *again]), kept, alike)
+    done = total - work.images
+    if work.shards:
+        # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
+        prediction = predict(source, backbone, work, settings, store, on_error)
+        predicted(prediction)
+        prediction.require_space()
+    progress(done, total)
+
+    def report(computed: int) -> None:
+        progress(done + computed, total)
+
+    if fill is None:
+        stages = Stages(settings.threads)
+        filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
+        with enough_memory(settings):
+            _write(writer, work, filled, stages)
+        ceilings = stages.ceilings()
+    else:
+        # Who computes elsewhere takes a shard that has a record for done.
+        for shard in again:
+            writer.forget(shard)
+        ceilings = fill(writer, work, report)
+    return work.images, ceilings
 
 
 def plan(
@@ -160,8 +195,8 @@ def plan(
     store = _store_at(folder, split, spec, settings)
     records = read_ledger(place_at(store), spec.fingerprint)
     again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
-    alike = like_stores(spec, _beside(store, split))
-    offered = offers(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
+    alike = compatible_stores(spec, _beside(store, split))
+    offered = shared_parts(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
     kept = {shard: offer.record for shard, offer in offered.items()}
     held = records.keys() | {shard for shard, record in kept.items() if not missing_parts(spec, record)}
     pending = [shard for shard in range(spec.shards) if shard not in held]
@@ -179,8 +214,8 @@ def _beside(store: Location, split: str) -> list[Location]:
     return [store.parent / name for name in names if name != store.name]
 
 
-def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike: Sequence[LikeStore]) -> Work:
-    return Work(spec, pending, kept, known_rows(spec, [shard for shard in pending if shard not in kept], alike))
+def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike: Sequence[CompatibleStore]) -> Work:
+    return Work(spec, pending, kept, shared_rows(spec, [shard for shard in pending if shard not in kept], alike))
 
 
 def _mended(

@@ -1,10 +1,14 @@
 """From a decoded sample to what the backbone sees and the decoder learns from."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 INPUT_SIZE = 224
+
+_Depth = TypeVar("_Depth", bound=np.generic)
 
 
 def prepare_image(
@@ -27,17 +31,17 @@ def prepare_image(
     return np.asarray(picture)
 
 
-def prepare_depth(depth: NDArray[np.float32], target_size: tuple[int, int] | None) -> NDArray[np.float32]:
+def prepare_depth(depth: NDArray[_Depth], target_size: tuple[int, int] | None) -> NDArray[_Depth]:
     """Bring depth to the target size by nearest neighbour, so that no depth is invented between two surfaces.
 
     Row i of the result is row floor(i * H / height), as with torch's and OpenCV's nearest; columns alike.
 
     Args:
-        depth: [H, W] metres, 0 where nothing was measured.
+        depth: [H, W] metres or counts, 0 where nothing was measured.
         target_size: (height, width), or None to keep the size.
 
     Returns:
-        [height, width] metres.
+        [height, width], of the same kind.
     """
     if target_size is None or depth.shape == target_size:
         return depth

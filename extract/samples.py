@@ -17,6 +17,8 @@ Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
 Prepared = Block | SpaceClipError
 
+_MOST_COUNTS = np.iinfo(np.uint32).max
+
 
 def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
     """Decode one sample and bring it to the store's sizes: its rows of every array that needs no encoder.
@@ -88,13 +90,20 @@ def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:
             f"{'was' if spec.native is None else 'was the most'} when it was listed: the file was replaced; "
             "run the same command again"
         )
-    prepared: Block = {"depth": _counts(prepare_depth(depth, spec.size), spec.unit)}
+    counts = _counts(sample.id, depth, spec.unit)
+    prepared: Block = {"depth": prepare_depth(counts, spec.size)}
     if spec.native:
         padding = [(0, whole - size) for whole, size in zip(spec.native, depth.shape, strict=True)]
-        prepared["ground_truth"] = np.pad(_counts(depth, spec.unit), padding)
+        prepared["ground_truth"] = np.pad(counts, padding)
         prepared["ground_truth_size"] = np.array(depth.shape, np.int32)
     return prepared
 
 
-def _counts(depth: NDArray[np.float32], unit: float) -> NDArray[np.uint32]:
-    return np.rint(depth.astype(np.float64) / unit).astype(np.uint32)
+def _counts(sample: str, depth: NDArray[np.float32], unit: float) -> NDArray[np.uint32]:
+    counts = np.rint(depth.astype(np.float64) / unit)
+    if not 0 <= counts.min() <= counts.max() <= _MOST_COUNTS:
+        raise SpaceClipError(
+            f"{sample}: depth from {depth.min():g} to {depth.max():g} m, but in steps of {unit:g} m a store holds 0 to "
+            f"{_MOST_COUNTS * unit:,.0f} m; check the unit (--depth-scale)"
+        )
+    return counts.astype(np.uint32)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from dask.system import CPU_COUNT
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .sources.source import Source
@@ -41,6 +41,13 @@ class ExtractSettings(BaseModel):
     shard: PositiveInt = 64
     threads: PositiveInt = Field(default_factory=decoding_threads)
     store: str | None = None
+
+    @field_validator("layers", "views")
+    @classmethod
+    def _each_once(cls, names: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"{', '.join(map(str, names))} names one twice: expected each once")
+        return names
 
     def batch_on(self, device: torch.device) -> int:
         """Images in one forward pass: as asked, or a whole shard on a GPU, and sixteen on a processor.

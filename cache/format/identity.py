@@ -11,6 +11,9 @@ from ..errors import StoreError
 
 Storage = Literal["float16", "int8"]
 
+FORMAT = 3
+"""Of stores, by which they lie apart: one of an older format is extracted again beside it."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -131,7 +134,7 @@ def entries_digest(entries: Sequence[Entry]) -> str:
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """Fingerprint of an identity (see `StoreSpec.identity`)."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"format": FORMAT, **identity}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -3,21 +3,20 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
-
-import orjson
+from typing import Any, Self
 
 from ..errors import StoreError
 from ..places.place import Place, Stored
+from .parsing import parse_json
 
 FOLDER = "ledger"
 
 _SEAL = b',\n"sha256":"'
-_STATISTICS = b'"statistics":'
+_LATER = ("statistics", "checksums", "contents")
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,13 @@ class Record:
         start: First row.
         stop: Row after the last.
         objects: The stored object of each part (`layers/3/flipped`).
-        statistics: Mean, standard deviation, minimum, maximum and share of zeros of each part that is a hidden state,
-            quarantined samples left out.
+        statistics: Mean, standard deviation, minimum, maximum and share of zeros of each part that is a hidden state;
+            median, minimum and maximum of `depth` in metres. Quarantined samples are left out.
         quarantined: Samples that could not be used, by row.
+        checksums: By part, the CRC-32C of each row's chunk as it is stored, 8 hexadecimal digits a row. The one that a
+            chunk itself ends with says that it is whole; this one says that it is the chunk of this row and part.
+        contents: By part, for `image` and `depth`, a hash of each row's values, 16 hexadecimal digits a row: the same
+            for one picture in two files.
     """
 
     fingerprint: str
@@ -57,6 +60,24 @@ class Record:
     objects: Mapping[str, Stored]
     statistics: Mapping[str, Mapping[str, float]]
     quarantined: tuple[Quarantined, ...] = ()
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+
+    def only(self, parts: Collection[str]) -> Self:
+        """What it says of some parts."""
+        return replace(self, **{name: {part: of[part] for part in of if part in parts} for name, of in self._by_part})
+
+    def plus(self, other: Self) -> Self:
+        """With what another record says of its parts."""
+        return replace(self, **{name: {**of, **getattr(other, name)} for name, of in self._by_part})
+
+    def row_checksums(self, part: str) -> bytes:
+        """The last 4 bytes of each row's chunk of a part, one after the other."""
+        return bytes.fromhex(self.checksums[part])
+
+    @property
+    def _by_part(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        return ((name, getattr(self, name)) for name in ("objects", *_LATER))
 
     @cached_property
     def content(self) -> bytes:
@@ -66,9 +87,8 @@ class Record:
             "shard": self.shard,
             "start": self.start,
             "stop": self.stop,
-            "objects": dict(sorted(self.objects.items())),
-            "statistics": {name: dict(told) for name, told in sorted(self.statistics.items())},
             "quarantined": [asdict(sample) for sample in self.quarantined],
+            **{name: dict(sorted(of.items())) for name, of in self._by_part},
         }
         lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in fields.items()]
         return ("{" + ",\n".join(lines) + "\n}").encode()
@@ -89,12 +109,14 @@ class Record:
         if seal != hashlib.sha256(content).hexdigest().encode() + b'"\n}':
             raise ValueError("it does not match its SHA-256")
         try:
-            before, _, rest = content.partition(_STATISTICS)
-            told, _, after = rest.partition(b",\n")
-            fields = _fields(before + after)
-            fields["statistics"] = _Later(told)
+            pieces = []
+            for name in _LATER:
+                piece, _, body = body.partition(b',\n"%b":' % name.encode())
+                pieces.append(piece)
+            fields = parse_json(pieces[0] + b"}")
             fields["objects"] = {name: Stored(*stored) for name, stored in fields["objects"].items()}
             fields["quarantined"] = tuple(Quarantined(**sample) for sample in fields["quarantined"])
+            fields |= {name: _Later(text) for name, text in zip(_LATER, [*pieces[1:], body], strict=True)}
             record = cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a ledger record: {error}") from error
@@ -104,14 +126,14 @@ class Record:
 
 
 class _Later(Mapping[str, Any]):
-    """An object of JSON that is read when it is asked for: statistics are half of a record, and few ask."""
+    """An object of JSON that is parsed when it is asked for: most of a record is seldom needed."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
 
     @cached_property
     def _read(self) -> dict[str, Any]:
-        return orjson.loads(self._text)
+        return parse_json(self._text)
 
     def __getitem__(self, name: str) -> Any:
         return self._read[name]
@@ -121,14 +143,6 @@ class _Later(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._read)
-
-
-def _fields(content: bytes) -> dict[str, Any]:
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        # A file name that is not UTF-8 holds lone surrogates, which orjson refuses.
-        return json.loads(content)
 
 
 def record_key(shard: int) -> str:

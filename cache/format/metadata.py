@@ -10,10 +10,10 @@ import numpy as np
 from ..errors import DamagedError, StoreError, UnreadableError
 from ..places.place import Place
 from .arrays import ArrayLayout, identity_arrays
-from .identity import Entry, StoreSpec, entries_digest, fingerprint
+from .identity import FORMAT, Entry, StoreSpec, entries_digest, fingerprint
 from .ledger import FOLDER
+from .parsing import parse_json
 
-FORMAT = 2
 ATTRIBUTE = "spaceclip"
 GROUP = "zarr.json"
 SAMPLES = "samples.jsonl"
@@ -35,7 +35,7 @@ def read_attributes(place: Place) -> dict[str, Any] | None:
     """
     file = f"{place.location}/{GROUP}"
     try:
-        content = json.loads(place.read(GROUP))
+        content = parse_json(place.read(GROUP))
         attributes = content["attributes"].get(ATTRIBUTE)
         is_group = content["zarr_format"] == 3 and content["node_type"] == "group"
         is_ours = attributes is not None or bool(place.names(FOLDER))
@@ -53,16 +53,13 @@ def read_attributes(place: Place) -> dict[str, Any] | None:
     damaged = f"{file}: the {{}}; it is damaged or was altered by hand: the same `spaceclip extract` mends it"
     if not isinstance(attributes, dict) or not is_group:
         raise DamagedError(damaged.format("description of the store is gone"))
-    if attributes.get("format") in range(1, FORMAT):
-        raise StoreError(
-            f"{place.location}: a store of format {attributes['format']}, this version reads {FORMAT}; extract it again"
-        )
-    if attributes.get("sha256") != _seal(attributes):
+    number = attributes.get("format")
+    if attributes.get("sha256") != _seal(attributes) and not (number == 1 and "sha256" not in attributes):
         raise DamagedError(damaged.format("metadata does not match its SHA-256"))
-    if attributes.get("format") != FORMAT:
+    if number != FORMAT:
         raise StoreError(
-            f"{place.location}: a store of format {attributes.get('format')}, this version reads {FORMAT}; "
-            "use the version that made it, or extract it again"
+            f"{place.location}: a store of format {number}, this version reads {FORMAT}; run the same `spaceclip "
+            "extract`, which makes one beside it, or use the version that made this one"
         )
     if fingerprint(attributes.get("identity", {})) != attributes.get("fingerprint") or "about" not in attributes:
         raise DamagedError(damaged.format("identity does not match its fingerprint"))
@@ -110,7 +107,7 @@ def read_samples(place: Place, identity: Mapping[str, Any]) -> list[Entry]:
     )
     try:
         content = place.read(SAMPLES)
-        entries = [Entry(**json.loads(line)) for line in content.splitlines()]
+        entries = [Entry(**parse_json(line)) for line in content.splitlines()]
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: unreadable ({error}); {mend}") from error
     except OSError as error:
@@ -155,7 +152,7 @@ def metadata_damage(place: Place, identity: Mapping[str, Any], key: str) -> str 
         UnreadableError: The place gives no answer.
     """
     try:
-        return None if _holds(json.loads(place.read(key)), _required(identity)[key]) else "altered"
+        return None if _holds(parse_json(place.read(key)), _required(identity)[key]) else "altered"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except ValueError:

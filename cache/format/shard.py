@@ -7,7 +7,7 @@ call, in a folder or a bucket, and many at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -62,16 +62,31 @@ def decode_shard(content: bytes, layout: ArrayLayout, rows: int, images: int) ->
     Returns:
         [n, ...].
     """
-    shape = layout.row
-    index = np.frombuffer(content, "<u8", 2 * images, len(content) - images * _PAIR - _CRC).reshape(images, 2)
+    shape, index = layout.row, _index_of(content[-index_bytes(images) :], images)
     chunks = [np.frombuffer(content, layout.dtype, math.prod(shape), int(start)) for start, _ in index[:rows]]
     return np.stack(chunks).reshape(rows, *shape)
+
+
+def chunk_checksums(content: bytes, rows: int, images: int) -> str:
+    """The CRC-32C that each chunk of an object of some rows ends with, 8 hexadecimal digits a row."""
+    ends = _index_of(content[-index_bytes(images) :], images)[:rows].sum(axis=1)
+    return "".join(content[end - _CRC : end].hex() for end in ends.tolist())
 
 
 def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
     """Size of the object of some rows, but for those of an array that is compressed."""
     chunk = math.prod(layout.row) * np.dtype(layout.dtype).itemsize
-    return rows * (chunk + _CRC) + images * _PAIR + _CRC
+    return rows * (chunk + _CRC) + index_bytes(images)
+
+
+def index_bytes(images: int) -> int:
+    """Size of an object's index, its checksum included."""
+    return images * _PAIR + _CRC
+
+
+def _index_of(end: bytes, images: int) -> NDArray[np.uint64]:
+    """Offset and length of each chunk [images, 2], from the last bytes of an object."""
+    return np.frombuffer(end, "<u8", 2 * images).reshape(images, 2)
 
 
 def is_sound(piece: bytes) -> bool:
@@ -95,11 +110,15 @@ class ShardedArray:
         name: The array's.
         layout: Its layout.
         images: Samples in a shard.
+        checksums: By shard and view, the last 4 bytes of each row's chunk, as the ledger has them. A chunk that was
+            written for another row, view, array or store is whole and has others.
     """
 
-    def __init__(self, place: Place, name: str, layout: ArrayLayout, images: int) -> None:
+    def __init__(
+        self, place: Place, name: str, layout: ArrayLayout, images: int, checksums: Callable[[int, int], bytes]
+    ) -> None:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
-        self._place, self._layout, self._images = place, layout, images
+        self._place, self._layout, self._images, self._checksums = place, layout, images, checksums
         self._index = lru_cache(maxsize=4096)(self._read_index)
 
     def read_into(self, out: NDArray[Any], row: int, view: int = 0) -> None:
@@ -112,12 +131,14 @@ class ShardedArray:
         shard, inside = divmod(row, self._images)
         key = self._layout.key(self.name, shard, view)
         try:
-            offset, length = (int(value) for value in self._index(key)[inside])
+            index, checksums = self._index(shard, view)
+            offset, length = index[inside].tolist()
             if offset == _NEVER_WRITTEN:
                 raise self._damaged(key, f"row {row} was never written")
             content = self._place.read_range(key, offset, length)
             if not is_sound(content):
                 raise self._damaged(key, f"row {row} fails its checksum")
+            self._require_bound(key, row, content, checksums)
             plain = decompress(content[:-_CRC]) if self._layout.compressed else content
             np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
         except FileNotFoundError:
@@ -143,14 +164,20 @@ class ShardedArray:
                 self.read_into(out[at, place], start + at, number)
         return out if self._layout.by_view and view is None else out[:, 0]
 
-    def _read_index(self, key: str) -> NDArray[np.uint64]:
-        size = self._images * _PAIR + _CRC
+    def _require_bound(self, key: str, row: int, chunk: bytes, checksums: bytes) -> None:
+        """Refuse a chunk that is sound and belongs elsewhere."""
+        start = row % self._images * _CRC
+        if chunk[-_CRC:] != checksums[start : start + _CRC]:
+            raise self._damaged(key, f"row {row} is whole, but is not the one written here")
+
+    def _read_index(self, shard: int, view: int) -> tuple[NDArray[np.uint64], bytes]:
+        key, size = self._layout.key(self.name, shard, view), index_bytes(self._images)
         content = self._place.read_end(key, size)
         if len(content) < size:
             raise self._damaged(key, "it is cut short")
         if not is_sound(content):
             raise self._damaged(key, "its index fails its checksum")
-        return np.frombuffer(content[:-_CRC], "<u8").reshape(self._images, 2)
+        return _index_of(content, self._images), self._checksums(shard, view)
 
     def _damaged(self, key: str, what: str) -> StoreError:
         return damaged_object(f"{self._place.location}/{key}", what)

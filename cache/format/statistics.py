@@ -1,16 +1,30 @@
-"""Statistics of stored features, and the guard that float16 held them."""
+"""Statistics of what is stored, and the guard that float16 held it."""
+
+import hashlib
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from ..errors import StoreError
 
+# Of one depth map: more do not move the median of a shard by what is printed of it.
+_MOST_VALUES = 4096
 _FLOAT32 = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def widened(values: NDArray[np.float16]) -> NDArray[np.float32]:
     """The same numbers as float32: looked up by their bits, three times as fast as NumPy converts them."""
     return np.take(_FLOAT32, np.ascontiguousarray(values).view(np.uint16))
+
+
+HASH_DIGITS = 16
+
+
+def content_hash(values: NDArray[Any]) -> str:
+    """The first digits of the SHA-256 of an array's values."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:HASH_DIGITS]
 
 
 def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[str, float]:
@@ -43,3 +57,37 @@ def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[s
     mean = total / count
     deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
     return {"mean": mean, "std": deviation, "min": low, "max": high, "zeros": zeros / count}
+
+
+class DepthRange(NamedTuple):
+    """Metres of measured depth.
+
+    >>> str(DepthRange(1.73, 0.71, 9.93)), str(DepthRange(0.0021, 0.0004, 931.7))
+    ('1.7 m (0.71 to 9.9)', '0.0021 m (0.0004 to 932)')
+    """
+
+    median: float
+    min: float
+    max: float
+
+    @override
+    def __str__(self) -> str:
+        median, low, high = (f"{value:,.0f}" if value >= 10 else f"{value:.2g}" for value in self)
+        return f"{median} m ({low} to {high})"
+
+
+def depth_range(rows: NDArray[np.uint32], unit: float) -> DepthRange | None:
+    """Median, minimum and maximum of the depth that was measured; None where none was.
+
+    Args:
+        rows: [N, H, W] counts, 0 where nothing was measured. Of each, about 4,096 pixels count for the median.
+        unit: Metres of one count.
+    """
+    thinned, ends = [], []
+    for row in rows:
+        if (measured := row[row > 0]).size:
+            thinned.append(measured[:: 1 + measured.size // _MOST_VALUES].copy())
+            ends += [int(measured.min()), int(measured.max())]
+    if not thinned:
+        return None
+    return DepthRange(float(np.median(np.concatenate(thinned))) * unit, min(ends) * unit, max(ends) * unit)

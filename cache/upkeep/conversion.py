@@ -10,7 +10,7 @@ from ..format.arrays import Part, identity_parts, layer_array, parts, scales_arr
 from ..format.identity import Storage, StoreSpec
 from ..format.int8 import quantise
 from ..format.ledger import Record
-from ..format.shard import decode_shard, encode_shard, shard_bytes
+from ..format.shard import chunk_checksums, decode_shard, encode_shard, shard_bytes
 from ..places.place import Stored
 from ..reader import FeatureCache
 
@@ -45,19 +45,20 @@ class Conversion:
         """Name of the copy's folder."""
         return f"{split}-{self.spec.fingerprint}.zarr" if self._changed else source.path.name
 
-    def record(self, original: Record, objects: Mapping[str, Stored]) -> Record:
-        """The copy's record of a shard.
+    def unchanged(self, record: Record) -> Record:
+        """What the copy's record of a shard says as the original's does."""
+        return replace(record.only(self._unchanged), fingerprint=self.spec.fingerprint)
 
-        Statistics stay with the values that they were taken of.
-        """
-        if not self._changed:
-            return original
-        return replace(original, fingerprint=self.spec.fingerprint, objects=objects, statistics={})
-
-    def kept(self, record: Record) -> tuple[Any, ...]:
-        """What a shard's records say alike, the original's and the copy's."""
-        objects = {name: stored for name, stored in record.objects.items() if name in self._unchanged}
-        return record.start, record.stop, record.quarantined, objects
+    def record(self, record: Record, name: str, content: bytes) -> Record:
+        """What the copy's record of a shard says of one converted object: no statistics, which stay with the values."""
+        rows = record.stop - record.start
+        return Record(
+            *(self.spec.fingerprint, record.shard, record.start, record.stop),
+            {name: Stored.of(content)},
+            {},
+            record.quarantined,
+            {name: chunk_checksums(content, rows, self.spec.shard)},
+        )
 
     def contents(self, record: Record, name: str, content: bytes) -> dict[str, bytes]:
         """The copy's objects, by part, that come of one object of the original."""

@@ -135,7 +135,7 @@ def _check_pointer(file: Location, target: Location) -> None:
 def _check_content(source: FeatureCache, writer: StoreWriter, conversion: Conversion) -> None:
     """What was copied before must be of this original."""
     for shard in writer.records.keys() & source.records.keys():
-        if conversion.kept(writer.records[shard]) != conversion.kept(source.records[shard]):
+        if conversion.unchanged(writer.records[shard]) != conversion.unchanged(source.records[shard]):
             raise StoreError(
                 f"{writer.path}: its shard {shard} is another than that of {source.path} (extracted elsewhere?); "
                 "delete it, or give another folder"
@@ -155,16 +155,16 @@ def _copied(
     source: FeatureCache, writer: StoreWriter, conversion: Conversion, records: Sequence[Record]
 ) -> Iterator[int]:
     """Copy and commit shard by shard; the sizes of the original's objects as they are done."""
-    waiting: deque[tuple[Record, list[Future[dict[str, Stored]]]]] = deque()
+    waiting: deque[tuple[Record, list[Future[Record]]]] = deque()
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="copy")
 
     def finished() -> Iterator[int]:
         record, parts = waiting.popleft()
-        objects: dict[str, Stored] = {}
+        copied = conversion.unchanged(record)
         for part, size in zip(parts, record.objects.values(), strict=True):
-            objects |= part.result()
+            copied = copied.plus(part.result())
             yield size.bytes
-        _commit(writer, conversion.record(record, objects))
+        _commit(writer, copied)
 
     try:
         for record in records:
@@ -178,16 +178,15 @@ def _copied(
         pool.shutdown(cancel_futures=True)
 
 
-def _copy_part(
-    source: FeatureCache, writer: StoreWriter, conversion: Conversion, record: Record, name: str
-) -> dict[str, Stored]:
-    """Copy one object of a shard to the one, or the two, that it is in the copy."""
+def _copy_part(source: FeatureCache, writer: StoreWriter, conversion: Conversion, record: Record, name: str) -> Record:
+    """Copy one object of a shard to the one, or the two, that it is in the copy; what the copy's record says of it."""
     content = _read(source, record, name)
-    parts, objects = identity_parts(conversion.spec.identity), {}
+    parts, copied = identity_parts(conversion.spec.identity), conversion.unchanged(record).only([name])
     for there, converted in conversion.contents(record, name, content).items():
-        objects[there] = Stored.of(converted) if converted is not content else record.objects[name]
-        _write(writer, parts[there].key(record.shard), converted, objects[there])
-    return objects
+        if converted is not content:
+            copied = copied.plus(conversion.record(record, there, converted))
+        _write(writer, parts[there].key(record.shard), converted, copied.objects[there])
+    return copied
 
 
 def _read(source: FeatureCache, record: Record, name: str) -> bytes:

@@ -1,22 +1,67 @@
-"""Growing without doing anything twice: what like stores hold is linked, whatever images, layers or views are new."""
+"""Growing without computing twice: what compatible stores hold is linked, whatever images, layers or views are new."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from ..format.arrays import parts
-from ..format.identity import StoreSpec
-from ..format.ledger import Record, commit
+from ..errors import StoreError
+from ..format.arrays import Part, identity_parts, parts
+from ..format.identity import Entry, StoreSpec
+from ..format.ledger import Record, commit, scan_ledger
+from ..format.metadata import read_attributes, read_samples
 from ..places.folder import begun_name
 from ..places.location import Location, Url
+from ..places.opening import place_at
 from ..places.place import Stored
 from ..writer import StoreWriter, connections
-from .alike import LikeStore
+
+# What may differ between compatible stores: it decides which parts and rows there are, and not the bytes of any part
+# that both hold in one shape.
+_GROWING = {"samples", "layers", "views"}
+
+
+@dataclass(frozen=True)
+class CompatibleStore:
+    """A store that differs in its samples, layers, views, or the room for ground truth at most.
+
+    Attributes:
+        path: Where it lies.
+        identity: The store's.
+        entries: Its samples.
+        records: Its ledger.
+    """
+
+    path: Location
+    identity: Mapping[str, Any]
+    entries: list[Entry]
+    records: Mapping[int, Record]
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Its parts by name."""
+        return identity_parts(self.identity)
+
+    def shared(self, parts: Mapping[str, Part]) -> set[str]:
+        """Names of those parts of a compatible store that this one holds with the same bytes for the same rows."""
+        return {
+            name
+            for name, part in parts.items()
+            if name in self.parts and self.parts[name].layout.row == part.layout.row
+        }
+
+    @cached_property
+    def rows(self) -> dict[Entry, int]:
+        """Rows of committed samples that are sound."""
+        bad = {sample.row for record in self.records.values() for sample in record.quarantined}
+        there = (row for record in self.records.values() for row in range(record.start, record.stop))
+        return {self.entries[row]: row for row in there if row not in bad}
 
 
 @dataclass
-class Offer:
+class SharedParts:
     """Parts of one shard that other stores hold.
 
     Attributes:
@@ -28,33 +73,53 @@ class Offer:
     sources: dict[str, tuple[Location, str]] = field(default_factory=dict)
 
 
-def offers(spec: StoreSpec, pending: Iterable[int], others: Sequence[LikeStore]) -> dict[int, Offer]:
-    """Parts of shards that other stores hold, of the very same samples in the same places, all sound.
+def compatible_stores(spec: StoreSpec, others: Iterable[Location]) -> list[CompatibleStore]:
+    """Those of some stores that are compatible; damaged ones, and those of other settings, are passed over."""
+    found = []
+    for path in sorted(others, key=str):
+        place = place_at(path)
+        try:
+            attributes = read_attributes(place)
+            if attributes is None or _fixed(attributes["identity"]) != _fixed(spec.identity):
+                continue
+            entries = read_samples(place, attributes["identity"])
+            records = scan_ledger(place, attributes["fingerprint"])[0]
+        except (StoreError, OSError):
+            continue
+        found.append(CompatibleStore(path, attributes["identity"], entries, records))
+    return found
+
+
+def shared_parts(spec: StoreSpec, pending: Iterable[int], others: Sequence[CompatibleStore]) -> dict[int, SharedParts]:
+    """Parts of shards that other stores hold, of the very same samples in the same rows, all sound.
 
     Args:
         spec: What the store holds.
         pending: The shards that it lacks.
-        others: Stores made alike.
+        others: Compatible stores.
 
     Returns:
         What was found, by shard; with all parts of the shard or some.
     """
-    wanted, found, mine = set(pending), {}, parts(spec)
+    wanted, mine = set(pending), parts(spec)
+    found: dict[int, SharedParts] = {}
     for other in others:
         shared = other.shared(mine)
         for shard in sorted(wanted & other.records.keys()):
-            record, rows = other.records[shard], slice(*spec.rows(shard))
-            aligned = (record.start, record.stop) == spec.rows(shard)
-            if aligned and not record.quarantined and other.entries[rows] == list(spec.entries[rows]):
-                sources = {
-                    name: (other.path, other.parts[name].key(shard)) for name in record.objects if name in shared
-                }
-                _add(spec, found, shard, record, sources)
-    return found
+            record, (start, stop) = other.records[shard], spec.rows(shard)
+            if (record.start, record.stop) != (start, stop) or record.quarantined:
+                continue
+            if other.entries[start:stop] != list(spec.entries[start:stop]):
+                continue
+            parts_of = found.setdefault(shard, SharedParts(Record(spec.fingerprint, shard, start, stop, {}, {})))
+            new = (record.objects.keys() & shared) - parts_of.sources.keys()
+            parts_of.record = parts_of.record.plus(record.only(new))
+            parts_of.sources |= {name: (other.path, other.parts[name].key(shard)) for name in new}
+    return {shard: parts_of for shard, parts_of in found.items() if parts_of.sources}
 
 
-def adopt(writer: StoreWriter, offered: Mapping[int, Offer]) -> dict[int, Record]:
-    """Link what was offered into a store, each object hashed, and commit the shards that are whole by it.
+def link_parts(writer: StoreWriter, found: Mapping[int, SharedParts]) -> dict[int, Record]:
+    """Link what other stores hold into a store, each object hashed, and commit the shards that are whole by it.
 
     In a bucket objects are copied by the provider. Where neither can be done a part is left to be computed, and so is
     one that turns out not to be what its record says.
@@ -63,10 +128,10 @@ def adopt(writer: StoreWriter, offered: Mapping[int, Offer]) -> dict[int, Record
         By shard that is not whole, the record of the parts that it has now; the others are pending.
     """
     mine, kept = parts(writer.spec), {}
-    with ThreadPoolExecutor(connections(writer.path), thread_name_prefix="adopt") as pool:
-        for shard, offer in offered.items():
-            names = _taken(writer, {name: mine[name].key(shard) for name in offer.sources}, offer, pool)
-            record = _only(offer.record, names)
+    with ThreadPoolExecutor(connections(writer.path), thread_name_prefix="link") as pool:
+        for shard, shared in found.items():
+            names = _linked(writer, {name: mine[name].key(shard) for name in shared.sources}, shared, pool)
+            record = shared.record.only(names)
             if names == mine.keys():
                 writer.still_ours()
                 commit(writer.place, record)
@@ -81,8 +146,10 @@ def missing_parts(spec: StoreSpec, kept: Record | None) -> set[str]:
     return set(parts(spec)) - (kept.objects.keys() if kept else set())
 
 
-def known_rows(spec: StoreSpec, shards: Iterable[int], others: Sequence[LikeStore]) -> dict[int, tuple[Location, int]]:
-    """Rows of shards that other stores hold in other places, with all parts: store and row there.
+def shared_rows(
+    spec: StoreSpec, shards: Iterable[int], others: Sequence[CompatibleStore]
+) -> dict[int, tuple[Location, int]]:
+    """Rows of shards that other stores hold in other rows, with all parts: store and row there.
 
     This is what is left of a store after images were added or taken away in the middle of its list.
     """
@@ -98,34 +165,23 @@ def known_rows(spec: StoreSpec, shards: Iterable[int], others: Sequence[LikeStor
     return found
 
 
-def _add(
-    spec: StoreSpec, found: dict[int, Offer], shard: int, record: Record, sources: Mapping[str, tuple[Location, str]]
-) -> None:
-    """Take from a store what no store before it had."""
-    offer = found.get(shard) or Offer(Record(spec.fingerprint, shard, record.start, record.stop, {}, {}))
-    new = sources.keys() - offer.sources.keys()
-    if new:
-        gained = _only(record, new)
-        offer.record = Record(
-            *(spec.fingerprint, shard, record.start, record.stop),
-            {**offer.record.objects, **gained.objects},
-            {**offer.record.statistics, **gained.statistics},
-        )
-        offer.sources |= {name: sources[name] for name in new}
-        found[shard] = offer
+def _fixed(identity: Mapping[str, Any]) -> dict[str, Any]:
+    fixed = {name: value for name, value in identity.items() if name not in _GROWING}
+    # The largest ground truth decides how all are padded.
+    return fixed | {"depth": identity["depth"] and {**identity["depth"], "native": None}}
 
 
-def _taken(writer: StoreWriter, keys: Mapping[str, str], offer: Offer, pool: Executor) -> set[str]:
-    """Take what is offered of a shard over; the names of the parts that are here then, under their keys."""
+def _linked(writer: StoreWriter, keys: Mapping[str, str], shared: SharedParts, pool: Executor) -> set[str]:
+    """Link the parts of a shard; the names of those that are here then, under their keys."""
 
-    def take(name: str) -> bool:
-        return _take(writer, keys[name], offer.sources[name], offer.record.objects[name])
+    def link(name: str) -> bool:
+        return _link(writer, keys[name], shared.sources[name], shared.record.objects[name])
 
-    return {name for name, done in zip(keys, pool.map(take, keys), strict=True) if done}
+    return {name for name, done in zip(keys, pool.map(link, keys), strict=True) if done}
 
 
-def _take(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: Stored) -> bool:
-    """Take an object over and hash it where it came to lie: in the other store it may be replaced at any time."""
+def _link(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: Stored) -> bool:
+    """Link an object and hash it where it came to lie: in the other store it may be replaced at any time."""
     place, (store, there) = writer.place, source
     try:
         if isinstance(writer.path, Url):
@@ -147,11 +203,3 @@ def _take(writer: StoreWriter, key: str, source: tuple[Location, str], wanted: S
 def _is_linked(file: Path, store: Location, there: str, size: int) -> bool:
     """Whether an object of another store was linked here by an earlier run, and so was hashed."""
     return isinstance(store, Path) and file.exists() and file.stat().st_size == size and file.samefile(store / there)
-
-
-def _only(record: Record, names: Set[str]) -> Record:
-    return Record(
-        *(record.fingerprint, record.shard, record.start, record.stop),
-        {name: stored for name, stored in record.objects.items() if name in names},
-        {name: told for name, told in record.statistics.items() if name in names},
-    )

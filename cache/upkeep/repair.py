@@ -52,7 +52,7 @@ def repair(
         StoreError: No store is there, the pointer given is unreadable, a run is writing the store or has taken it over,
             or something cannot be written or removed.
     """
-    store, _ = resolve(path)
+    store = resolve(path).store
     with only_writer(store) as still_ours:
         found = verify(path, progress, deep=deep)
         try:

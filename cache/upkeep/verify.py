@@ -1,6 +1,7 @@
 """Finding what is missing, torn or altered in a store, from the ledger and the bytes on disk."""
 
 import errno
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -8,20 +9,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import DamagedError, StoreError, UnreadableError
+from ..format.arrays import DEPTH
 from ..format.ledger import FOLDER, Record, record_key, scan_ledger
 from ..format.metadata import GROUP, damaged_metadata, read_attributes
+from ..format.statistics import depth_range, layer_statistics
 from ..places.location import Location
 from ..places.opening import place_at
 from ..places.place import Place, Stored
 from ..pointer import SUFFIX, Pointer, resolve
 from ..reader import FeatureCache
-from .decoding import deep_problems
 
 # One more than the cores, so that one can wait for the disk.
 THREADS = (os.cpu_count() or 1) + 1
 # Objects taken up before the first of them is done: a store has tens of millions, and each one waiting takes room.
 AHEAD = 4 * THREADS
+
+# Sums in float32 may be ordered otherwise by another NumPy or processor; nothing else may differ.
+_TOLERANCE = 1e-5
 
 # What a file says that is damaged itself; with any other error it may be sound. In a bucket all are the network's.
 _DAMAGED = {errno.EIO, errno.EISDIR, errno.ENOTDIR}
@@ -82,7 +89,7 @@ def verify(
         UnreadableError: Something may well be sound and cannot be read just now.
         StoreError: No store is there, or the pointer given is unreadable.
     """
-    store, pointer = resolve(path)
+    store, pointer, _ = resolve(path)
     try:
         return _verified(store, pointer, f"pointer {path}", progress, deep)
     except OSError as error:
@@ -118,7 +125,7 @@ def _verified(
     digest = cache.digest if len(cache.records) == cache.shards else None
     problems += _pointer_problems(cache, digest)
     apart = pointer if pointer and pointer.store != store.name else None
-    if apart and not apart.means(cache.fingerprint, len(cache), digest):
+    if apart and not apart.matches(cache.fingerprint, len(cache), digest):
         problems.append(Problem("altered", None, file=given))
     total = 0
     for found, size in _checked(cache, deep):
@@ -163,8 +170,49 @@ def _check(cache: FeatureCache, record: Record, name: str, deep: bool) -> tuple[
         raise UnreadableError.of(f"{cache.path}/{key}", error) from error
     if found != expected:
         return [Problem("torn" if found.bytes != expected.bytes else "altered", record.shard, name)], found.bytes
-    kinds = deep_problems(cache, record, name) if deep else []
+    kinds = _deep_problems(cache, record, name) if deep else []
     return [Problem(kind, record.shard, name) for kind in kinds], found.bytes
+
+
+def _deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
+    """Decode every chunk of one part of a shard: those of `undecodable`, `not finite`, `other statistics` that hold."""
+    part, recorded = cache.parts[name], record.statistics.get(name)
+    try:
+        array = cache.array(part.array)
+    except UnreadableError:
+        raise
+    except StoreError:
+        return []  # Its metadata is damaged, which is said once and no fault of this shard.
+    bad = {sample.row for sample in record.quarantined}
+    sound = [row - record.start for row in range(record.start, record.stop) if row not in bad]
+    try:
+        if recorded is None:
+            rows = (array.read_rows(row, row + 1, part.view) for row in range(record.start, record.stop))
+            finite = all([np.isfinite(row).all() for row in rows])  # noqa: C419 - all rows are to be decoded
+            return [] if finite else ["not finite"]
+        whole = array.read_rows(record.start, record.stop, part.view)
+    except UnreadableError:
+        raise
+    except StoreError:
+        return ["undecodable"]
+    if not sound:
+        return ["other statistics"]  # there can be none
+    try:
+        with np.errstate(invalid="ignore"):  # Infinities of both signs in one sum.
+            found = _statistics(cache, name, whole[sound], record.start)
+    except StoreError:
+        return ["not finite"]
+    same = set(found) == set(recorded) and all(
+        math.isclose(found[key], recorded[key], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) for key in found
+    )
+    return [] if same else ["other statistics"]
+
+
+def _statistics(cache: FeatureCache, name: str, rows: np.ndarray, start: int) -> dict[str, float]:
+    if name != DEPTH:
+        return layer_statistics(rows, name, start)
+    measured = depth_range(rows, cache.identity["depth"]["unit"])
+    return measured._asdict() if measured else {}
 
 
 def _stored(place: Place, key: str) -> Stored:
@@ -202,8 +250,8 @@ def _pointer_problems(cache: FeatureCache, digest: str | None) -> list[Problem]:
                 problems.append(Problem("altered", None, file=f"../{name}"))
             continue
         named, printed = pointer.store == cache.path.name, pointer.fingerprint == cache.fingerprint
-        means = pointer.means(cache.fingerprint, len(cache), digest)
+        matches = pointer.matches(cache.fingerprint, len(cache), digest)
         whole = beside.read(name) == pointer.to_json()
-        if (named or printed) and not (named and means and whole):
+        if (named or printed) and not (named and matches and whole):
             problems.append(Problem("altered", None, file=f"../{name}"))
     return problems

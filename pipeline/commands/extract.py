@@ -39,7 +39,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--split-by", type=click.Choice(["scene", "ratio", "column"]), default="scene", show_default=True)
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the held-out shares.")
 @click.option("--nan-is-invalid", is_flag=True, help="Read NaN and infinite depth as not measured.")
-@click.option("--allow-far", is_flag=True, help="Accept a median depth over 200 m.")
+@click.option("--allow-far", is_flag=True, help="Accept a median depth over 200 m or under 0.05 m.")
 @click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")

@@ -1,4 +1,7 @@
-"""Training from the store against its limit: the same steps on tensors already in memory on the device."""
+"""Training from the store against its limit: the same steps on tensors already in memory on the device.
+
+And what it costs that each chunk read is held against the ledger: an epoch that only reads, with it and without.
+"""
 
 import argparse
 import statistics
@@ -9,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from spaceclip.cache import Batches, DepthSpec, Entry, FeatureCache, StoreSpec, StoreWriter
+from spaceclip.cache.format.shard import ShardedArray
 from spaceclip.train import DecoderSettings, DepthDecoder, TrainSettings
 from spaceclip.train.feed import Inputs, allocator, feed
 from spaceclip.train.step import TrainingStep
@@ -40,6 +44,25 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
         block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint32), size[1], axis=2)
         writer.write(shard, block)
     return FeatureCache.open(path)
+
+
+def binding_ratios(path: Path, batch: int, threads: int, repeats: int) -> tuple[float, float]:
+    """Seconds of an epoch that only reads, by those of one without the comparison: of the first epoch, and the next."""
+    check, pairs = ShardedArray._require_bound, []
+    for _ in range(repeats):
+        seconds: dict[bool, list[float]] = {}
+        for bound in (False, True):
+            ShardedArray._require_bound = check if bound else lambda *_: None
+            batches = Batches(FeatureCache.open(path), batch, LAYERS, seed=1, threads=threads)
+            seconds[bound] = []
+            for epoch in range(2):
+                start = time.perf_counter()
+                for _ in batches.epoch(epoch):
+                    pass
+                seconds[bound].append(time.perf_counter() - start)
+        pairs.append([one / other for one, other in zip(seconds[True], seconds[False], strict=True)])
+    first, later = map(statistics.median, zip(*pairs, strict=True))
+    return first, later
 
 
 def main() -> None:
@@ -75,6 +98,8 @@ def main() -> None:
             store = seconds(feed(batches.epoch(number), device))
             pairs.append((memory / store, memory, store))
         ratio, memory, store = (statistics.median(column) for column in zip(*pairs, strict=True))
+        first, later = binding_ratios(Path(place) / "store.zarr", given.batch, given.threads, given.repeats)
+        print(f"an epoch of reading, chunks held against the ledger / not: {first:.3f} the first, {later:.3f} the next")
         read = sum(array.nbytes for array in next(batches.epoch(0)).states.values()) / store / 1e9
         print(
             f"training from the store / from memory: {ratio:.2f} ({1000 * store:.0f} against {1000 * memory:.0f} ms a "

@@ -26,9 +26,9 @@ def spec_of(count: int = 10, shard: int = 4, **changes: Any) -> StoreSpec:
     return StoreSpec(**{**fields, **changes})
 
 
-def block_of(spec: StoreSpec, shard: int) -> dict[str, np.ndarray]:
+def block_of(spec: StoreSpec, shard: int, seed: int = 0) -> dict[str, np.ndarray]:
     start, stop = spec.rows(shard)
-    draw, n, v = np.random.default_rng(shard), stop - start, len(spec.views)
+    draw, n, v = np.random.default_rng(shard + seed), stop - start, len(spec.views)
     block: dict[str, np.ndarray] = {
         f"layers/{layer}": draw.normal(size=(n, v, PATCHES, CHANNELS)).astype(np.float16) for layer in spec.layers
     }
@@ -56,11 +56,13 @@ def make_block():
 def make_store(tmp_path):
     """Writes a store, all shards of it or those asked for, and returns its path and spec."""
 
-    def make(name: str = "store.zarr", shards: list[int] | None = None, **changes: Any) -> tuple[Path, StoreSpec]:
+    def make(
+        name: str = "store.zarr", shards: list[int] | None = None, seed: int = 0, **changes: Any
+    ) -> tuple[Path, StoreSpec]:
         spec = spec_of(**changes)
         writer = StoreWriter(tmp_path / name, spec, {"split": "train", "split_by": "scene"})
         for shard in writer.pending if shards is None else shards:
-            writer.write(shard, block_of(spec, shard))
+            writer.write(shard, block_of(spec, shard, seed))
         return tmp_path / name, spec
 
     return make

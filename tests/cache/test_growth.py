@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spaceclip.cache import DepthSpec, Entry, FeatureCache, StoreWriter, adopt, known_rows, like_stores, offers, verify
+from spaceclip.cache import (
+    DepthSpec,
+    Entry,
+    FeatureCache,
+    StoreWriter,
+    compatible_stores,
+    link_parts,
+    shared_parts,
+    shared_rows,
+    verify,
+)
 from spaceclip.cache.places.folder import Folder, is_begun, write_atomically
 
 
@@ -24,7 +34,7 @@ def grown(make_store, tmp_path):
 
 
 def _adopted(writer, old):
-    return adopt(writer, offers(writer.spec, writer.pending, like_stores(writer.spec, [old])))
+    return link_parts(writer, shared_parts(writer.spec, writer.pending, compatible_stores(writer.spec, [old])))
 
 
 def test_shards_of_unchanged_samples_are_taken_over_without_a_copy(mended, make_block):
@@ -53,7 +63,7 @@ def test_an_object_that_was_altered_is_not_taken_over(mended):
 def test_a_store_made_otherwise_is_passed_over(mended, make_store):
     _, writer = mended
     other, _ = make_store("train-other.zarr", patches=4, shard=5)
-    assert like_stores(writer.spec, [other, other.with_name("absent.zarr")]) == []
+    assert compatible_stores(writer.spec, [other, other.with_name("absent.zarr")]) == []
 
 
 def test_without_hard_links_the_shards_stay_to_be_computed(mended, monkeypatch):
@@ -125,8 +135,8 @@ def test_larger_ground_truth_leaves_all_but_the_ground_truth_as_it_is(mended):
         lacking = {"ground_truth"}
         assert record.objects.keys() == set(FeatureCache.open(old).parts) - lacking
     # A row is copied with all its parts or not at all.
-    assert known_rows(spec, [2], like_stores(spec, [old])) == {}
-    assert known_rows(writer.spec, [2], like_stores(writer.spec, [old])) == {9: (old, 9)}
+    assert shared_rows(spec, [2], compatible_stores(spec, [old])) == {}
+    assert shared_rows(writer.spec, [2], compatible_stores(writer.spec, [old])) == {9: (old, 9)}
 
 
 def test_ground_truth_of_the_size_of_the_targets_can_grow_too(make_store):
@@ -138,4 +148,4 @@ def test_ground_truth_of_the_size_of_the_targets_can_grow_too(make_store):
 @pytest.mark.parametrize("depth", [None, DepthSpec(0.01, (5, 7), (6, 9)), DepthSpec(0.001, (5, 8), (6, 9))])
 def test_depth_kept_otherwise_is_made_otherwise(mended, depth):
     old, writer = mended
-    assert like_stores(replace(writer.spec, depth=depth), [old]) == []
+    assert compatible_stores(replace(writer.spec, depth=depth), [old]) == []

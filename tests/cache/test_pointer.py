@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from spaceclip.cache import FeatureCache, Pointer, StoreError, copy, repair, verify
 
@@ -71,6 +72,57 @@ def test_what_is_no_pointer_is_one_line(store, content):
     (store.parent / "train.json").write_text(json.dumps(content))
     with pytest.raises(StoreError, match=r"train\.json: not a pointer to a feature store \(.*\); give the store's"):
         FeatureCache.open(store.parent)
+
+
+def test_damage_and_malice_are_one_line(store, make_spec):
+    """Nesting, sizes, types, paths: whatever a pointer holds, nothing but a `StoreError` of one line comes of it."""
+    draw, file = np.random.default_rng(0), store.parent / "train.json"
+    good = file.read_bytes()
+    hostile = [b"[" * 9000, b'{"store":' * 1000, b"9" * 9000, b" " * 20_000 + good, b"\xff\xfe" + good, b"", b"NaN"]
+    hostile += [
+        good.replace(b"train-1.zarr", path) for path in (b"\\u0000", b"\\ud800", b"x" * 9000, b"s3://", b"../..")
+    ]
+    hostile += [good.replace(b": 10", b": " + number) for number in (b"1e999", b"-1", b"1" * 4000, b"true", b"10.0")]
+    for _ in range(300):
+        at, end = sorted(draw.integers(0, len(good) + 1, 2))
+        hostile.append(
+            good[:at] + draw.bytes(int(draw.integers(0, 4))) + good[end if draw.random() < 0.3 else at + 1 :]
+        )
+    refused: list[str] = []
+    for content in hostile:
+        file.write_bytes(content)
+        try:
+            assert FeatureCache.open(store.parent).fingerprint == make_spec().fingerprint
+        except StoreError as error:
+            refused.append(str(error))
+    assert len(refused) > 250
+    assert not any("\n" in line for line in refused)
+
+
+def test_a_huge_file_is_refused_without_being_read(store, monkeypatch):
+    file = store.parent / "train.json"
+    with file.open("r+b") as opened:
+        opened.truncate(2**40)
+    with pytest.raises(StoreError, match=r"train\.json: not a pointer to a feature store \(it is larger than 10,000"):
+        FeatureCache.open(file)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test", "all", "mine"])
+def test_a_pointer_named_for_another_split_is_refused(store, name):
+    file = (store.parent / "train.json").rename(store.parent / f"{name}.json")
+    if name in ("val", "test"):
+        with pytest.raises(
+            StoreError, match=rf"{name}\.json: is named for the {name} split and points to the train spl"
+        ):
+            FeatureCache.open(file)
+    else:
+        assert len(FeatureCache.open(file)) == 10
+
+
+def test_a_link_to_a_pointer_leads_where_the_pointer_leads(store, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/train.json").symlink_to(store.parent / "train.json")
+    assert FeatureCache.open(tmp_path / "elsewhere").path.samefile(store)
 
 
 class TestInsideAStore:

@@ -9,7 +9,9 @@ from spaceclip.cache.errors import DamagedError
 from spaceclip.cache.format.arrays import parts
 from spaceclip.cache.format.ledger import Record, record_key
 from spaceclip.cache.format.metadata import damaged_metadata, read_attributes
+from spaceclip.cache.format.shard import chunk_checksums
 from spaceclip.cache.places.folder import Folder
+from spaceclip.cache.places.place import Stored
 
 
 def test_a_whole_store_has_no_problem(make_store):
@@ -155,8 +157,12 @@ def _forge(path, spec, name, rows):
 def _vouch(path, spec, name):
     file = path / record_key(0)
     record = Record.from_json(file.read_bytes())
-    stored = {part: Folder(path).stored(of.key(0)) for part, of in parts(spec).items() if of.array == name}
-    file.write_bytes(replace(record, objects={**record.objects, **stored}).to_json())
+    rows = record.stop - record.start
+    for part in (part for part, of in parts(spec).items() if of.array == name):
+        content = (path / parts(spec)[part].key(0)).read_bytes()
+        checksums = {part: chunk_checksums(content, rows, spec.shard)}
+        record = record.plus(replace(record.only([]), objects={part: Stored.of(content)}, checksums=checksums))
+    file.write_bytes(record.to_json())
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,13 @@ def test_implausibly_far_depth_asks_for_its_unit(tmp_path):
     assert read_depth(path, 1000).max() == np.float32(1.53)
 
 
+def test_implausibly_near_depth_asks_for_its_unit(tmp_path):
+    path = save(tmp_path / "a.png", np.full((4, 5), 5000, np.uint16))
+    assert "median depth 0.005 m: is the unit right?" in message(read_depth, path, 1_000_000)
+    assert read_depth(path, 1_000_000, allow_far=True).max() == np.float32(0.005)
+    assert read_depth(path, 100_000).max() == np.float32(0.05)
+
+
 def test_the_far_limit_looks_at_measured_pixels_only(tmp_path):
     sparse = np.zeros((4, 5), np.float32)
     sparse[0, 0] = 300

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from spaceclip.cache import FeatureCache, SpaceClipError, verify
-from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+from spaceclip.cache import FeatureCache, SpaceClipError, only_writer, require_disjoint, verify
+from spaceclip.extract import Ceilings, Entry, ExtractSettings, extract, load_backbone
 from spaceclip.extract.encode import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
@@ -247,3 +247,63 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     left = {name: content for name, content in contents(out).items() if "/." not in name and not name.startswith(".")}
     assert left == whole
     assert verify(out).problems == []
+
+
+def test_a_whole_store_is_used_while_another_run_holds_it(make_frames, backbone, tmp_path):
+    frames = make_frames(20)
+    done = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    pointer = done.pointer.read_bytes()
+    done.pointer.unlink()
+    with only_writer(done.store):
+        again = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+    assert (again.computed, again.store) == (0, done.store)
+    assert done.pointer.read_bytes() == pointer
+    (done.store / "depth/zarr.json").unlink()
+    with only_writer(done.store), pytest.raises(SpaceClipError, match="is writing this store"):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_the_same_pictures_under_other_names_are_found_across_splits(make_frames, backbone, tmp_path):
+    splits = {"train": make_frames(20), "test": make_frames(3)}
+    splits["test"].entries = [Entry(f"copy{at}", f"other{at}", f"{at}") for at in range(3)]
+    stores = {
+        name: FeatureCache.open(extract(frames, backbone, SETTINGS, tmp_path, name, {}).store)
+        for name, frames in splits.items()
+    }
+    assert stores["test"].content_hashes == stores["train"].content_hashes[:3]
+    assert len(set(stores["train"].content_hashes)) == len(set(stores["train"].depth_hashes)) == 20
+    with pytest.raises(SpaceClipError, match=r"share 3 pictures \(copy0 = frame000, copy1 = frame001, copy2 = frame0"):
+        require_disjoint(stores)
+
+
+def test_the_range_of_depth_is_in_the_ledger(make_frames, backbone, tmp_path):
+    frames = make_frames(20)
+    found = extract(frames, backbone, SETTINGS, tmp_path, "train", {}).depth
+    depth = np.stack([frames.load(index).depth for index in range(20)])
+    assert found is not None
+    assert (found.min, found.max) == pytest.approx((depth.min(), depth.max()), abs=1e-3)
+    assert found.median == pytest.approx(np.median(depth), rel=0.02)
+    assert FeatureCache.open(tmp_path).depth_range == found
+
+
+@pytest.mark.parametrize("metres", [4_294_968, 1e12, -1, np.nan])
+def test_depth_beyond_what_a_store_holds_is_refused(make_frames, backbone, tmp_path, metres):
+    frames = make_frames(4)
+    load = frames.load
+
+    def far(index):
+        sample = load(index)
+        sample.depth[3, 3] = metres
+        return sample
+
+    frames.load = far
+    with pytest.raises(
+        SpaceClipError, match=r"frame000: depth from .* m, but in steps of 0.001 m a store holds 0 to 4,2"
+    ):
+        extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+
+
+@pytest.mark.parametrize("field", [{"views": ["plain", "plain"]}, {"layers": [0, 3, 3]}])
+def test_a_view_or_layer_that_is_named_twice_is_refused(field):
+    with pytest.raises(ValueError, match="names one twice: expected each once"):
+        ExtractSettings.model_validate(field)

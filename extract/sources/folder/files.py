@@ -52,7 +52,7 @@ class Reading:
     Attributes:
         depth_scale: Stored depth values of one metre; integers need it, floats are metres without it.
         nan_is_invalid: Read NaN and infinite depth as "not measured".
-        allow_far: Accept depth maps whose median is implausibly far.
+        allow_far: Accept depth maps whose median is implausibly far or near.
         crop: What is kept of image and depth; None for all.
     """
 

@@ -28,7 +28,7 @@ class FolderSettings(BaseModel):
         manifest: Plain list, `.csv` or `.jsonl` of the files to take; paths are relative to `images` and `depth`.
         depth_scale: Stored depth values of one metre; integers need it, floats are metres without it.
         nan_is_invalid: Read NaN and infinite depth as "not measured".
-        allow_far: Accept depth maps whose median is implausibly far.
+        allow_far: Accept depth maps whose median is implausibly far or near.
         scene: Regular expression whose first group, searched in the sample's id, names its scene; by default the scene
             is the image's folder. A list's own scene column goes first.
     """

@@ -18,8 +18,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 
-FAR_MEDIAN = 200.0
-"""Metres: half of a depth map lying beyond this is more likely a wrong unit than a landscape."""
+NEAR_MEDIAN, FAR_MEDIAN = 0.05, 200.0
+"""Metres: a depth map whose median lies outside has more likely a wrong unit than such a scene."""
 
 _IMAGE = f"image ({' '.join(IMAGE_SUFFIXES)})"
 _DEPTH = f"depth map ({' '.join(DEPTH_SUFFIXES)})"
@@ -86,7 +86,7 @@ def read_depth(
         path: The depth file; `.npy` holds [H, W], [H, W, 1] or [1, H, W].
         scale: Stored values of one metre (KITTI 256, millimetres 1000). Integers need it; floats are metres without it.
         nan_is_invalid: Read NaN and infinity as "not measured" where they are otherwise refused.
-        allow_far: Accept a median depth above `FAR_MEDIAN`.
+        allow_far: Accept a median depth beyond `FAR_MEDIAN` or below `NEAR_MEDIAN`.
 
     Returns:
         [H, W] metres, float32, 0 where nothing was measured.
@@ -230,9 +230,10 @@ def _check_depth(path: Path, depth: NDArray[np.float32], *, allow_far: bool) -> 
     valid = depth[depth > 0]
     if not valid.size:
         raise SpaceClipError(f"{path} holds no measured depth, every value is 0: replace it or leave the sample out")
-    if not allow_far and (median := np.median(valid)) > FAR_MEDIAN:
+    if not allow_far and not NEAR_MEDIAN <= (median := np.median(valid)) <= FAR_MEDIAN:
+        found = f"{median:.0f}" if median > 1 else f"{median:.2g}"
         raise SpaceClipError(
-            f"{path}: median depth {median:.0f} m: is the unit right? "
+            f"{path}: median depth {found} m: is the unit right? "
             "with millimetres pass --depth-scale 1000; if these are metres pass --allow-far"
         )
 
