@@ -210,7 +210,10 @@ def _extract_split(
     if found.ceilings:
         click.echo(f"extract {name}: {found.ceilings}", err=True)
     without = f", {about['without_depth']} without ground truth" if about.get("without_depth") else ""
-    click.echo(f"{found.pointer}: {found.images} images{without} ({found.computed} computed now) in {found.store}")
+    depth = f"; depth {found.depth}" if found.depth else ""
+    click.echo(
+        f"{found.pointer}: {found.images} images{without} ({found.computed} computed now) in {found.store}{depth}"
+    )
     if found.quarantined:
         _say_quarantined(found)
     return found

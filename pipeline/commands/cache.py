@@ -52,11 +52,14 @@ def info(path: "Location", *, stats: bool, as_json: bool) -> None:
 def _facts(store: "FeatureCache") -> dict[str, Any]:
     from ...cache import stored_bytes
 
-    bad = store.quarantined
+    bad, depth = store.quarantined, store.depth_range
     ids = store.sample_ids if bad else []
     return {
         "fingerprint": store.fingerprint,
         "samples": len(store),
+        "distinct_images": len(set(store.content_hashes) - {""}),
+        "distinct_depth_maps": len(set(store.depth_hashes) - {""}),
+        "depth_range": depth and depth._asdict(),
         "quarantined": {ids[row]: reason for row, reason in bad.items()},
         "shards": store.shards,
         "committed": len(store.records),
@@ -65,11 +68,11 @@ def _facts(store: "FeatureCache") -> dict[str, Any]:
 
 
 def _described(store: "FeatureCache") -> dict[str, str]:
-    facts, identity, depth = _facts(store), store.identity, store.identity["depth"]
+    facts, identity, depth, measured = _facts(store), store.identity, store.identity["depth"], store.depth_range
     quarantined = f", {len(facts['quarantined']):,} of them quarantined" if facts["quarantined"] else ""
     return {
         "fingerprint": store.fingerprint,
-        "samples": f"{len(store):,}{quarantined}",
+        "samples": f"{len(store):,}{quarantined}; {facts['distinct_images']:,} distinct images",
         "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
         "size": f"{facts['bytes'] / 1e9:,.2f} GB",
         "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
@@ -78,6 +81,7 @@ def _described(store: "FeatureCache") -> dict[str, str]:
         "views": ", ".join(store.views),
         "tokens": f"{identity['tokens']['patches']} patches x {identity['tokens']['channels']} channels",
         "depth": f"{depth['size'][0]} x {depth['size'][1]}, in steps of {depth['unit']:g} m" if depth else "none",
+        "depth range": str(measured or "none measured"),
         "data": ", ".join(f"{name} {value}" for name, value in store.about.items() if value is not None),
     }
 

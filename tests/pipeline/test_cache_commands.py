@@ -83,6 +83,21 @@ def test_verify_and_repair_as_json(store, spaceclip):
     assert result.stderr.endswith("run the same `spaceclip extract` that made it: it writes anew only 1 of 2 shards\n")
 
 
+def test_info_says_how_far_depth_reaches_and_how_many_images_differ(store, spaceclip):
+    cache = FeatureCache.open(POINTER)
+    depth = np.stack([cache.depth(row) for row in range(len(cache))])
+    found = json.loads(spaceclip("cache", "info", POINTER, "--json").stdout)
+    assert (found["distinct_images"], found["distinct_depth_maps"]) == (14, 14)
+    measured = depth[depth > 0]
+    assert found["depth_range"]["min"] == pytest.approx(measured.min())
+    assert found["depth_range"]["max"] == pytest.approx(measured.max())
+    assert found["depth_range"]["median"] == pytest.approx(np.median(measured), rel=0.2)
+    told = spaceclip("cache", "info", POINTER).output
+    assert "14; 14 distinct images" in told
+    assert str(cache.depth_range) in told
+    assert spaceclip(*EXTRACT).output.rstrip().endswith(f"; depth {cache.depth_range}")
+
+
 def test_info_with_statistics_of_each_channel(store, spaceclip):
     plain = json.loads(spaceclip("cache", "info", POINTER, "--json").stdout)
     assert (plain["samples"], plain["shards"], plain["committed"]) == (14, 2, 2)
