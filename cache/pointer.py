@@ -149,12 +149,11 @@ def resolve(where: str | Location) -> Resolved:
         StoreError: Nothing of the kind is there, or a folder holds several.
     """
     location = locate(where)
-    if not _is_pointer(location):
-        place = place_at(location)
-        try:
-            names = place.names()
-        except OSError as error:
-            raise UnreadableError.of(location, error) from error
+    try:
+        names = None if _is_pointer(location) else place_at(location).names()
+    except OSError as error:
+        raise UnreadableError.of(location, error) from error
+    if names is not None:
         # A store that lost its `zarr.json` is known by its ledger.
         if "zarr.json" in names or FOLDER in names:
             return Resolved(_named(location))

@@ -173,14 +173,11 @@ class StoreWriter:
 def whole_store(path: Location, spec: StoreSpec) -> FeatureCache | None:
     """The store at a path, if nothing of it has to be written: all records are there, and all metadata is sound.
 
-    Raises:
-        UnreadableError: The place gives no answer.
+    None where it cannot be read, which is the writer's to say.
     """
     try:
         cache = FeatureCache.open(path, expect=spec.identity)
         return None if damaged_metadata(cache.place, {"identity": cache.identity}) else cache
-    except UnreadableError:
-        raise
     except StoreError:
         return None
 
