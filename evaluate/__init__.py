@@ -1,6 +1,6 @@
-"""Scoring of checkpoints and saved maps: metrics, crops, protocols, the mean-depth baseline, figures, result files."""
+"""Scoring of checkpoints and saved maps: metrics, crops, protocols, baselines, figures, result files."""
 
-from .baseline import mean_depth_map
+from .baselines import image_free_depths
 from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
 from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
@@ -53,7 +53,7 @@ __all__ = [
     "evaluate_checkpoint",
     "evaluate_saved",
     "find_examples",
-    "mean_depth_map",
+    "image_free_depths",
     "predict",
     "prediction_figure",
     "read_results",

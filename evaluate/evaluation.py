@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..cache import FeatureCache, SpaceClipError
 from ..train import Checkpoint
-from .baseline import mean_depth_map
+from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
 from .inference import predict
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
@@ -20,7 +20,6 @@ from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFact
 from .saved_maps import check_shape
 from .scoring import (
     AVERAGED,
-    MEAN_DEPTH,
     PLAIN,
     SAVED,
     DepthMaps,
@@ -45,7 +44,8 @@ class Evaluation:
     Attributes:
         results: The numbers.
         scores: Of each row of the results, in their order.
-        baseline: Of the mean depth map under the protocol of the first row; None without one.
+        baseline: Of the prediction without an image of the lowest AbsRel, under the protocol of the first row; None
+            without one.
         examples: Images scored by that protocol, to be shown.
         checkpoint: What was scored; None for saved maps.
     """
@@ -86,12 +86,12 @@ def evaluate_checkpoint(
     out: Path,
     progress: Advance = lambda _done, _total: None,
 ) -> Evaluation:
-    """Score a checkpoint beside the mean depth map of its training split.
+    """Score a checkpoint beside the best predictions without an image.
 
     Args:
         checkpoint: The decoder, on the device to compute on.
         splits: What can be scored, `val` and `test` or one of them; each split a protocol asks for is read once.
-        training: The split whose mean depth map is the baseline.
+        training: The split that those predictions are made of.
         settings: How to score.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
@@ -114,9 +114,9 @@ def evaluate_checkpoint(
 
     facts = CheckpointFacts.of(checkpoint, training.storage)
     depths = (info.min_depth, info.max_depth)
-    mean_depth = mean_depth_map(training)
+    baselines = image_free_depths(training, *depths)
     storages = {name: split.storage for name, split in splits.items()}
-    found = _evaluate(facts, info.backbone, storages, splits, decoded, mean_depth, depths, settings, out, progress)
+    found = _evaluate(facts, info.backbone, storages, splits, decoded, baselines, depths, settings, out, progress)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -155,7 +155,7 @@ def evaluate_saved(
             check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
             yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
 
-    return _evaluate(facts, None, {}, splits, saved, None, depth_range, settings, out, progress)
+    return _evaluate(facts, None, {}, splits, saved, {}, depth_range, settings, out, progress)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,12 @@ class _Scored:
 
     row: Row
     scores: Scores
-    baseline: Scores | None
+    baselines: Mapping[str, Scores]
+
+    @property
+    def best_baseline(self) -> Scores | None:
+        """That of the lowest AbsRel; None without any."""
+        return self.baselines[self.row.best_baselines["abs_rel"]] if self.baselines else None
 
 
 def _evaluate(
@@ -173,7 +178,7 @@ def _evaluate(
     storages: Mapping[str, str],
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],
-    mean_depth: NDArray[np.float32] | None,
+    baselines: Mapping[str, NDArray[np.float32]],
     depth_range: tuple[float, float],
     settings: EvaluateSettings,
     out: Path,
@@ -201,7 +206,7 @@ def _evaluate(
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
         split_facts = {**_facts(split, splits[split]), "storage": storages.get(split)}
-        for found in _score_split(images, split_facts, variants, mean_depth):
+        for found in _score_split(images, split_facts, variants, baselines):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]
     results = Results(
@@ -213,7 +218,7 @@ def _evaluate(
     scores = tuple(found.scores for found in scored)
     write_results(out, results, scores)
     examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
-    return Evaluation(results, scores, scored[0].baseline, examples, None)
+    return Evaluation(results, scores, scored[0].best_baseline, examples, None)
 
 
 def _facts(name: str, split: GroundTruth) -> dict[str, Any]:
@@ -245,23 +250,20 @@ def _score_split(
     maps: Iterable[DepthMaps],
     split: Mapping[str, Any],
     variants: Sequence[Protocol],
-    mean_depth: NDArray[np.float32] | None,
+    baselines: Mapping[str, NDArray[np.float32]],
 ) -> list[_Scored]:
-    """Score every variant, and the mean depth map once for each protocol and scaling, in one pass."""
+    """Score every variant, and the baselines once for each protocol and scaling, in one pass."""
     scorers = [(_MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
-    # The mean depth map knows no views: its numbers are the same with flip averaging and without.
+    # A baseline knows no views: its numbers are the same with flip averaging and without.
     unflipped = [variant.model_copy(update={"flip_average": False}) for variant in variants]
-    baselines = {variant: Scorer(variant, regions=False) for variant in unflipped} if mean_depth is not None else {}
-
-    def with_mean() -> Iterator[DepthMaps]:
-        for image in maps:
-            yield (
-                image if mean_depth is None else image._replace(depths={**image.depths, MEAN_DEPTH: as_map(mean_depth)})
-            )
-
-    score(with_mean(), scorers + [(MEAN_DEPTH, scorer) for scorer in baselines.values()])
+    without = {(name, variant): Scorer(variant, regions=False) for name in baselines for variant in unflipped}
+    fixed = {name: as_map(depth) for name, depth in baselines.items()}
+    score(
+        (image._replace(depths={**image.depths, **fixed}) for image in maps),
+        scorers + [(name, scorer) for (name, _), scorer in without.items()],
+    )
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
-        baseline = baselines[variant].scores() if baselines else None
-        found.append(_Scored(Row.of(scores=scorer.scores(), baseline=baseline, **split), scorer.scores(), baseline))
+        beside = {name: without[name, variant].scores() for name in baselines}
+        found.append(_Scored(Row.of(scores=scorer.scores(), baselines=beside, **split), scorer.scores(), beside))
     return found

@@ -78,7 +78,7 @@ def _draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:
     ax.set(xlabel="true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
     if baseline:
         line = ax.stairs(baseline.depth_abs_rel, edges, color="C1", linewidth=1.8)
-        ax.legend((bars, line), ("prediction", "mean depth"), frameon=False)
+        ax.legend((bars, line), ("prediction", "best without an image"), frameon=False)
 
 
 def _draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from ..cache import SpaceClipError
 
 METRICS = ("abs_rel", "sq_rel", "mae", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
+
+METRIC_LABELS = {
+    "abs_rel": "AbsRel ↓",
+    "sq_rel": "SqRel (m) ↓",
+    "mae": "MAE (m) ↓",
+    "rmse": "RMSE (m) ↓",
+    "rmse_log": "RMSE log ↓",
+    "log10": "log10 ↓",
+    "silog": "SILog ↓",
+    "delta1": "δ < 1.25 ↑",
+    "delta2": "δ < 1.25² ↑",
+    "delta3": "δ < 1.25³ ↑",
+}
 
 # Pixels in a block that stays in the processor's cache: fresh arrays of a whole image cost more than the arithmetic.
 _BLOCK = 1 << 13
@@ -81,6 +95,11 @@ def abs_rel_by_depth(
         sums[0] += np.bincount(place, weights=np.abs(p - g) / g, minlength=bins)
         sums[1] += np.bincount(place, minlength=bins)
     return sums
+
+
+def better(name: str) -> Literal[1, -1]:
+    """The sign of a change of a metric for the better."""
+    return 1 if name.startswith("delta") else -1
 
 
 def positive_depth(name: str, depth: NDArray) -> NDArray:

@@ -14,10 +14,10 @@ from ..train import HISTORY, Checkpoint
 from .evaluation import Evaluation
 from .examples import Example
 from .figures import png
-from .metrics import METRICS
+from .metrics import METRIC_LABELS, METRICS
 from .result_files import PER_SCENE
 from .results import CheckpointFacts, Results
-from .tables import METRIC_LABELS, by_protocol, results_tables
+from .tables import by_protocol, results_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -68,6 +68,7 @@ def report_page(evaluation: Evaluation, figures: Mapping[str, bytes]) -> str:
     return _template().render(
         results=results,
         facts=_facts(results),
+        warnings=[f"{row.protocol.key}: {text}" for row in results.rows for text in row.warnings],
         sections=list(_sections(results)),
         label=f"{first.protocol.label}, {first.split} split",
         scenes=_Table(["Scene", "Images", *_LABELS], shown),
@@ -94,7 +95,7 @@ def _facts(results: Results) -> dict[str, str]:
     if isinstance(model, CheckpointFacts):
         found["SHA-256"] = model.sha256
     if backbone:
-        found |= {"Backbone": backbone.name, "Revision": backbone.revision}
+        found |= {"Backbone": backbone.name, "Revision": backbone.revision, "Encoder weights": backbone.weights}
     return found
 
 

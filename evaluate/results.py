@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .boundary import REGIONS
-from .metrics import METRICS
+from .metrics import METRIC_LABELS, METRICS, better
 from .protocol import Protocol
 from .scoring import WHOLE, Scores, mean_metrics
 
 if TYPE_CHECKING:
     from ..train import Checkpoint
+
+
+NEARLY_CONSTANT = 0.1
+"""Predictions that vary less than this share of the truth, over pixels or over images, are called nearly constant."""
 
 
 def _all_of_them(metrics: dict[str, float]) -> dict[str, float]:
@@ -148,7 +152,8 @@ class Row(BaseModel):
         metrics: Mean over images, each with equal weight.
         regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
         scenes: Likewise for each scene.
-        baseline: `metrics` of the mean depth map of the training set, on the same images; None without one.
+        baselines: Likewise for predictions without an image (see `image_free_depths`), by name; none for saved maps.
+        variation: How much predictions vary over pixels and over images as a share of the truth (`Variation.ratios`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -164,11 +169,12 @@ class Row(BaseModel):
     metrics: Metrics
     regions: dict[str, RegionMean]
     scenes: dict[str, SceneMean]
-    baseline: Metrics | None
+    baselines: dict[str, Metrics]
+    variation: dict[str, float | None]
 
     @classmethod
-    def of(cls, split: str, scores: Scores, baseline: Scores | None, **facts: Any) -> Self:
-        """From the scores of a prediction and of the mean depth map, and what is known of the split by field."""
+    def of(cls, split: str, scores: Scores, baselines: Mapping[str, Scores], **facts: Any) -> Self:
+        """From the scores of a prediction and of the baselines, and what is known of the split by field."""
         regions = {name: scores.region(name) for name in REGIONS}
         return cls(
             protocol=scores.protocol,
@@ -186,8 +192,33 @@ class Row(BaseModel):
                 scene: SceneMean(images=len(images), metrics=mean_metrics([image.metrics for image in images]))
                 for scene, images in scores.scenes().items()
             },
-            baseline=baseline.mean if baseline else None,
+            baselines={name: found.mean for name, found in baselines.items()},
+            variation=scores.variation,
         )
+
+    @property
+    def best_baselines(self) -> dict[str, str]:
+        """For each metric the name of the baseline that is best by it; empty without baselines."""
+        if not self.baselines:
+            return {}
+        return {name: max(self.baselines, key=lambda of: better(name) * self.baselines[of][name]) for name in METRICS}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the numbers mean less than they seem to, a sentence each."""
+        found = []
+        flat = {over: ratio for over, ratio in self.variation.items() if ratio is not None and ratio < NEARLY_CONSTANT}
+        if flat:
+            shares = " and ".join(f"{ratio:.1%} over {over}" for over, ratio in flat.items())
+            found.append(f"predictions are nearly constant: their log depth varies {shares} of what the truth's does")
+        worse = [
+            f"{METRIC_LABELS[name].rstrip(' ↓↑')} ({of} {self.baselines[of][name]:.4f})"
+            for name, of in self.best_baselines.items()
+            if better(name) * self.metrics[name] <= better(name) * self.baselines[of][name]
+        ]
+        if worse:
+            found.append(f"no better than the best prediction without an image by {', '.join(worse)}")
+        return tuple(found)
 
     @property
     def regions_abs_rel(self) -> dict[str, float]:

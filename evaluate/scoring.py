@@ -15,8 +15,9 @@ from .boundary import boundary_regions
 from .crops import crop_mask
 from .metrics import METRICS, abs_rel_by_depth, region_metrics
 from .protocol import Protocol, Size
+from .variation import Variation
 
-PLAIN, AVERAGED, SAVED, MEAN_DEPTH = "plain", "averaged", "saved", "mean depth"
+PLAIN, AVERAGED, SAVED = "plain", "averaged", "saved"
 WHOLE = "valid"
 
 _DEPTH_BINS = 10
@@ -72,6 +73,7 @@ class Scores:
         skipped: Ids of the images without a valid pixel; they are in no entry and no mean.
         depth_edges: [K + 1] bins of the true depth, in metres.
         depth_abs_rel: [K] AbsRel over all pixels of a bin together; NaN where the bin is empty.
+        variation: See `Variation.ratios`.
     """
 
     protocol: Protocol
@@ -79,6 +81,7 @@ class Scores:
     skipped: tuple[str, ...]
     depth_edges: NDArray[np.float64]
     depth_abs_rel: NDArray[np.float64]
+    variation: dict[str, float | None]
 
     @property
     def mean(self) -> dict[str, float]:
@@ -116,6 +119,7 @@ class Scorer:
     regions: bool = True
     _images: list[ImageScore] = field(default_factory=list, init=False)
     _skipped: list[str] = field(default_factory=list, init=False)
+    _variation: Variation = field(default_factory=Variation, init=False)
     _by_depth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _DEPTH_BINS)), init=False)
 
     def add(self, sample_id: str, scene: str | None, prediction: NDArray, ground_truth: NDArray) -> None:
@@ -132,6 +136,7 @@ class Scorer:
             masks = {WHOLE: valid} | (boundary_regions(ground_truth, valid) if self.regions else {})
             found = region_metrics(depth, ground_truth, masks)
             self._by_depth += abs_rel_by_depth(depth, ground_truth, valid, self._edges)
+            self._variation.add(depth, ground_truth, valid)
         except SpaceClipError as error:
             raise SpaceClipError(f"{sample_id}: {error}") from error
         counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
@@ -150,7 +155,8 @@ class Scorer:
             )
         sums, pixels = self._by_depth
         by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
-        return Scores(self.protocol, tuple(self._images), tuple(self._skipped), self._edges, by_depth)
+        images, skipped = tuple(self._images), tuple(self._skipped)
+        return Scores(self.protocol, images, skipped, self._edges, by_depth, self._variation.ratios())
 
     @property
     def _edges(self) -> NDArray[np.float64]:

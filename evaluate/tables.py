@@ -1,27 +1,14 @@
-"""Results on a terminal: for each protocol its variants beside the mean depth map."""
+"""Results on a terminal: for each protocol its variants beside the best prediction without an image."""
 
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from .metrics import METRICS
+from .metrics import METRIC_LABELS, METRICS, better
 from .results import Results, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-METRIC_LABELS = {
-    "abs_rel": "AbsRel ↓",
-    "sq_rel": "SqRel (m) ↓",
-    "mae": "MAE (m) ↓",
-    "rmse": "RMSE (m) ↓",
-    "rmse_log": "RMSE log ↓",
-    "log10": "log10 ↓",
-    "silog": "SILog ↓",
-    "delta1": "δ < 1.25 ↑",
-    "delta2": "δ < 1.25² ↑",
-    "delta3": "δ < 1.25³ ↑",
-}
 
 
 def by_protocol(results: Results) -> Iterator[tuple[str, list[Row]]]:
@@ -38,7 +25,8 @@ def results_tables(results: Results) -> "Iterator[Table]":
     from rich.text import Text
 
     for title, rows in by_protocol(results):
-        caption = f"{rows[0].count}\n{results.origin}"
+        warnings = dict.fromkeys(f"\nWarning: {text}" for row in rows for text in row.warnings)
+        caption = f"{rows[0].count}\n{results.origin}{''.join(warnings)}"
         table = Table(
             title=Text(f"{results.data}, {title}"),
             title_justify="left",
@@ -49,14 +37,16 @@ def results_tables(results: Results) -> "Iterator[Table]":
         table.add_column("Metric")
         for row in rows:
             table.add_column(_heading(row), justify="right")
-        baseline = rows[0].baseline
-        if baseline:
-            table.add_column("mean depth", justify="right")
+        best = rows[0].best_baselines
+        if best:
+            table.add_column("best without image", justify="right")
+            table.add_column("which")
             table.add_column("improvement", justify="right")
         for name in METRICS:
             cells = [f"{row.metrics[name]:.4f}" for row in rows]
-            if baseline:
-                cells += [f"{baseline[name]:.4f}", _improvement(name, rows[0].metrics[name], baseline[name])]
+            if best:
+                value = rows[0].baselines[best[name]][name]
+                cells += [f"{value:.4f}", best[name], _improvement(name, rows[0].metrics[name], value)]
             table.add_row(METRIC_LABELS[name], *cells)
         _add_regions(table, rows)
         yield table
@@ -80,5 +70,4 @@ def _heading(row: Row) -> str:
 def _improvement(name: str, value: float, baseline: float) -> str:
     if baseline == 0:
         return "-"
-    gain = value - baseline if name.startswith("delta") else baseline - value
-    return f"{100 * gain / baseline:+.1f} %"
+    return f"{100 * better(name) * (value - baseline) / baseline:+.1f} %"

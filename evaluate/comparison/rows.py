@@ -173,7 +173,7 @@ def _our_line(name: str, results: Results, row: Row, constraint: Constraint) -> 
         origin=results.origin.replace("\n", "; "),
         beside=beside,
         unlike=reasons,
-        note=f"{protocol.label}; {row.count}. {verdict}.",
+        note=f"{protocol.label}; {row.count}. {verdict}.{''.join(f' Warning: {text}.' for text in row.warnings)}",
     )
 
 

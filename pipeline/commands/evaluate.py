@@ -57,7 +57,7 @@ def evaluate(
     local_copy: Path | None,
     **options: Any,
 ) -> None:
-    """Score a checkpoint by named protocols, beside the mean depth map of its training set.
+    """Score a checkpoint by named protocols, beside the best predictions without an image.
 
     An experiment:   spaceclip evaluate --config configs/nyu.yaml [--protocol standard]
 

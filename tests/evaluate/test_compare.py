@@ -61,7 +61,8 @@ def row(data="nyu", name: ProtocolName = "standard", images=None, split=None, pi
         metrics=metrics,
         regions={name: RegionMean(images=654, pixels=count, metrics=metrics) for name, count in counts.items()},
         scenes={},
-        baseline=None,
+        baselines={},
+        variation={},
     ).model_copy(update=facts or {})
 
 
@@ -185,6 +186,16 @@ def test_the_paper_s_protocol_is_of_the_final_checkpoint():
     found = row(name="paper")
     assert unlike(result(found, model=CHOSEN), found) == ("checkpoint chosen on validation, not the final one",)
     assert unlike(result(row(), model=CHOSEN), row()) == ()
+
+
+def test_a_row_tells_what_weakens_it():
+    metrics = dict(zip(METRICS, NUMBERS, strict=True))
+    found = row(facts={"variation": {"pixels": 0.02, "images": 0.5}, "baselines": {"median map": metrics}})
+    (section,) = comparison([("mine", result(found))])
+    assert "Beside: the reported rows. Warning: predictions are nearly constant" in section.lines[-1].note
+    assert (
+        "Warning: no better than the best prediction without an image by AbsRel (median map" in section.lines[-1].note
+    )
 
 
 def test_random_weights_are_never_comparable_and_reasons_add_up():

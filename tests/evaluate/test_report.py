@@ -76,8 +76,8 @@ def both(make_maps, scored, protocol):
 
 @pytest.fixture
 def results(make_maps, scored, both, facts):
-    baseline = scored(make_maps(12), constant=5)
-    return Results(rows=tuple(Row.of("test", found, baseline) for found in both), **facts)
+    baselines = {"median map": scored(make_maps(12), constant=5)}
+    return Results(rows=tuple(Row.of("test", found, baselines) for found in both), **facts)
 
 
 @pytest.fixture
@@ -162,13 +162,19 @@ def test_every_protocol_has_its_table_with_all_metrics(page, results):
         update={"rows": (*results.rows, first.model_copy(update={"protocol": other, "metrics": metrics}))}
     ))  # fmt: skip
     table = found.tables["controlled protocol: no crop, 0.001 to 10 m, native size, no median scaling"]
-    assert table[0] == ["Metric", "flip averaged", "plain view", "mean depth", "improvement"]
+    assert table[0] == ["Metric", "flip averaged", "plain view", "best without image", "which", "improvement"]
     columns = list(zip(*table[1:], strict=True))
     assert [list(column) for column in columns[1:4]] == [
-        shown(first.metrics), shown(results.rows[1].metrics), shown(first.baseline)
+        shown(first.metrics), shown(results.rows[1].metrics), shown(first.baselines["median map"])
     ]  # fmt: skip
     table = found.tables["standard protocol: garg crop, 0.001 to 10 m, native size, no median scaling"]
     assert [line[1] for line in table[1:]] == ["0.1250"] * len(METRICS)
+
+
+def test_what_weakens_the_numbers_is_a_notice(page, results):
+    row = results.rows[0].model_copy(update={"variation": {"pixels": 0.5, "images": 0.03}})
+    found = page(results.model_copy(update={"rows": (row,)}))
+    assert "controlled: predictions are nearly constant: their log depth varies 3.0% over images" in found.text
 
 
 def test_boundaries_and_interiors_say_how_many_images_have_them(page, results):
@@ -210,7 +216,7 @@ def test_the_worst_and_best_images_are_those_of_the_first_row(page, results, bot
 @pytest.mark.parametrize(("count", "worst", "best"), [(3, 3, 0), (7, 5, 2), (10, 5, 5)])
 def test_no_image_is_among_both_worst_and_best(page, make_maps, scored, facts, count, worst, best):
     scores = scored(make_maps(count))
-    found = page(Results(rows=(Row.of("test", scores, None),), **facts), [scores])
+    found = page(Results(rows=(Row.of("test", scores, {}),), **facts), [scores])
     named = [[line[0] for line in found.tables.get(title, [])[1:]] for title in ("Worst images", "Best images")]
     assert [len(several) for several in named] == [worst, best]
     assert not set(named[0]) & set(named[1])
@@ -220,7 +226,7 @@ def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
     wicked = "<script>alert('&amp;')</script>\"><img src=x>"
     scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
     model = SavedMapsFacts(path=wicked, name=wicked, depth_scale=None)
-    found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of("test", scores, None),)), [scores])
+    found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of("test", scores, {}),)), [scores])
     assert not {"script", "img"} & set(found.names)
     assert found.tables["Worst images"][1][0] == found.tables["Scenes, highest AbsRel first"][1][0] == wicked
     assert f"Depth evaluation: {wicked}" in found.text
@@ -235,11 +241,11 @@ def test_what_is_not_known_is_left_out(page, results):
 def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
     model = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
-    results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, None),))
+    results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, {}),))
     found = page(results, [scores])
     assert "Other Model (maps/other)" in found.text
     assert found.pictures == []
-    assert not any(word in found.text for word in ("Backbone", "mean depth", "Training", "encoder"))
+    assert not any(word in found.text for word in ("Backbone", "without image", "Training", "encoder"))
 
 
 @pytest.mark.parametrize(("scored_too", "panels"), [("0.2,0.3", 2), (",", 1)])

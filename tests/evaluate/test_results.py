@@ -26,8 +26,11 @@ def both(make_maps, scored, protocol):
 
 @pytest.fixture
 def results(make_maps, scored, both, facts):
-    baseline = scored(make_maps(4), constant=5)
-    return Results(rows=tuple(Row.of("test", found, baseline) for found in both), **facts)
+    baselines = {
+        "median map": scored(make_maps(4), constant=5),
+        "median constant 3 m": scored(make_maps(4), constant=3),
+    }
+    return Results(rows=tuple(Row.of("test", found, baselines) for found in both), **facts)
 
 
 def printed(results, width=110):
@@ -135,31 +138,47 @@ def test_every_protocol_has_a_table_of_its_own(results):
 
 def test_improvement_is_positive_where_the_decoder_is_better(results):
     metrics = dict.fromkeys(METRICS, 0.3)
-    baseline = dict.fromkeys(METRICS, 0.4) | {"delta1": 0.2, "delta2": 0.6, "sq_rel": 0.0}
-    row = results.rows[0].model_copy(update={"metrics": metrics, "baseline": baseline})
+    baselines = {
+        "mean map": dict.fromkeys(METRICS, 0.5) | {"abs_rel": 0.4, "delta1": 0.1, "delta2": 0.6, "sq_rel": 0.0},
+        "median map": dict.fromkeys(METRICS, 0.5) | {"rmse": 0.2, "delta1": 0.2, "delta2": 0.4},
+    }
+    row = results.rows[0].model_copy(update={"metrics": metrics, "baselines": baselines})
     text = printed(results.model_copy(update={"rows": (row,)}))
-    lines = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
-    assert "+25.0 %" in lines["AbsRel ↓"]
-    assert "+50.0 %" in lines["δ < 1.25 ↑"]
-    assert "-50.0 %" in lines["δ < 1.25² ↑"]
-    assert lines["SqRel (m) ↓"].split("│")[4].strip() == "-"
+    lines = {line.split("│")[1].strip(): line.split("│") for line in text.splitlines() if line.startswith("│")}
+    cells = {name: [cell.strip() for cell in line[3:6]] for name, line in lines.items()}
+    assert cells["AbsRel ↓"] == ["0.4000", "mean map", "+25.0 %"]
+    assert cells["RMSE (m) ↓"] == ["0.2000", "median map", "-50.0 %"]
+    assert cells["δ < 1.25 ↑"] == ["0.2000", "median map", "+50.0 %"]
+    assert cells["δ < 1.25² ↑"] == ["0.6000", "mean map", "-50.0 %"]
+    assert cells["SqRel (m) ↓"] == ["0.0000", "mean map", "-"]
+    warning = " ".join(text.replace("│", " ").split())
+    assert "no better than the best prediction without an image by SqRel (m) (mean map 0.0000), RMSE (m)" in warning
+
+
+def test_predictions_that_hardly_vary_are_called_nearly_constant(results, make_maps, scored):
+    row = Row.of("test", scored(make_maps(4), constant=3), {})
+    (warning,) = row.warnings
+    assert warning.startswith("predictions are nearly constant: their log depth varies 0.0% over pixels and 0.0% over")
+    assert not Row.of("test", scored(make_maps(4)), {}).warnings
+    text = printed(results.model_copy(update={"rows": (row,)}))
+    assert "Warning: predictions are nearly constant" in text
 
 
 def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
     facts = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
-    results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of("test", scores, None),))
+    results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of("test", scores, {}),))
     write_results(tmp_path, results, [scores])
     assert read_results(tmp_path) == results
     text = printed(results)
     assert "saved maps: Other Model (maps/other)" in text
-    assert "mean depth" not in text
+    assert "without image" not in text
 
 
 def test_skipped_and_quarantined_images_are_counted_apart(make_maps, scored):
     rows = make_maps(2)
     blank = rows[0]._replace(sample_id="blank", truths={None: rows[0].truths[None] * 0})
-    row = Row.of("val", scored([*rows, blank]), None, quarantined=("torn", "lost"), storage="int8")
+    row = Row.of("val", scored([*rows, blank]), {}, quarantined=("torn", "lost"), storage="int8")
     assert row.count == (
         "mean over 2 images of the val split, 1 skipped without a valid pixel, 2 quarantined, int8 features"
     )
@@ -220,7 +239,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path, make_maps, scored, fact
     expected = name.replace("\r", " ") if "\r" in start else f"'{name}"
     scores = scored([row._replace(sample_id=name, scene=name) for row in make_maps(1)])
     model = SavedMapsFacts(path=name, name=name, depth_scale=None)
-    results = Results(data=name, model=model, backbone=None, rows=(Row.of("test", scores, None),))
+    results = Results(data=name, model=model, backbone=None, rows=(Row.of("test", scores, {}),))
     write_results(tmp_path, results, [scores])
     sections = comparison([(name, results)])
     (tmp_path / "comparison.csv").write_text(comma_separated(sections), newline="")

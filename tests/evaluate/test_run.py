@@ -14,7 +14,7 @@ from spaceclip.evaluate import (
     crop_mask,
     evaluate_checkpoint,
     evaluate_saved,
-    mean_depth_map,
+    image_free_depths,
     predict,
     score,
     write_figures,
@@ -62,17 +62,20 @@ def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint,
         assert list(alone.rows) == [row for row in found.rows if row.protocol.name == name]
 
 
-def test_rows_are_the_mean_scores_of_the_decoder_and_of_the_mean_depth(tmp_path, checkpoint, splits, make_cache):
+def test_rows_are_the_mean_scores_of_the_decoder_and_of_each_baseline(tmp_path, checkpoint, splits, make_cache):
     training, val = make_cache(3, seed=3), splits["val"]
     found = evaluate_checkpoint(checkpoint, splits, training, SETTINGS, tmp_path).results
     for row, view in zip(found.rows, ("averaged", "plain"), strict=True):
-        scorer, baseline = Scorer(row.protocol), Scorer(row.protocol)
+        scorer = Scorer(row.protocol)
         maps = list(predict(checkpoint.decoder, val, flip_average=True, precision="float32", batch_size=2))
         score(maps, [(view, scorer)])
-        mean = torch.from_numpy(mean_depth_map(training))
-        score([image._replace(depths={"mean": mean}) for image in maps], [("mean", baseline)])
         assert row.metrics == scorer.scores().mean
-        assert row.baseline == pytest.approx(baseline.scores().mean, rel=1e-12)
+        baselines = image_free_depths(training, 0.001, 10)
+        assert list(row.baselines) == list(baselines)
+        for name, depth in baselines.items():
+            baseline, made = Scorer(row.protocol), torch.from_numpy(depth)
+            score([image._replace(depths={name: made}) for image in maps], [(name, baseline)])
+            assert row.baselines[name] == pytest.approx(baseline.scores().mean, rel=1e-12)
     assert found.model.kind == "checkpoint"
     assert (found.model.weights, found.model.epoch, found.model.chosen) == ("ema", 3, "best")
     assert (found.model.storage, found.rows[0].storage) == ("float16", "float16")
@@ -109,7 +112,7 @@ def test_saved_maps_score_like_the_decoder_that_made_them(tmp_path, checkpoint, 
     facts = SavedMapsFacts(path="maps", name="ours, saved", depth_scale=None)
     found = evaluate_saved(facts, saved.__getitem__, splits, (0.001, 10), settings, tmp_path / "saved").results
     assert [row.protocol.flip_average for row in found.rows] == [None, None]
-    assert [row.baseline for row in found.rows] == [None, None]
+    assert [row.baselines for row in found.rows] == [{}, {}]
     for mine, other in zip(found.rows, ours.rows, strict=True):
         assert mine.metrics == other.metrics
         assert mine.regions == other.regions

@@ -14,7 +14,7 @@ def leave(tmp_path, monkeypatch):
         protocol = EvaluateSettings().protocol(name, {"data": data, "split_by": "scene"}, 0.001, 10.0)
         row = Row(
             protocol=protocol, split="test", images=654, pixels=1, skipped=(), metrics=dict.fromkeys(METRICS, 0.25),
-            regions={}, scenes={}, baseline=None,
+            regions={}, scenes={}, baselines={}, variation={},
         )  # fmt: skip
         checkpoint = CheckpointFacts(
             path=f"{folder}/best", sha256="a" * 64, epoch=1, weights="raw", chosen="last", storage="float16"
