@@ -209,10 +209,10 @@ class Row(BaseModel):
         found = []
         flat = {over: ratio for over, ratio in self.variation.items() if ratio is not None and ratio < NEARLY_CONSTANT}
         if flat:
-            shares = " and ".join(f"{ratio:.1%} over {over}" for over, ratio in flat.items())
-            found.append(f"predictions are nearly constant: their log depth varies {shares} of what the truth's does")
+            shares = " and ".join(f"over {over} {ratio:.1%}" for over, ratio in flat.items())
+            found.append(f"predictions are nearly constant: log depth varies {shares} as much as the truth's")
         worse = [
-            f"{METRIC_LABELS[name].rstrip(' ↓↑')} ({of} {self.baselines[of][name]:.4f})"
+            METRIC_LABELS[name].rstrip(" ↓↑")
             for name, of in self.best_baselines.items()
             if better(name) * self.metrics[name] <= better(name) * self.baselines[of][name]
         ]

@@ -39,7 +39,7 @@ def results_tables(results: Results) -> "Iterator[Table]":
             table.add_column(_heading(row), justify="right")
         best = rows[0].best_baselines
         if best:
-            table.add_column("best without image", justify="right")
+            table.add_column("best baseline", justify="right")
             table.add_column("which")
             table.add_column("improvement", justify="right")
         for name in METRICS:
@@ -70,4 +70,4 @@ def _heading(row: Row) -> str:
 def _improvement(name: str, value: float, baseline: float) -> str:
     if baseline == 0:
         return "-"
-    return f"{100 * better(name) * (value - baseline) / baseline:+.1f} %"
+    return f"{100 * better(name) * (value - baseline) / baseline + 0.0:+.1f} %"

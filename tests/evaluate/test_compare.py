@@ -193,9 +193,7 @@ def test_a_row_tells_what_weakens_it():
     found = row(facts={"variation": {"pixels": 0.02, "images": 0.5}, "baselines": {"median map": metrics}})
     (section,) = comparison([("mine", result(found))])
     assert "Beside: the reported rows. Warning: predictions are nearly constant" in section.lines[-1].note
-    assert (
-        "Warning: no better than the best prediction without an image by AbsRel (median map" in section.lines[-1].note
-    )
+    assert "Warning: no better than the best prediction without an image by AbsRel, SqRel (m)" in section.lines[-1].note
 
 
 def test_random_weights_are_never_comparable_and_reasons_add_up():

@@ -152,13 +152,13 @@ def test_improvement_is_positive_where_the_decoder_is_better(results):
     assert cells["δ < 1.25² ↑"] == ["0.6000", "mean map", "-50.0 %"]
     assert cells["SqRel (m) ↓"] == ["0.0000", "mean map", "-"]
     warning = " ".join(text.replace("│", " ").split())
-    assert "no better than the best prediction without an image by SqRel (m) (mean map 0.0000), RMSE (m)" in warning
+    assert "no better than the best prediction without an image by SqRel (m), RMSE (m), δ < 1.25²" in warning
 
 
 def test_predictions_that_hardly_vary_are_called_nearly_constant(results, make_maps, scored):
     row = Row.of("test", scored(make_maps(4), constant=3), {})
     (warning,) = row.warnings
-    assert warning.startswith("predictions are nearly constant: their log depth varies 0.0% over pixels and 0.0% over")
+    assert warning.startswith("predictions are nearly constant: log depth varies over pixels 0.0% and over images 0.0%")
     assert not Row.of("test", scored(make_maps(4)), {}).warnings
     text = printed(results.model_copy(update={"rows": (row,)}))
     assert "Warning: predictions are nearly constant" in text
@@ -172,7 +172,7 @@ def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scor
     assert read_results(tmp_path) == results
     text = printed(results)
     assert "saved maps: Other Model (maps/other)" in text
-    assert "without image" not in text
+    assert "baseline" not in text
 
 
 def test_skipped_and_quarantined_images_are_counted_apart(make_maps, scored):

@@ -23,7 +23,7 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
     told = " ".join(evaluated.output.split())
     for word in (
         "AbsRel",
-        "best without image",
+        "AbsRel constant",
         "controlled protocol",
         "random weights, seed 0",
         "predictions.png",
