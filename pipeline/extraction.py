@@ -130,10 +130,14 @@ def _check(sources: "dict[str, Source]", encoder: "Backbone", settings: "Extract
     from ..cache import SpaceClipError
     from ..extract import store_spec
 
-    targets = {}
+    targets: dict[str, Any] = {}
+    said: set[str] = set()
     for name, source in sources.items():
         try:
-            source.check()
+            # Splits of one folder have the same to say.
+            for note in [note for note in source.check() if note not in said]:
+                said.add(note)
+                click.echo(f"data: {note}", err=True)
         except SpaceClipError as error:
             if manner.on_error == "stop":
                 raise

@@ -13,7 +13,7 @@ from .datasets.lists import check_controlled
 from .datasets.opening import describe_dataset, open_dataset
 from .folder import FolderSettings, FolderSource
 from .source import Source
-from .splits import SPLITS, SplitSettings, Subset, assign, check_disjoint
+from .splits import SPLITS, SplitSettings, Subset, assign, check_disjoint, resolved
 from .synthetic import SyntheticSettings, SyntheticSource
 
 
@@ -52,19 +52,23 @@ def open_splits(settings: AnyData) -> dict[str, Source]:
         SpaceClipError: Missing or contradictory files, too few scenes, or a scene or sample in two splits.
     """
     whole, apart, column = _sources(settings)
-    parts = assign(whole.entries, settings.split, column)
+    split = resolved(settings.split, column)
+    parts = assign(whole.entries, split, column)
     if twice := [name for name in apart if parts[name]]:
         raise SpaceClipError(
             f"data: {twice[0]} is given as files of its own and held out by data.split too; set split.{twice[0]} to 0"
         )
-    splits = {name: apart.get(name) or Subset(whole, parts[name]) for name in SPLITS}
+    notes = []
+    if settings.split.by is None and split.by == "column":
+        notes.append("divided by the list's split column; to divide otherwise, set split by (--split-by)")
+    splits = {name: apart.get(name) or Subset(whole, parts[name], split.by, notes) for name in SPLITS}
     splits = {name: source for name, source in splits.items() if source.entries}
     entries = {name: source.entries for name, source in splits.items()}
     if isinstance(whole, ListedSource):
         check_controlled(
             whole.listed.released, settings.split, {name: entries.get(name, ()) for name in ("train", "val")}
         )
-    if settings.split.by != "ratio":
+    if split.by != "ratio":
         check_disjoint(entries if isinstance(settings, KittiData | NyuData) else _named_apart(entries))
     return splits
 
@@ -79,12 +83,9 @@ def describe(settings: AnyData, name: str, splits: Mapping[str, Source]) -> dict
     """
     if isinstance(settings, KittiData | NyuData):
         return describe_dataset(settings, name, splits[name])
-    apart = isinstance(settings, FolderData) and {"val": settings.val, "test": settings.test}.get(name) is not None
-    return {
-        "data": settings.kind,
-        "split": name,
-        "split_by": None if apart or len(splits) == 1 else settings.split.by,
-    }
+    source = splits[name]
+    by = source.by if isinstance(source, Subset) and len(splits) > 1 else None
+    return {"data": settings.kind, "split": name, "split_by": by}
 
 
 def _sources(settings: AnyData) -> tuple[Source, dict[str, Source], Sequence[str | None] | None]:

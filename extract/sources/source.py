@@ -54,8 +54,11 @@ class Source(Protocol):
         """Native (height, width) of every sample's depth map, from headers alone; None where there is none."""
         ...
 
-    def check(self) -> None:
+    def check(self) -> Sequence[str]:
         """Find what can be found wrong before long work: absent files, unreadable headers, sizes that differ.
+
+        Returns:
+            What need not be mended but should be known, a line each.
 
         Raises:
             SpaceClipError: All problems of one kind counted, the first few named.

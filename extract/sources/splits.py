@@ -18,7 +18,7 @@ class SplitSettings(BaseModel):
 
     Attributes:
         by: Whole scenes, single samples (`ratio`; neighbouring video frames then end up on both sides), or what the
-            list's split column says (`column`).
+            list's split column says (`column`). By default the column where a list has one, else scenes.
         val: Share of the scenes or samples held out for validation.
         test: Share held out for testing.
         seed: Seed of the shuffle.
@@ -26,7 +26,7 @@ class SplitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    by: Literal["scene", "ratio", "column"] = "scene"
+    by: Literal["scene", "ratio", "column"] | None = None
     val: float = Field(default=0, ge=0, lt=1)
     test: float = Field(default=0, ge=0, lt=1)
     seed: int = 42
@@ -45,10 +45,19 @@ class SplitSettings(BaseModel):
 
 
 class Subset:
-    """Some samples of a source, in the order given."""
+    """Some samples of a source, in the order given.
 
-    def __init__(self, source: Source, indices: Sequence[int]) -> None:
-        self._source, self._indices = source, indices
+    Args:
+        source: The whole.
+        indices: Which of its samples.
+        by: What the source was divided by.
+        notes: What should be known of the division, a line each.
+    """
+
+    def __init__(
+        self, source: Source, indices: Sequence[int], by: str | None = None, notes: Sequence[str] = ()
+    ) -> None:
+        self._source, self._indices, self.by, self._notes = source, indices, by, notes
         self.entries: Sequence[Entry] = [source.entries[index] for index in indices]
 
     @property
@@ -65,9 +74,30 @@ class Subset:
         sizes = self._source.depth_sizes()
         return [sizes[index] for index in self._indices]
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Check the whole source."""
-        self._source.check()
+        return [*self._notes, *self._source.check()]
+
+
+def resolved(settings: SplitSettings, column: Sequence[str | None] | None) -> SplitSettings:
+    """Settings that say by what to divide.
+
+    Args:
+        settings: As the user gave them.
+        column: The split that the list names for each sample.
+
+    Raises:
+        SpaceClipError: The list has a split column, shares are set too, and nothing says which counts.
+    """
+    if settings.by is not None:
+        return settings
+    named = column is not None and any(column)
+    if named and (settings.val or settings.test):
+        raise SpaceClipError(
+            "the list has a split column, and shares are set too (val, test): without the shares the column counts, "
+            "with split by: scene or ratio (--split-by) the shares do"
+        )
+    return settings.model_copy(update={"by": "column" if named else "scene"})
 
 
 def assign(
@@ -93,7 +123,7 @@ def assign(
     if settings.by == "column":
         split_of = dict(zip(range(len(entries)), _named_splits(entries, column), strict=True))
     elif settings.val or settings.test:
-        units = _scenes(entries) if settings.by == "scene" else [entry.id for entry in entries]
+        units = _scenes(entries) if settings.by != "ratio" else [entry.id for entry in entries]
         held_out = _held_out(units, settings)
         split_of = {index: held_out.get(unit, "train") for index, unit in enumerate(units)}
     else:
@@ -137,7 +167,7 @@ def _held_out(units: Sequence[str], settings: SplitSettings) -> dict[str, str]:
     random.Random(settings.seed).shuffle(groups)
     val, test = (max(1, round(share * len(groups))) if share else 0 for share in (settings.val, settings.test))
     if val + test >= len(groups):
-        noun = "scene" if settings.by == "scene" else "sample"
+        noun = "sample" if settings.by == "ratio" else "scene"
         raise SpaceClipError(
             f"{counted(len(groups), noun)} cannot be divided into {val} for val, {test} for test and some to train on: "
             "give more, or lower the shares" + (", or divide by: ratio" if noun == "scene" else "")

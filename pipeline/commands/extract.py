@@ -36,10 +36,15 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--size", type=int, nargs=2, help="HEIGHT WIDTH that images and depth are brought to first.")
 @click.option("--val", type=float, default=0.0, help="Share held out for validation.")
 @click.option("--test", type=float, default=0.0, help="Share held out for testing.")
-@click.option("--split-by", type=click.Choice(["scene", "ratio", "column"]), default="scene", show_default=True)
+@click.option(
+    "--split-by",
+    type=click.Choice(["scene", "ratio", "column"]),
+    help="Divide by scenes, samples, or the list's split column. [default: the column if there is one, else scenes]",
+)
 @click.option("--seed", type=int, default=42, show_default=True, help="Of the held-out shares.")
 @click.option("--nan-is-invalid", is_flag=True, help="Read NaN and infinite depth as not measured.")
 @click.option("--allow-far", is_flag=True, help="Accept a median depth over 200 m or under 0.05 m.")
+@click.option("--max-pixels", type=int, help="Refuse larger pictures. [default: what Pillow takes for a bomb]")
 @click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
@@ -143,7 +148,17 @@ def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSetting
     def chosen(**names: Any) -> dict[str, Any]:
         return {name: value for name, value in names.items() if value is not None}
 
-    keep = ("images", "depth", "depth_scale", "depth_pattern", "manifest", "scene", "nan_is_invalid", "allow_far")
+    keep = (
+        "images",
+        "depth",
+        "depth_scale",
+        "depth_pattern",
+        "manifest",
+        "scene",
+        "nan_is_invalid",
+        "allow_far",
+        "max_pixels",
+    )
     shares = {"by": options["split_by"], "val": options["val"], "test": options["test"], "seed": options["seed"]}
     data = check_settings(FolderData, chosen(split=shares, **{name: options[name] for name in keep}), "options")
     backbone = chosen(name=options["backbone"], revision=options["revision"], precision=options["precision"])

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract import DataSettings, FolderData, KittiData, NyuData, SyntheticData, describe, open_splits
+from spaceclip.extract import SPLITS, DataSettings, FolderData, KittiData, NyuData, SyntheticData, describe, open_splits
 from spaceclip.extract.sources.splits import SplitSettings
 
 
@@ -81,6 +81,35 @@ def test_a_split_says_how_it_came_to_be(pictures):
         "split": "all",
         "split_by": None,
     }
+
+
+@pytest.fixture
+def listed(pictures, tmp_path):
+    """Three scenes and a list that says which split each picture is of."""
+    images = pictures("mine", "abc")
+    rows = [f"{scene}/{number}.png,{split}" for scene, split in zip("abc", SPLITS, strict=True) for number in range(2)]
+    (tmp_path / "list.csv").write_text("\n".join(["image,split", *rows]))
+    return {"images": images, "manifest": tmp_path / "list.csv"}
+
+
+def test_a_list_s_split_column_counts_unless_something_else_is_said(listed):
+    data = FolderData.model_validate(listed)
+    splits = open_splits(data)
+    assert _ids(splits) == {"train": ["a/0", "a/1"], "val": ["b/0", "b/1"], "test": ["c/0", "c/1"]}
+    assert {describe(data, name, splits)["split_by"] for name in splits} == {"column"}
+    assert splits["val"].check() == [
+        "divided by the list's split column; to divide otherwise, set split by (--split-by)"
+    ]
+    told = open_splits(FolderData.model_validate(listed | {"split": {"by": "column"}}))
+    assert (_ids(told), told["val"].check()) == (_ids(splits), [])
+    assert list(open_splits(FolderData.model_validate(listed | {"split": {"by": "scene"}}))) == ["train"]
+
+
+def test_a_split_column_and_shares_are_asked_about(listed):
+    with pytest.raises(SpaceClipError, match=r"^the list has a split column, and shares are set too \(val, test\): "):
+        open_splits(FolderData.model_validate(listed | {"split": {"val": 0.3}}))
+    shares = {"split": {"val": 0.3, "by": "scene"}}
+    assert list(open_splits(FolderData.model_validate(listed | shares))) == ["train", "val"]
 
 
 def test_settings_are_told_apart_by_their_kind():

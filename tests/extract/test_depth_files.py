@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.sources.folder.images import depth_header, depth_size, read_depth
+from spaceclip.extract.sources.folder.images import depth_header, read_depth
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -35,7 +35,7 @@ def test_16_bit_counts_are_divided_by_the_scale(tmp_path, suffix, scale):
     depth = read_depth(path, scale)
     assert depth.dtype == np.float32
     np.testing.assert_array_equal(depth, (COUNTS.astype(np.float64) / scale).astype(np.float32))
-    assert depth_size(path) == (6, 9)
+    assert depth_header(path).size == (6, 9)
     assert depth_header(path).dtype.itemsize == 2
 
 
@@ -44,7 +44,7 @@ def test_float_depth_is_metres_unless_scaled(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", METRES)
     np.testing.assert_array_equal(read_depth(path), METRES)
     np.testing.assert_allclose(read_depth(path, 4), METRES / 4, rtol=1e-7)
-    assert depth_size(path) == (6, 9)
+    assert depth_header(path).size == (6, 9)
     assert depth_header(path).dtype.kind == "f"
 
 
@@ -54,7 +54,7 @@ def test_npy_shapes_and_types(tmp_path, shape, dtype):
     path = save(tmp_path / "a.npy", COUNTS.astype(dtype).reshape(shape))
     expected = COUNTS.astype(dtype).astype(np.float64) / 1000
     np.testing.assert_array_equal(read_depth(path, 1000), expected.astype(np.float32))
-    assert depth_size(path) == (6, 9)
+    assert depth_header(path).size == (6, 9)
 
 
 @pytest.mark.parametrize("shape", [(9,), (2, 6, 9), (1, 1, 6, 9)])
@@ -69,7 +69,7 @@ def test_npy_of_another_shape_is_refused(tmp_path, shape):
 def test_pictures_of_depth_are_no_depth(tmp_path, pixels, words):
     path = save(tmp_path / "a.png", pixels)
     assert words in message(read_depth, path, 1000)
-    assert "16-bit integers or of floats" in message(depth_size, path)
+    assert "16-bit integers or of floats" in message(depth_header, path)
 
 
 @pytest.mark.parametrize("values", [GREY, GREY > 9, METRES.astype(np.complex64), METRES.astype(str)])
@@ -87,9 +87,9 @@ def test_pickled_and_damaged_npy_are_refused(tmp_path):
     whole = bytearray(save(path, METRES).read_bytes())
     whole[whole.index(b")")] = ord(" ")  # the header's shape is never closed
     path.write_bytes(whole)
-    assert "cannot be read" in message(depth_size, path)
+    assert "cannot be read" in message(depth_header, path)
     path.write_bytes(b"not numpy's")
-    assert "cannot be read" in message(depth_size, path)
+    assert "cannot be read" in message(depth_header, path)
     np.savez(tmp_path / "b", METRES)
     (tmp_path / "b.npz").rename(path)
     assert "cannot be read" in message(read_depth, path)

@@ -65,6 +65,63 @@ def test_it_is_a_source(tmp_path):
     assert isinstance(source.entries[0], Entry)
 
 
+def test_files_that_are_no_images_are_counted_and_named(tmp_path):
+    for name in ("a.png", "b.jpg", ".hidden.heic"):
+        save(tmp_path / name) if "heic" not in name else (tmp_path / name).touch()
+    assert folder(tmp_path).check() == []
+    for name in ("IMG_1.heic", "IMG_2.HEIC", "s/c.gif", "notes"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (note,) = folder(tmp_path).check()
+    assert note == (
+        "4 files skipped (2 .heic, 1 without ending, 1 .gif): IMG_1.heic, IMG_2.HEIC, notes and 1 more; "
+        "images end in .jpg .jpeg .png .webp .tif .tiff .bmp"
+    )
+
+
+def test_depth_files_beside_the_images_are_not_called_skipped(tmp_path):
+    save(tmp_path / "a.png")
+    save(tmp_path / "a_depth.npy", COUNTS / 1000)
+    assert folder(tmp_path, depth_pattern="{parent}/{stem}_depth.npy").check() == []
+    assert "1 file skipped (1 .npy)" in folder(tmp_path).check()[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a_depth.png",
+        "depth/0001.png",
+        "s/Depth_0001.png",
+        "sync_depth_1.png",
+        "depth1.png",
+        "disparity/a.png",
+        "s/depth.png",
+    ],
+)
+def test_pictures_called_depth_are_suspected(tmp_path, name):
+    for image in ("a.png", "indepthview/b.jpg", "deep.png", "display.png"):
+        save(tmp_path / image)
+    assert folder(tmp_path).check() == []
+    save(tmp_path / name)
+    (note,) = folder(tmp_path).check()
+    assert note.startswith(f"1 of 5 images called depth and read as images: {name}; if they are depth maps, set depth")
+
+
+def test_photos_are_turned_upright_where_they_have_no_depth_and_named(tree):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name in ("hall/f1", "attic/f2"):
+        Image.fromarray(IMAGE).save(tree / f"rgb/{name}.png", exif=turned)
+    alone = folder(tree / "rgb")
+    assert alone.check() == ["2 images with an EXIF turn turned upright: f2.png, f1.png"]
+    np.testing.assert_array_equal(alone.load(3).image, np.rot90(IMAGE, -1))
+    paired = folder(tree / "rgb", depth=tree / "depth", depth_scale=1000)
+    assert paired.check() == [
+        "2 images with an EXIF turn read as stored, since depth is aligned to that: f2.png, f1.png"
+    ]
+    np.testing.assert_array_equal(paired.load(3).image, IMAGE)
+
+
 def test_linked_folders_are_followed_and_hidden_files_passed_over(tmp_path):
     save(tmp_path / "elsewhere/a.png")
     for hidden in ("._a.png", ".thumbnails/a.png"):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,21 @@ def test_folder_without_images_says_what_it_holds(tmp_path):
     assert (
         "4 files (2 .heic, 1 .txt, 1 without suffix)" in text or "4 files (2 .heic, 1 without suffix, 1 .txt)" in text
     )
+
+
+def test_names_that_are_not_text_are_refused_at_the_start(tmp_path):
+    for name in (b"caf\xe9.png", b"b$x$.png"):
+        save(tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    text = message(folder, tmp_path)
+    assert text == "1 file name not in UTF-8: 'caf\\udce9.png'; no store can hold them, rename"
+    (tmp_path / "list.jsonl").write_text('{"image": "b$x$.png", "id": "\\ud800"}')
+    assert "1 file name not in UTF-8: '\\ud800'" in message(folder, tmp_path, manifest=tmp_path / "list.jsonl")
+
+
+def test_larger_pictures_than_are_wanted_are_refused_with_both_numbers(tmp_path):
+    save(tmp_path / "a.png")
+    text = message(folder(tmp_path, max_pixels=23).check)
+    assert "a.png is too large (4 x 6 pixels), expected at most 23 pixels" in text
 
 
 def test_missing_folders_are_named(tmp_path):

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.sources.folder.images import depth_size, image_size, read_depth, read_image
+from spaceclip.extract.sources.folder.images import (
+    ImageHeader,
+    allow_pixels,
+    depth_header,
+    image_header,
+    read_depth,
+    read_image,
+)
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -45,7 +52,7 @@ def message(read, *arguments, **options) -> str:
 def test_lossless_rgb_comes_back_as_it_was(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", RGB)
     np.testing.assert_array_equal(read_image(path), RGB)
-    assert image_size(path) == (6, 9)
+    assert image_header(path).size == (6, 9)
 
 
 def test_webp_lossless_comes_back_as_it_was(tmp_path):
@@ -98,14 +105,36 @@ def test_palette_colours_are_looked_up(tmp_path, transparency):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), colours[indices])
 
 
-def test_raster_is_read_as_stored_whatever_exif_says(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees for display
-    path = save(tmp_path / "a.png", RGB, exif=exif)
+def exif(orientation: int) -> Image.Exif:
+    data = Image.Exif()
+    data[0x0112] = orientation
+    return data
+
+
+def test_raster_is_read_as_stored_unless_it_is_wanted_upright(tmp_path):
+    path = save(tmp_path / "a.png", RGB, exif=exif(6))
     np.testing.assert_array_equal(read_image(path), RGB)
+    assert image_header(path) == ImageHeader((6, 9), turned=True)
 
 
-@pytest.mark.parametrize("read", [read_image, image_size, read_depth, depth_size])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_is_what_pillow_makes_of_it(tmp_path, suffix, orientation):
+    path = save(tmp_path / f"a{suffix}", RGB, exif=exif(orientation), lossless=True)
+    with Image.open(path) as picture:
+        expected = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    np.testing.assert_array_equal(read_image(path, upright=True), expected)
+
+
+@pytest.mark.filterwarnings("ignore:(C|Possibly c)orrupt EXIF data")  # of Pillow, as it opens the file
+@pytest.mark.parametrize("data", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x09", b"Exif\0\0II*\0" + b"\xff" * 40])
+def test_broken_exif_turns_nothing(tmp_path, data):
+    path = save(tmp_path / "a.jpg", np.full((6, 9, 3), 128, np.uint8), exif=data)
+    assert read_image(path, upright=True).shape == (6, 9, 3)
+    assert not image_header(path).turned
+
+
+@pytest.mark.parametrize("read", [read_image, image_header, read_depth, depth_header])
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
 def test_missing_and_empty_files_are_named(tmp_path, read, suffix):
     path = tmp_path / f"a{suffix}"
@@ -128,7 +157,7 @@ def test_non_images_are_refused_by_both_readers(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_text("<html>not found</html>")
     assert "not a readable image (.jpg" in message(read_image, path)
-    assert "not a readable image" in message(image_size, path)
+    assert "not a readable image" in message(image_header, path)
     assert "not a readable depth map (.png" in message(read_depth, path)
 
 
@@ -139,7 +168,23 @@ def test_formats_outside_the_list_are_refused_under_any_name(tmp_path):
 
 def test_decompression_bombs_are_refused(tmp_path):
     path = write_png16(tmp_path / "a.png", RGB.astype(np.uint16), size=(30000, 30000))
-    assert "far too large for a photograph" in message(read_image, path)
+    assert "is too large (Image size (900000000 pixels)" in message(read_image, path)
+
+
+def test_what_pillow_only_warns_of_is_refused_too(tmp_path):
+    path = write_png16(tmp_path / "a.png", RGB.astype(np.uint16), size=(10_000, 10_000))
+    for read in (read_image, image_header):
+        assert "expected at most 89,478,485 pixels: shrink or remove it, or raise max_pixels" in message(read, path)
+
+
+def test_the_limit_of_pixels_is_a_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    path, depth = save(tmp_path / "a.png", RGB), save(tmp_path / "d.png", GREY16)
+    assert "is too large" in message(read_image, path, max_pixels=1000)  # Pillow's own
+    allow_pixels(54)
+    np.testing.assert_array_equal(read_image(path, max_pixels=54), RGB)
+    assert "is too large (6 x 9 pixels), expected at most 53 pixels" in message(read_image, path, max_pixels=53)
+    assert "is too large (6 x 9 pixels)" in message(read_depth, depth, 1000, max_pixels=53)
 
 
 def test_float_and_wide_integer_rasters_are_no_images(tmp_path):

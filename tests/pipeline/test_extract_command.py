@@ -104,6 +104,15 @@ def test_a_split_that_an_experiment_lacks_is_nothing_to_do(project, spaceclip):
     assert "none, the data set has no val split" in spaceclip(*CONFIG, "--split", "val").output
 
 
+def test_what_should_be_known_of_the_images_is_said_once(pictures, tiny, spaceclip, tmp_path):
+    images = shutil.copytree(pictures / "rgb", tmp_path / "rgb")
+    (images / "scene00/IMG_1.heic").touch()
+    told = spaceclip(
+        *("extract", "--images", images, "--backbone", tiny, "--layers", "0", "--out", tmp_path / "out", "--val", 0.3)
+    ).output
+    assert told.count("data: 1 file skipped (1 .heic): scene00/IMG_1.heic; images end in .jpg") == 1
+
+
 def test_a_run_says_what_it_will_take_and_what_held_it_back(project, spaceclip):
     told = spaceclip(*CONFIG, "--split", "train").output.splitlines()
     assert told[0].startswith("extract train: 14 of 14 images to compute (2 of 2 shards), about 0.00 GB")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ....cache import SpaceClipError
 from ..folder.files import check_crop
 from ..folder.headers import check_aligned, read_all
-from ..folder.images import depth_header, image_size
+from ..folder.images import depth_header, image_header
 from ..splits import assign, check_disjoint
 from .depth import DepthStats, judge, overall, probe
 from .findings import DatasetReport, PartReport
@@ -143,7 +143,7 @@ def _read_headers(
     def headers(index: int) -> tuple[tuple[int, int], tuple[int, int] | None, str | None]:
         depth = depths[index]
         try:
-            size, header = image_size(images[index]), depth and depth_header(depth)
+            size, header = image_header(images[index]).size, depth and depth_header(depth)
         finally:
             tick()
         if depth is None or header is None:

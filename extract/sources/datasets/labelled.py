@@ -83,7 +83,7 @@ class LabelledSource:
             raise SpaceClipError(f"{where}: no measured depth, every value is 0; copy it again")
         return Sample(entry.id, np.ascontiguousarray(image.transpose(2, 1, 0)), depth, entry.scene)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Decode samples spread evenly, and judge their depth.
 
         Raises:
@@ -92,6 +92,7 @@ class LabelledSource:
         maps = probe(self)
         if not self._settings.allow_odd_depth:
             judge(maps, NYU.plausible, str(self._path))
+        return []
 
 
 def read_split(path: Path, count: int) -> dict[Part, list[int]]:

@@ -61,12 +61,12 @@ class DatasetData(BaseModel):
     train_list: Path | None = None
     test_list: Path | None = None
     allow_odd_depth: bool = False
-    split: SplitSettings = SplitSettings(seed=CONTROLLED_SEED)
+    split: SplitSettings = SplitSettings(by="scene", seed=CONTROLLED_SEED)
 
     @field_validator("split", mode="before")
     @classmethod
     def _controlled_seed(cls, split: object) -> object:
-        return {"seed": CONTROLLED_SEED, **split} if isinstance(split, dict) else split
+        return {"by": "scene", "seed": CONTROLLED_SEED, **split} if isinstance(split, dict) else split
 
     @field_validator("split")
     @classmethod

@@ -60,16 +60,17 @@ class ListedSource(FileSource):
             (f"check {self.listed.path}", f"check {self.listed.path}"),
         )
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Read every header, compare sizes, then decode samples spread evenly and judge their depth.
 
         Raises:
             SpaceClipError: All problems of the first kind found are counted, and the first few named.
         """
-        self.check_headers()
+        notes = self.check_headers()
         maps = probe(self)
         if not self._settings.allow_odd_depth:
             judge(maps, self._settings.layout.plausible, str(self.listed.path))
+        return notes
 
 
 def _locate(settings: DatasetData, part: Part, listed: SplitList) -> Located:

@@ -12,7 +12,7 @@ from ..splits import SplitSettings, assign
 from .layout import CONTROLLED_SEED, DatasetData, Layout, Part
 from .roots import find_level, holds_any
 
-CONTROLLED = SplitSettings(val=0.1, seed=CONTROLLED_SEED)
+CONTROLLED = SplitSettings(by="scene", val=0.1, seed=CONTROLLED_SEED)
 """The published validation split: whole scenes out of the training list."""
 
 

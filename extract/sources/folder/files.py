@@ -13,8 +13,8 @@ from ....cache import SpaceClipError
 from ...problems import counted, first_few
 from ..source import Entry, Sample
 from .finding import file_bytes
-from .headers import check_aligned, read_all, read_depth_headers, read_image_sizes
-from .images import DepthHeader, read_depth, read_image
+from .headers import check_aligned, read_all, read_depth_headers, read_image_headers
+from .images import MAX_PIXELS, DepthHeader, ImageHeader, read_depth, read_image
 
 MILLIMETRE = 0.001
 _PROBED = 8
@@ -54,12 +54,14 @@ class Reading:
         nan_is_invalid: Read NaN and infinite depth as "not measured".
         allow_far: Accept depth maps whose median is implausibly far or near.
         crop: What is kept of image and depth; None for all.
+        max_pixels: Larger pictures are refused.
     """
 
     depth_scale: float | None = None
     nan_is_invalid: bool = False
     allow_far: bool = False
     crop: Crop | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -132,17 +134,22 @@ class FileSource:
         return [None if header is None else cropped or header.size for header in self._depth_headers]
 
     def load(self, index: int) -> Sample:
-        """Decode one sample.
+        """Decode one sample; an image without depth is turned as its EXIF data asks.
 
         Raises:
             SpaceClipError: A file cannot be read or is another than when it was listed, image and depth differ in size,
                 the depth cannot be right, or the crop does not fit.
         """
         entry, reading = self.entries[index], self._reading
-        image, depth_file, depth = read_image(self._images[index]), self._depths[index], None
+        depth_file, depth, most = self._depths[index], None, reading.max_pixels
+        image = read_image(self._images[index], upright=depth_file is None, max_pixels=most)
         if depth_file is not None:
             depth = read_depth(
-                depth_file, reading.depth_scale, nan_is_invalid=reading.nan_is_invalid, allow_far=reading.allow_far
+                depth_file,
+                reading.depth_scale,
+                nan_is_invalid=reading.nan_is_invalid,
+                allow_far=reading.allow_far,
+                max_pixels=most,
             )
             if depth.shape != image.shape[:2]:
                 found, expected = (f"{height} x {width}" for height, width in (depth.shape, image.shape[:2]))
@@ -157,35 +164,46 @@ class FileSource:
             image, depth = reading.crop.cut(image), None if depth is None else reading.crop.cut(depth)
         return Sample(entry.id, image, depth, entry.scene)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Read every header, compare sizes, then decode samples spread evenly.
 
         Raises:
             SpaceClipError: All problems of the first kind found are counted, and the first few named.
         """
-        self.check_headers()
+        notes = self.check_headers()
         probed = spread(len(self.entries), _PROBED)
         read_all(probed, self.load, "probed sample", lambda index: self.entries[index].id)
+        return notes
 
-    def check_headers(self) -> None:
-        """Read every header, compare sizes of image, depth and crop.
+    def check_headers(self) -> list[str]:
+        """Read every header, compare sizes of image, depth and crop; returns what should be known, a line each.
 
         Raises:
             SpaceClipError: As `check`.
         """
-        sizes = self._image_sizes
+        sizes = [header.size for header in self._image_headers]
         native = [None if header is None else header.size for header in self._depth_headers]
         check_aligned(self._images, sizes, native)
         if self._reading.crop is not None:
             check_crop(self._reading.crop, self._images, sizes)
+        files = zip(self._images, self._depths, self._image_headers, strict=True)
+        turned = [(path.name, depth is None) for path, depth, header in files if header.turned]
+        notes = []
+        for without_depth, what in (
+            (True, "turned upright"),
+            (False, "read as stored, since depth is aligned to that"),
+        ):
+            if names := [name for name, found in turned if found is without_depth]:
+                notes.append(f"{counted(len(names), 'image')} with an EXIF turn {what}: {first_few(names)}")
+        return notes
 
     @cached_property
-    def _image_sizes(self) -> list[tuple[int, int]]:
-        return read_image_sizes(self._images)
+    def _image_headers(self) -> list[ImageHeader]:
+        return read_image_headers(self._images, self._reading.max_pixels)
 
     @cached_property
     def _depth_headers(self) -> list[DepthHeader | None]:
-        return read_depth_headers(self._depths, self._reading.depth_scale)
+        return read_depth_headers(self._depths, self._reading.depth_scale, self._reading.max_pixels)
 
 
 def spread(count: int, most: int) -> list[int]:

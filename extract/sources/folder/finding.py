@@ -4,36 +4,82 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
 from .images import IMAGE_SUFFIXES
 
+_DEPTH_NAME = re.compile(r"(?:^|[/_. -])(?:depth(?:s|_?maps?)?|disp(?:arity)?)(?:[/_. -]|[0-9]*$)", re.IGNORECASE)
 
-def find_images(folder: Path, pattern: str, depth: Path | None) -> list[str]:
-    """Images below a folder, as relative paths in natural order (`frame2` before `frame10`).
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds, as relative paths with forward slashes.
+
+    Attributes:
+        images: The images, in natural order (`frame2` before `frame10`).
+        others: Files that match the pattern and are none that can be read.
+    """
+
+    images: Sequence[str]
+    others: Sequence[str]
+
+
+def find_images(folder: Path, pattern: str, depth: Path | None) -> Found:
+    """Images below a folder.
 
     Linked folders are followed; hidden files, and a depth folder that lies inside the images folder, are passed over.
 
     Raises:
-        SpaceClipError: There is no image.
+        SpaceClipError: There is no image, or a name is not text.
     """
     # Unlike Path.glob, glob.glob follows linked folders and passes over hidden files.
     matches = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    images = {
-        PurePosixPath(Path(match).as_posix()).as_posix()
-        for match in matches
-        if match.lower().endswith(IMAGE_SUFFIXES) and (folder / match).is_file()
-    }
+    files = {PurePosixPath(Path(match).as_posix()).as_posix() for match in matches if (folder / match).is_file()}
     if depth is not None and folder in depth.parents:
-        images = {image for image in images if depth not in (folder / image).parents}
+        files = {file for file in files if depth not in (folder / file).parents}
+    images = sorted((file for file in files if file.lower().endswith(IMAGE_SUFFIXES)), key=natural_key)
     if not images:
         raise SpaceClipError(
             f"no image in {folder}: looked for {pattern} ending in {' '.join(IMAGE_SUFFIXES)}, "
             f"found {_contents(folder)}; check `images` and `image_pattern`"
         )
-    return sorted(images, key=natural_key)
+    check_text(images)
+    return Found(images, sorted(files.difference(images)))
+
+
+def check_text(paths: Sequence[str]) -> None:
+    """Refuse names that cannot be written down: not every file system's bytes are text.
+
+    Raises:
+        SpaceClipError: All such names are counted, and the first few given.
+    """
+    if wrong := [ascii(path) for path in paths if not path.isascii() and _not_utf8(path)]:
+        raise SpaceClipError(
+            f"{counted(len(wrong), 'file name')} not in UTF-8: {first_few(wrong)}; no store can hold them, rename"
+        )
+
+
+def skipped(others: Sequence[str]) -> list[str]:
+    """Of files that were passed over, one line that counts them by their endings; none where there are none."""
+    if not others:
+        return []
+    endings = Counter(PurePosixPath(file).suffix.lower() or "without ending" for file in others)
+    kinds = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(6))
+    known = " ".join(IMAGE_SUFFIXES)
+    return [f"{counted(len(others), 'file')} skipped ({kinds}): {first_few(others)}; images end in {known}"]
+
+
+def suspected_depth(images: Sequence[str]) -> list[str]:
+    """Of images, one line that names those that are called depth; none where there are none."""
+    found = [image for image in images if _DEPTH_NAME.search(PurePosixPath(image).with_suffix("").as_posix())]
+    if not found:
+        return []
+    remedy = "if they are depth maps, set depth (--depth) or depth_pattern, or narrow image_pattern"
+    of = f"{len(found)} of {counted(len(images), 'image')}"
+    return [f"{of} called depth and read as images: {first_few(found)}; {remedy}"]
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:
@@ -66,3 +112,11 @@ def _contents(folder: Path) -> str:
         return "no file at all"
     kinds = ", ".join(f"{number} {suffix}" for suffix, number in suffixes.most_common(5))
     return f"{counted(suffixes.total(), 'file')} ({kinds})"
+
+
+def _not_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

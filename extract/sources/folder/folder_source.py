@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from ....cache import SpaceClipError
 from .files import Files, FileSource, Reading
-from .finding import find_images
+from .finding import check_text, find_images, skipped, suspected_depth
+from .images import MAX_PIXELS, allow_pixels
 from .manifest import Row, read_manifest
 from .naming import sample_ids, sample_scenes
 from .pairing import checked_pattern, pair_depths
@@ -29,6 +30,7 @@ class FolderSettings(BaseModel):
         depth_scale: Stored depth values of one metre; integers need it, floats are metres without it.
         nan_is_invalid: Read NaN and infinite depth as "not measured".
         allow_far: Accept depth maps whose median is implausibly far or near.
+        max_pixels: Pictures of more are refused; by default what Pillow takes for a decompression bomb.
         scene: Regular expression whose first group, searched in the sample's id, names its scene; by default the scene
             is the image's folder. A list's own scene column goes first.
     """
@@ -44,6 +46,7 @@ class FolderSettings(BaseModel):
     depth_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     nan_is_invalid: bool = False
     allow_far: bool = False
+    max_pixels: PositiveInt = MAX_PIXELS
     scene: str | None = None
 
     @field_validator("depth_pattern")
@@ -80,19 +83,28 @@ class FolderSource(FileSource):
 
     def __init__(self, settings: FolderSettings) -> None:
         _check_folders(settings)
-        rows, depths = _rows_and_depths(settings)
+        allow_pixels(settings.max_pixels)
+        rows, depths, self._notes = _listed(settings)
         ids = sample_ids(rows)
         scenes = sample_scenes(rows, ids, settings.scene)
         images = [settings.images / row.image for row in rows]
         super().__init__(
             [Files(*sample) for sample in zip(ids, scenes, images, depths, strict=True)],
-            Reading(settings.depth_scale, settings.nan_is_invalid, settings.allow_far),
+            Reading(settings.depth_scale, settings.nan_is_invalid, settings.allow_far, max_pixels=settings.max_pixels),
             (
                 f"check the list and `images` ({settings.images})",
                 f"check the list and `depth` ({_depth_root(settings)})",
             ),
         )
         self.splits = [row.split for row in rows]
+
+    def check(self) -> list[str]:
+        """Read every header, compare sizes, then decode samples spread evenly.
+
+        Raises:
+            SpaceClipError: All problems of the first kind found are counted, and the first few named.
+        """
+        return [*self._notes, *super().check()]
 
 
 def _check_folders(settings: FolderSettings) -> None:
@@ -102,20 +114,29 @@ def _check_folders(settings: FolderSettings) -> None:
             raise SpaceClipError(f"the {name} folder {folder} {found}: expected a folder, check `{name}`")
 
 
-def _rows_and_depths(settings: FolderSettings) -> tuple[Sequence[Row], Sequence[Path | None]]:
+def _listed(settings: FolderSettings) -> tuple[Sequence[Row], Sequence[Path | None], list[str]]:
+    """The samples, the depth file of each, and what should be known of the files, a line each."""
+    others: Sequence[str] = ()
     if settings.manifest is None:
-        rows = [Row(image) for image in find_images(settings.images, settings.image_pattern, settings.depth)]
+        found = find_images(settings.images, settings.image_pattern, settings.depth)
+        rows, others = [Row(image) for image in found.images], found.others
     else:
         manifest = read_manifest(settings.manifest)
         rows = manifest.rows
+        check_text([text for row in rows for text in (row.image, row.depth, row.id, row.scene) if text])
         if manifest.names_depth and settings.depth_pattern is not None:
             raise SpaceClipError(
                 f"{settings.manifest} names depth files and depth_pattern is set too: keep one of them"
             )
         if manifest.names_depth:
-            return rows, [None if row.depth is None else _depth_root(settings) / row.depth for row in rows]
+            return rows, [None if row.depth is None else _depth_root(settings) / row.depth for row in rows], []
     if settings.depth is None and settings.depth_pattern is None:
-        return rows, [None] * len(rows)
+        images = [row.image for row in rows]
+        return (
+            rows,
+            [None] * len(rows),
+            skipped(others) + (suspected_depth(images) if settings.manifest is None else []),
+        )
     depths = pair_depths([row.image for row in rows], _depth_root(settings), settings.depth_pattern)
     # Where images and depth share a folder, a depth map must not be taken for a picture with itself as its depth.
     taken = set(depths)
@@ -124,7 +145,8 @@ def _rows_and_depths(settings: FolderSettings) -> tuple[Sequence[Row], Sequence[
         raise SpaceClipError(
             f"every image in {settings.images} is its own depth file by the pattern {settings.depth_pattern}; mend it"
         )
-    return [row for row, _ in kept], [depth for _, depth in kept]
+    notes = skipped([other for other in others if settings.images / other not in taken])
+    return [row for row, _ in kept], [depth for _, depth in kept], notes
 
 
 def _depth_root(settings: FolderSettings) -> Path:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
-from .images import DepthHeader, check_scale, depth_header, image_size
+from .images import DepthHeader, ImageHeader, check_scale, depth_header, image_header
 
 _THREADS = 8
 _Item = TypeVar("_Item")
@@ -42,16 +42,16 @@ def read_all(
     return [outcome for outcome in outcomes if not isinstance(outcome, SpaceClipError)]
 
 
-def read_image_sizes(images: Sequence[Path]) -> list[tuple[int, int]]:
-    """(height, width) of all images, in order.
+def read_image_headers(images: Sequence[Path], max_pixels: int) -> list[ImageHeader]:
+    """Headers of all images, in order.
 
     Raises:
-        SpaceClipError: Some are missing, empty, damaged, or no images.
+        SpaceClipError: Some are missing, empty, damaged, too large, or no images.
     """
-    return read_all(images, image_size, "image")
+    return read_all(images, lambda path: image_header(path, max_pixels), "image")
 
 
-def read_depth_headers(depths: Sequence[Path | None], scale: float | None) -> list[DepthHeader | None]:
+def read_depth_headers(depths: Sequence[Path | None], scale: float | None, max_pixels: int) -> list[DepthHeader | None]:
     """Headers of all depth files, in order; None where a sample has none.
 
     Raises:
@@ -61,7 +61,7 @@ def read_depth_headers(depths: Sequence[Path | None], scale: float | None) -> li
     def header(path: Path | None) -> DepthHeader | None:
         if path is None:
             return None
-        found = depth_header(path)
+        found = depth_header(path, max_pixels)
         check_scale(path, found.dtype, scale)
         return found
 

@@ -2,6 +2,7 @@
 
 import struct
 import tokenize
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ....cache import SpaceClipError
+from .orientation import turn_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**63
+"""Pillow's own limit, above which it warns of a decompression bomb."""
+# A picture above it would be refused all the same, but after a warning on the user's terminal.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 NEAR_MEDIAN, FAR_MEDIAN = 0.05, 200.0
 """Metres: a depth map whose median lies outside has more likely a wrong unit than such a scene."""
@@ -39,6 +46,19 @@ _DECODING_ERRORS = (
 
 
 @dataclass(frozen=True)
+class ImageHeader:
+    """What an image says of itself before it is decoded.
+
+    Attributes:
+        size: (height, width) in pixels, as stored.
+        turned: Whether its EXIF data asks for a turn.
+    """
+
+    size: tuple[int, int]
+    turned: bool
+
+
+@dataclass(frozen=True)
 class DepthHeader:
     """What a depth file says of itself before it is decoded.
 
@@ -51,11 +71,21 @@ class DepthHeader:
     dtype: np.dtype
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def allow_pixels(most: int) -> None:
+    """Have Pillow decode pictures of so many pixels, where that is more than it does by itself."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most)
+
+
+def read_image(path: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read an image as 8-bit RGB.
 
-    16-bit values keep their upper byte, grey is repeated, transparency is dropped. The EXIF orientation is not applied:
-    depth maps are aligned to the raster as it is stored, and so is whatever is predicted from it.
+    16-bit values keep their upper byte, grey is repeated, transparency is dropped.
+
+    Args:
+        path: The image.
+        upright: Turn it as its EXIF data asks. Depth maps are aligned to the raster as it is stored.
+        max_pixels: Refuse larger ones.
 
     Returns:
         [H, W, 3] RGB, uint8.
@@ -63,22 +93,28 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         SpaceClipError: The file is missing, empty, damaged, too large to be a photograph, or holds no image.
     """
-    with _opened(path, _IMAGE) as picture:
-        return _as_rgb(picture, path)
+    with _opened(path, _IMAGE, max_pixels) as picture:
+        turn = turn_of(picture) if upright else None
+        return _as_rgb(picture if turn is None else picture.transpose(turn), path)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Size of an image as (height, width), from its header alone.
+def image_header(path: Path, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """Size of an image and whether it is to be turned, from its header alone.
 
     Raises:
         SpaceClipError: The file is missing, empty, too large to be a photograph, or holds no image.
     """
-    with _opened(path, _IMAGE) as picture:
-        return picture.height, picture.width
+    with _opened(path, _IMAGE, max_pixels) as picture:
+        return ImageHeader((picture.height, picture.width), turn_of(picture) is not None)
 
 
 def read_depth(
-    path: Path, scale: float | None = None, *, nan_is_invalid: bool = False, allow_far: bool = False
+    path: Path,
+    scale: float | None = None,
+    *,
+    nan_is_invalid: bool = False,
+    allow_far: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> NDArray[np.float32]:
     """Read a depth map: 16-bit `.png`, integer or float `.tiff` and `.npy`.
 
@@ -87,6 +123,7 @@ def read_depth(
         scale: Stored values of one metre (KITTI 256, millimetres 1000). Integers need it; floats are metres without it.
         nan_is_invalid: Read NaN and infinity as "not measured" where they are otherwise refused.
         allow_far: Accept a median depth beyond `FAR_MEDIAN` or below `NEAR_MEDIAN`.
+        max_pixels: Refuse larger ones.
 
     Returns:
         [H, W] metres, float32, 0 where nothing was measured.
@@ -94,14 +131,14 @@ def read_depth(
     Raises:
         SpaceClipError: The file is missing, empty or damaged, is no depth map, or its values cannot be right.
     """
-    depth = decode_depth(path, scale)
+    depth = decode_depth(path, scale, max_pixels)
     if nan_is_invalid:
         depth[~np.isfinite(depth)] = 0
     _check_depth(path, depth, allow_far=allow_far)
     return depth
 
 
-def decode_depth(path: Path, scale: float | None = None) -> NDArray[np.float32]:
+def decode_depth(path: Path, scale: float | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     """Read the values of a depth file as [H, W] metres, float32, whatever they are.
 
     Raises:
@@ -110,7 +147,7 @@ def decode_depth(path: Path, scale: float | None = None) -> NDArray[np.float32]:
     if _is_npy(path):
         values = np.array(_map_npy(path))
     else:
-        with _opened(path, _DEPTH) as picture:
+        with _opened(path, _DEPTH, max_pixels) as picture:
             _raster_dtype(picture, path)
             values = np.array(picture)
     check_scale(path, values.dtype, scale)
@@ -118,7 +155,7 @@ def decode_depth(path: Path, scale: float | None = None) -> NDArray[np.float32]:
         return np.divide(values, scale or 1.0, dtype=np.float64).astype(np.float32)
 
 
-def depth_header(path: Path) -> DepthHeader:
+def depth_header(path: Path, max_pixels: int = MAX_PIXELS) -> DepthHeader:
     """Size and value type of a depth file, from its header alone.
 
     Raises:
@@ -128,17 +165,8 @@ def depth_header(path: Path) -> DepthHeader:
         values = _map_npy(path)
         height, width = values.shape
         return DepthHeader((height, width), values.dtype)
-    with _opened(path, _DEPTH) as picture:
+    with _opened(path, _DEPTH, max_pixels) as picture:
         return DepthHeader((picture.height, picture.width), _raster_dtype(picture, path))
-
-
-def depth_size(path: Path) -> tuple[int, int]:
-    """Size of a depth map as (height, width), from its header alone.
-
-    Raises:
-        SpaceClipError: As `depth_header`.
-    """
-    return depth_header(path).size
 
 
 def check_scale(path: Path, dtype: np.dtype, scale: float | None) -> None:
@@ -155,16 +183,15 @@ def check_scale(path: Path, dtype: np.dtype, scale: float | None) -> None:
 
 
 @contextmanager
-def _opened(path: Path, expected: str) -> Iterator[Image.Image]:
+def _opened(path: Path, expected: str, max_pixels: int) -> Iterator[Image.Image]:
     """Open lazily; what goes wrong here or in the `with` block becomes one line."""
     _check_present(path)
     try:
         with Image.open(path, formats=_FORMATS) as picture:
+            _check_pixels(path, picture, max_pixels)
             yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SpaceClipError(
-            f"{path} is far too large for a photograph ({_line(error)}): shrink or remove it"
-        ) from error
+        raise _too_large(path, _line(error), max_pixels) from error
     except UnidentifiedImageError as error:
         raise SpaceClipError(f"{path} is not a readable {expected}: replace or remove it") from error
     except _DECODING_ERRORS as error:
@@ -244,6 +271,18 @@ def _check_present(path: Path) -> None:
         raise SpaceClipError(f"{path} {found}: check the path, or the list that names it")
     if path.stat().st_size == 0:
         raise SpaceClipError(f"{path} is empty (0 bytes): copy or download it again")
+
+
+def _check_pixels(path: Path, picture: Image.Image, most: int) -> None:
+    if picture.width * picture.height > most:
+        raise _too_large(path, f"{picture.height} x {picture.width} pixels", most)
+
+
+def _too_large(path: Path, found: str, most: int) -> SpaceClipError:
+    return SpaceClipError(
+        f"{path} is too large ({found}), expected at most {most:,} pixels: shrink or remove it, or raise max_pixels "
+        "(--max-pixels) if it is meant so"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> SpaceClipError:

@@ -76,8 +76,9 @@ class SyntheticSource:
         """Native (height, width) of every sample's depth map."""
         return [(self._settings.height, self._settings.width)] * len(self.entries)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Nothing can be missing of what is computed."""
+        return []
 
     def _rng(self, kind: Kind, number: int, part: int) -> np.random.Generator:
         return np.random.default_rng([self._settings.seed, KINDS.index(kind), number, part])
