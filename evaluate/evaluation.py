@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,8 +117,7 @@ def evaluate_checkpoint(
     facts = CheckpointFacts.of(checkpoint, training.storage)
     depths = (info.min_depth, info.max_depth)
     baselines = image_free_depths(training, *depths)
-    storages = {name: split.storage for name, split in splits.items()}
-    found = _evaluate(facts, info.backbone, storages, splits, decoded, baselines, depths, settings, out, progress)
+    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, depths, settings, out, progress)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -175,7 +176,7 @@ class _Scored:
 def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
     backbone: Mapping[str, str] | None,
-    storages: Mapping[str, str],
+    features: Mapping[str, FeatureCache],
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],
     baselines: Mapping[str, NDArray[np.float32]],
@@ -205,8 +206,8 @@ def _evaluate(
         mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
         variants = [variant for protocol in mine for variant in settings.variants(protocol)]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
-        split_facts = {**_facts(split, splits[split]), "storage": storages.get(split)}
-        for found in _score_split(images, split_facts, variants, baselines):
+        facts_of = partial(_facts, split, splits[split], features.get(split))
+        for found in _score_split(images, facts_of, variants, baselines):
             by_setting[found.row.protocol.setting].append(found)
     scored = [found for several in by_setting.values() for found in several]
     results = Results(
@@ -221,13 +222,28 @@ def _evaluate(
     return Evaluation(results, scores, scored[0].best_baseline, examples, None)
 
 
-def _facts(name: str, split: GroundTruth) -> dict[str, Any]:
-    """What a result says of the split that was scored, by field of `Row`."""
+def _facts(
+    name: str, split: GroundTruth, features: FeatureCache | None, truths: Mapping[str, str], scores: Scores
+) -> dict[str, Any]:
+    """What a result says of the images that were scored, by field of `Row`.
+
+    Args:
+        name: What the split is used as.
+        split: The split.
+        features: What was read of it; None for saved maps.
+        truths: Hash of the ground truth by id.
+        scores: Of the images.
+    """
     ids = split.sample_ids
+    scored = [image.sample_id for image in scores.images]
+    pictures = dict(zip(ids, features.content_hashes, strict=True)) if features else {}
+    kinds = [{hashes.get(sample_id, "") for sample_id in scored} for hashes in (truths, pictures)]
     return {
         "split": str(split.about.get("split", name)),
+        "distinct": min(len(hashes) for hashes in kinds if "" not in hashes),
         "quarantined": tuple(ids[row] for row in split.quarantined),
         "list_sha256": split.about.get("list_sha256"),
+        "storage": features.storage if features else None,
     }
 
 
@@ -248,22 +264,33 @@ def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Col
 
 def _score_split(
     maps: Iterable[DepthMaps],
-    split: Mapping[str, Any],
+    facts_of: Callable[[Mapping[str, str], Scores], dict[str, Any]],
     variants: Sequence[Protocol],
     baselines: Mapping[str, NDArray[np.float32]],
 ) -> list[_Scored]:
-    """Score every variant, and the baselines once for each protocol and scaling, in one pass."""
+    """Score every variant, and the baselines once for each protocol and scaling, in one pass.
+
+    Args:
+        maps: The images.
+        facts_of: Gives what is known of the images (fields of `Row`) from the hashes of their truths and their scores.
+        variants: The protocols.
+        baselines: Predictions that know no image, by name.
+    """
     scorers = [(_MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
     # A baseline knows no views: its numbers are the same with flip averaging and without.
     unflipped = [variant.model_copy(update={"flip_average": False}) for variant in variants]
     without = {(name, variant): Scorer(variant, regions=False) for name in baselines for variant in unflipped}
     fixed = {name: as_map(depth) for name, depth in baselines.items()}
-    score(
-        (image._replace(depths={**image.depths, **fixed}) for image in maps),
-        scorers + [(name, scorer) for (name, _), scorer in without.items()],
-    )
+    truths: dict[str, str] = {}
+
+    def with_baselines() -> Iterator[DepthMaps]:
+        for image in maps:
+            truths[image.sample_id] = sha256(next(iter(image.truths.values())).tobytes()).hexdigest()
+            yield image._replace(depths={**image.depths, **fixed})
+
+    score(with_baselines(), scorers + [(name, scorer) for (name, _), scorer in without.items()])
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
-        beside = {name: without[name, variant].scores() for name in baselines}
-        found.append(_Scored(Row.of(scores=scorer.scores(), baselines=beside, **split), scorer.scores(), beside))
+        scores, beside = scorer.scores(), {name: without[name, variant].scores() for name in baselines}
+        found.append(_Scored(Row.of(scores, beside, **facts_of(truths, scores)), scores, beside))
     return found

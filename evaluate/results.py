@@ -144,6 +144,7 @@ class Row(BaseModel):
         protocol: What they were measured under.
         split: `val` or `test`.
         images: How many were scored.
+        distinct: How many of them differ, by their decoded pictures and truths; None if that was not looked at.
         pixels: Valid pixels of all these images together.
         skipped: Ids of those that were not: without a valid pixel, or without any ground truth.
         quarantined: Ids of those that extraction could not read.
@@ -161,6 +162,7 @@ class Row(BaseModel):
     protocol: Protocol
     split: str
     images: int
+    distinct: int | None = None
     pixels: int
     skipped: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
@@ -173,12 +175,11 @@ class Row(BaseModel):
     variation: dict[str, float | None]
 
     @classmethod
-    def of(cls, split: str, scores: Scores, baselines: Mapping[str, Scores], **facts: Any) -> Self:
-        """From the scores of a prediction and of the baselines, and what is known of the split by field."""
+    def of(cls, scores: Scores, baselines: Mapping[str, Scores], **facts: Any) -> Self:
+        """From the scores of a prediction and of the baselines, and what is known of the images by field."""
         regions = {name: scores.region(name) for name in REGIONS}
         return cls(
             protocol=scores.protocol,
-            split=split,
             images=len(scores.images),
             pixels=scores.pixels(WHOLE),
             skipped=scores.skipped,
@@ -231,7 +232,8 @@ class Row(BaseModel):
         skipped = f", {len(self.skipped)} skipped without a valid pixel" if self.skipped else ""
         quarantined = f", {len(self.quarantined)} quarantined" if self.quarantined else ""
         storage = f", {self.storage} features" if self.storage else ""
-        return f"mean over {self.images} images of the {self.split} split{skipped}{quarantined}{storage}"
+        distinct = f" ({self.distinct} distinct)" if self.distinct not in (None, self.images) else ""
+        return f"mean over {self.images} images{distinct} of the {self.split} split{skipped}{quarantined}{storage}"
 
 
 class Results(BaseModel):

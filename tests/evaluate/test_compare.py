@@ -48,12 +48,14 @@ PINNED = published_test_sets()["nyu"].pixels
 def row(data="nyu", name: ProtocolName = "standard", images=None, split=None, pinned=(), facts=None, **changes):
     about = {"data": data, "split": "val" if name == "validation" else "test", "split_by": "scene"}
     protocol = EvaluateSettings().protocol(name, about, min_depth=0.001, max_depth=10.0 if data == "nyu" else 80.0)
+    images = images or {"kitti": 652, "nyu": 654}.get(data, 12)
     counts = {**PINNED, **dict(pinned)}
     metrics: dict[str, float] = dict(zip(METRICS, NUMBERS, strict=True))
     return Row(
         protocol=protocol.model_copy(update=changes),
         split=split or about["split"],
-        images=images or {"kitti": 652, "nyu": 654}.get(data, 12),
+        images=images,
+        distinct=images,
         pixels=counts.pop("valid"),
         skipped=(),
         list_sha256=LISTS.get(data),
@@ -115,6 +117,9 @@ CHOSEN_ELSEWHERE = "weights chosen under another setting: "
         ("nyu", row(facts={"list_sha256": None}), f"{OTHER_LIST} (none)"),
         ("kitti", row("kitti", facts={"list_sha256": LISTS["nyu"]}), f"{OTHER_LIST} (SHA-256 {LISTS['nyu'][:12]})"),
         ("nyu", row(name="paper", facts={"list_sha256": None}), f"{OTHER_LIST} (none)"),
+        ("nyu", row(facts={"distinct": 1}), "1 distinct images among 654"),
+        ("nyu", row(name="paper", facts={"distinct": 653}), "653 distinct images among 654"),
+        ("kitti", row("kitti", facts={"distinct": None}), "images not known to be distinct"),
         ("nyu", row(split="val"), "val split, not the test set"),
         ("nyu", row(median_scaling=True), "median scaled"),
         ("nyu", row(name="paper", flip_average=False), "no flip averaging"),

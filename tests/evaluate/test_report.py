@@ -77,7 +77,7 @@ def both(make_maps, scored, protocol):
 @pytest.fixture
 def results(make_maps, scored, both, facts):
     baselines = {"median map": scored(make_maps(12), constant=5)}
-    return Results(rows=tuple(Row.of("test", found, baselines) for found in both), **facts)
+    return Results(rows=tuple(Row.of(found, baselines, split="test") for found in both), **facts)
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_worst_and_best_images_are_those_of_the_first_row(page, results, bot
 @pytest.mark.parametrize(("count", "worst", "best"), [(3, 3, 0), (7, 5, 2), (10, 5, 5)])
 def test_no_image_is_among_both_worst_and_best(page, make_maps, scored, facts, count, worst, best):
     scores = scored(make_maps(count))
-    found = page(Results(rows=(Row.of("test", scores, {}),), **facts), [scores])
+    found = page(Results(rows=(Row.of(scores, {}, split="test"),), **facts), [scores])
     named = [[line[0] for line in found.tables.get(title, [])[1:]] for title in ("Worst images", "Best images")]
     assert [len(several) for several in named] == [worst, best]
     assert not set(named[0]) & set(named[1])
@@ -226,7 +226,7 @@ def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
     wicked = "<script>alert('&amp;')</script>\"><img src=x>"
     scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
     model = SavedMapsFacts(path=wicked, name=wicked, depth_scale=None)
-    found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of("test", scores, {}),)), [scores])
+    found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),)), [scores])
     assert not {"script", "img"} & set(found.names)
     assert found.tables["Worst images"][1][0] == found.tables["Scenes, highest AbsRel first"][1][0] == wicked
     assert f"Depth evaluation: {wicked}" in found.text
@@ -241,7 +241,7 @@ def test_what_is_not_known_is_left_out(page, results):
 def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
     model = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
-    results = Results(data="nyu", model=model, backbone=None, rows=(Row.of("test", scores, {}),))
+    results = Results(data="nyu", model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),))
     found = page(results, [scores])
     assert "Other Model (maps/other)" in found.text
     assert found.pictures == []

@@ -30,7 +30,7 @@ def results(make_maps, scored, both, facts):
         "median map": scored(make_maps(4), constant=5),
         "median constant 3 m": scored(make_maps(4), constant=3),
     }
-    return Results(rows=tuple(Row.of("test", found, baselines) for found in both), **facts)
+    return Results(rows=tuple(Row.of(found, baselines, split="test") for found in both), **facts)
 
 
 def printed(results, width=110):
@@ -156,10 +156,10 @@ def test_improvement_is_positive_where_the_decoder_is_better(results):
 
 
 def test_predictions_that_hardly_vary_are_called_nearly_constant(results, make_maps, scored):
-    row = Row.of("test", scored(make_maps(4), constant=3), {})
+    row = Row.of(scored(make_maps(4), constant=3), {}, split="test")
     (warning,) = row.warnings
     assert warning.startswith("predictions are nearly constant: log depth varies over pixels 0.0% and over images 0.0%")
-    assert not Row.of("test", scored(make_maps(4)), {}).warnings
+    assert not Row.of(scored(make_maps(4)), {}, split="test").warnings
     text = printed(results.model_copy(update={"rows": (row,)}))
     assert "Warning: predictions are nearly constant" in text
 
@@ -167,7 +167,7 @@ def test_predictions_that_hardly_vary_are_called_nearly_constant(results, make_m
 def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scored, protocol):
     scores = scored(make_maps(2), protocol.model_copy(update={"flip_average": None}))
     facts = SavedMapsFacts(path="maps/other", name="Other Model", depth_scale=None)
-    results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of("test", scores, {}),))
+    results = Results(data="nyu", model=facts, backbone=None, rows=(Row.of(scores, {}, split="test"),))
     write_results(tmp_path, results, [scores])
     assert read_results(tmp_path) == results
     text = printed(results)
@@ -178,7 +178,7 @@ def test_saved_maps_need_neither_backbone_nor_baseline(tmp_path, make_maps, scor
 def test_skipped_and_quarantined_images_are_counted_apart(make_maps, scored):
     rows = make_maps(2)
     blank = rows[0]._replace(sample_id="blank", truths={None: rows[0].truths[None] * 0})
-    row = Row.of("val", scored([*rows, blank]), {}, quarantined=("torn", "lost"), storage="int8")
+    row = Row.of(scored([*rows, blank]), {}, split="val", quarantined=("torn", "lost"), storage="int8")
     assert row.count == (
         "mean over 2 images of the val split, 1 skipped without a valid pixel, 2 quarantined, int8 features"
     )
@@ -239,7 +239,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path, make_maps, scored, fact
     expected = name.replace("\r", " ") if "\r" in start else f"'{name}"
     scores = scored([row._replace(sample_id=name, scene=name) for row in make_maps(1)])
     model = SavedMapsFacts(path=name, name=name, depth_scale=None)
-    results = Results(data=name, model=model, backbone=None, rows=(Row.of("test", scores, {}),))
+    results = Results(data=name, model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),))
     write_results(tmp_path, results, [scores])
     sections = comparison([(name, results)])
     (tmp_path / "comparison.csv").write_text(comma_separated(sections), newline="")

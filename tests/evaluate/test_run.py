@@ -213,3 +213,16 @@ def test_how_features_are_kept_and_how_weights_were_chosen_is_said(tmp_path, che
     assert all("int8 features" in row.count for row in found.rows)
     assert found.model.kind == "checkpoint"
     assert (found.model.validation, found.model.validation_images) == (chosen, 4)
+
+
+@pytest.mark.parametrize("copied", ["pictures", "truths", "neither"])
+def test_copies_of_one_frame_are_not_distinct_images(tmp_path, checkpoint, splits, make_cache, copied):
+    test = splits["test"]
+    if copied == "pictures":
+        test.content_hashes = ["same"] * 3
+    elif copied == "truths":
+        test.truths = test.truths[:1] * 3
+    settings = SETTINGS.model_copy(update={"protocols": ("standard",)})
+    row = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path).results.rows[0]
+    assert (row.images, row.distinct) == (3, 3 if copied == "neither" else 1)
+    assert ("3 images (1 distinct)" in row.count) == (copied != "neither")
