@@ -9,7 +9,7 @@ from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP
 from .format.shard import BLOSC
 from .format.statistics import DepthRange
-from .places.folder import write_atomically
+from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer, sweep
 from .places.opening import place_at
@@ -66,6 +66,7 @@ __all__ = [
     "copy",
     "entries_digest",
     "find_garbage",
+    "is_begun",
     "layer_array",
     "link_parts",
     "locate",

@@ -17,7 +17,8 @@ from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
 from .inference import predict
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
-from .result_files import write_results
+from .result_files import FILES, write_results
+from .result_folder import require_free, sweep_folder
 from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
 from .saved_maps import check_shape
 from .scoring import (
@@ -31,7 +32,7 @@ from .scoring import (
     score,
     to_size,
 )
-from .truths import GroundTruth, read_truths
+from .truths import GroundTruth, read_truths, samples_digest
 
 Advance = Callable[[int, int], None]
 _MADE_BY = {True: AVERAGED, False: PLAIN, None: SAVED}
@@ -87,6 +88,8 @@ def evaluate_checkpoint(
     settings: EvaluateSettings,
     out: Path,
     progress: Advance = lambda _done, _total: None,
+    *,
+    force: bool = False,
 ) -> Evaluation:
     """Score a checkpoint beside the best predictions without an image.
 
@@ -97,9 +100,11 @@ def evaluate_checkpoint(
         settings: How to score.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
+        force: Replace whatever result the folder holds.
 
     Raises:
-        SpaceClipError: A store lacks depth, a hidden state or the flipped view, or no pixel is valid.
+        SpaceClipError: The folder holds another result, a store lacks depth, a hidden state or the flipped view, or no
+            pixel is valid.
     """
     info = checkpoint.info
 
@@ -116,8 +121,11 @@ def evaluate_checkpoint(
 
     facts = CheckpointFacts.of(checkpoint, training.storage)
     depths = (info.min_depth, info.max_depth)
+    plan = _plan(settings, splits, depths, saved=False)
+    if not force:
+        require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
     baselines = image_free_depths(training, *depths)
-    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, depths, settings, out, progress)
+    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, progress)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -129,6 +137,8 @@ def evaluate_saved(
     settings: EvaluateSettings,
     out: Path,
     progress: Advance = lambda _done, _total: None,
+    *,
+    force: bool = False,
 ) -> Evaluation:
     """Score the saved maps of any model.
 
@@ -140,9 +150,10 @@ def evaluate_saved(
         settings: How to score; flip averaging is the maps' own matter.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
+        force: Replace whatever result the folder holds.
 
     Raises:
-        SpaceClipError: A map cannot be read or scored, or no pixel is valid.
+        SpaceClipError: The folder holds another result, a map cannot be read or scored, or no pixel is valid.
     """
 
     def saved(truth: _Split, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
@@ -156,7 +167,10 @@ def evaluate_saved(
             check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
             yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
 
-    return _evaluate(facts, None, {}, splits, saved, {}, depth_range, settings, out, progress)
+    plan = _plan(settings, splits, depth_range, saved=True)
+    if not force:
+        require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
+    return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress)
 
 
 @dataclass(frozen=True)
@@ -180,36 +194,29 @@ def _evaluate(
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],
     baselines: Mapping[str, NDArray[np.float32]],
-    depth_range: tuple[float, float],
+    plan: Sequence[tuple[str, Protocol]],
     settings: EvaluateSettings,
     out: Path,
     progress: Advance,
 ) -> Evaluation:
     """Score every protocol, each split in one pass, and write the numbers; examples are of the first protocol."""
-    where = [scored_split(name, splits) for name in settings.protocols]
-    protocols = [
-        settings.protocol(name, splits[split].about, *depth_range)
-        for name, split in zip(settings.protocols, where, strict=True)
-    ]
-    if backbone is None:
-        protocols = [protocol.model_copy(update={"flip_average": None}) for protocol in protocols]
-    first = splits[where[0]]
-    total, done = sum(len(splits[split]) for split in set(where)), count(1)
+    where = list(dict.fromkeys(split for split, _ in plan))
+    total, done = sum(len(splits[split]) for split in where), count(1)
 
     def counted(images: Iterable[DepthMaps]) -> Iterator[DepthMaps]:
         for image in images:
             progress(next(done), total)
             yield image
 
-    by_setting: dict[str, list[_Scored]] = {protocol.setting: [] for protocol in protocols}
-    for split in dict.fromkeys(where):
-        mine = [protocol for protocol, at in zip(protocols, where, strict=True) if at == split]
-        variants = [variant for protocol in mine for variant in settings.variants(protocol)]
+    by_plan: dict[tuple[str, Protocol], _Scored] = {}
+    for split in where:
+        variants = [variant for at, variant in plan if at == split]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
         facts_of = partial(_facts, split, splits[split], features.get(split))
-        for found in _score_split(images, facts_of, variants, baselines):
-            by_setting[found.row.protocol.setting].append(found)
-    scored = [found for several in by_setting.values() for found in several]
+        for variant, found in zip(variants, _score_split(images, facts_of, variants, baselines), strict=True):
+            by_plan[split, variant] = found
+    scored = [by_plan[each] for each in plan]
+    first = splits[where[0]]
     results = Results(
         data=str(first.about.get("data")),
         model=facts,
@@ -217,9 +224,24 @@ def _evaluate(
         rows=tuple(found.row for found in scored),
     )
     scores = tuple(found.scores for found in scored)
+    sweep_folder(out, FILES)
     write_results(out, results, scores)
     examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
     return Evaluation(results, scores, scored[0].best_baseline, examples, None)
+
+
+def _plan(
+    settings: EvaluateSettings, splits: Mapping[str, GroundTruth], depth_range: tuple[float, float], *, saved: bool
+) -> list[tuple[str, Protocol]]:
+    """What is scored, in the order of the result: all variants of every protocol, each with its split."""
+    found: list[tuple[str, Protocol]] = []
+    for name in settings.protocols:
+        split = scored_split(name, splits)
+        protocol = settings.protocol(name, splits[split].about, *depth_range)
+        if saved:
+            protocol = protocol.model_copy(update={"flip_average": None})
+        found += [(split, variant) for variant in settings.variants(protocol)]
+    return found
 
 
 def _facts(
@@ -242,6 +264,7 @@ def _facts(
         "split": str(split.about.get("split", name)),
         "distinct": min(len(hashes) for hashes in kinds if "" not in hashes),
         "quarantined": tuple(ids[row] for row in split.quarantined),
+        "samples_sha256": samples_digest(split),
         "list_sha256": split.about.get("list_sha256"),
         "storage": features.storage if features else None,
     }

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from ..cache import write_atomically
+from ..cache import SpaceClipError, write_atomically
 from .evaluation import Evaluation
 from .figures import error_figure, prediction_figure
 from .report import report_page
-
-FIGURE = "predictions.png"
-ERRORS = "errors.png"
-REPORT = "report.html"
+from .result_files import ERRORS, FIGURE, REPORT, RESULTS
+from .text import printable
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> None:
@@ -18,11 +16,23 @@ def write_figures(folder: Path, evaluation: Evaluation) -> None:
     Args:
         folder: Where to; that of the numbers.
         evaluation: What was found.
+
+    Raises:
+        SpaceClipError: Some could not be drawn; the others are there.
     """
     protocol, caption = evaluation.results.rows[0].protocol, evaluation.caption
-    predictions = prediction_figure(evaluation.examples.spread, protocol, caption)
-    errors = error_figure(evaluation.scores[0], evaluation.baseline, caption)
-    write_atomically(folder / FIGURE, predictions)
-    write_atomically(folder / ERRORS, errors)
-    page = report_page(evaluation, {"predictions": predictions, "errors": errors})
-    write_atomically(folder / REPORT, page.encode())
+    drawn: dict[str, bytes] = {}
+    failed = []
+    for name, draw in (
+        (FIGURE, lambda: prediction_figure(evaluation.examples.spread, protocol, caption)),
+        (ERRORS, lambda: error_figure(evaluation.scores[0], evaluation.baseline, caption)),
+        (REPORT, lambda: printable(report_page(evaluation, drawn)).encode()),
+    ):
+        try:
+            drawn[name] = draw()
+        except Exception as error:
+            failed.append(f"{name} ({' '.join(f'{type(error).__name__}: {error}'.split())})")
+        else:
+            write_atomically(folder / name, drawn[name])
+    if failed:
+        raise SpaceClipError(f"{folder}: could not draw {', '.join(failed)}; the numbers are whole, in {RESULTS}")

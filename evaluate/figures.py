@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .examples import Example
 from .protocol import Protocol
 from .scoring import Scores, prepare
+from .text import literal_text, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ class _Panels:
     label: str
 
 
+@literal_text()
 def prediction_figure(rows: Sequence[Example], protocol: Protocol, caption: str) -> bytes:
     """Draw image, ground truth, prediction and relative error of some samples, a row each, as a PNG file.
 
@@ -45,13 +47,14 @@ def prediction_figure(rows: Sequence[Example], protocol: Protocol, caption: str)
     heights = [3.0 * share + 0.45 for share in shares]
     heights[0] += 0.2  # the column titles
     figure = Figure(figsize=(13.5, sum(heights) + 1.0), layout="constrained")
-    figure.suptitle(caption, x=0.01, ha="left", fontsize=9)
+    figure.suptitle(printable(caption), x=0.01, ha="left", fontsize=9)
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, part in zip(rows, parts, strict=True):
         _draw_row(part, row.image, _panels(row, protocol), titled=part is parts[0])
     return png(figure)
 
 
+@literal_text()
 def error_figure(scores: Scores, baseline: Scores | None, caption: str) -> bytes:
     """Draw AbsRel by true depth and, where scenes are named, by scene, beside the baseline if any, as a PNG file.
 
@@ -62,7 +65,7 @@ def error_figure(scores: Scores, baseline: Scores | None, caption: str) -> bytes
     scenes = len(_by_scene(scores))
     height = max(4.2, 1.6 + 0.22 * min(scenes, _SHOWN_SCENES))
     figure = Figure(figsize=(11 if scenes else 6, height), layout="constrained")
-    figure.suptitle(caption, x=0.01, ha="left", fontsize=9)
+    figure.suptitle(printable(caption), x=0.01, ha="left", fontsize=9)
     axes = figure.subplots(1, 2 if scenes else 1, squeeze=False)[0]
     _draw_by_depth(axes[0], scores, baseline)
     if scenes:
@@ -95,7 +98,7 @@ def _draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:
 
 
 def _draw_row(part: "SubFigure", image: NDArray[np.uint8], panels: _Panels, *, titled: bool) -> None:
-    part.suptitle(panels.label, x=0.01, ha="left", fontsize=9, fontweight="bold")
+    part.suptitle(printable(panels.label), x=0.01, ha="left", fontsize=9, fontweight="bold")
     axes = part.subplots(1, 4)
     height, width = panels.truth.shape
     extent = (0, width, height, 0)
@@ -142,7 +145,7 @@ def _thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.fl
 def _by_scene(scores: Scores) -> dict[str, float]:
     """Mean AbsRel of each named scene."""
     return {
-        scene: float(np.mean([image.metrics["abs_rel"] for image in images]))
+        printable(scene): float(np.mean([image.metrics["abs_rel"] for image in images]))
         for scene, images in scores.scenes().items()
     }
 

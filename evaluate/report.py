@@ -15,9 +15,10 @@ from .evaluation import Evaluation
 from .examples import Example
 from .figures import png
 from .metrics import METRIC_LABELS, METRICS
-from .result_files import PER_SCENE
+from .result_files import ERRORS, FIGURE, PER_SCENE
 from .results import CheckpointFacts, Results
 from .tables import by_protocol, results_tables
+from .text import literal_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _SHOWN_SCENES = 20
 _LABELS = [METRIC_LABELS[name] for name in METRICS]
 _PICTURES = {
-    "predictions": ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
-    "errors": ("Errors", "Absolute relative error by true depth and by scene"),
+    FIGURE: ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
+    ERRORS: ("Errors", "Absolute relative error by true depth and by scene"),
 }
 
 
@@ -130,6 +131,7 @@ def _training(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+@literal_text()
 def _curves(path: Path, kept: int) -> str | None:
     """Loss and, where a validation split was scored, its AbsRel over the epochs."""
     from matplotlib.figure import Figure

@@ -13,11 +13,16 @@ from .csv_text import csv_text
 from .metrics import METRICS
 from .results import CheckpointFacts, Results, Row
 from .scoring import Scores
+from .text import printable
 
 RESULTS = "results.json"
 NUMBERS = "metrics.json"
 PER_IMAGE = "per_image.csv"
 PER_SCENE = "per_scene.csv"
+FIGURE = "predictions.png"
+ERRORS = "errors.png"
+REPORT = "report.html"
+FILES = (RESULTS, NUMBERS, PER_IMAGE, PER_SCENE, FIGURE, ERRORS, REPORT)
 
 _SHOWN = ("abs_rel", "rmse", "delta1")
 _BOUNDARY = "boundary_0.05"
@@ -26,17 +31,22 @@ _BOUNDARY = "boundary_0.05"
 def write_results(folder: Path, results: Results, scores: Sequence[Scores]) -> None:
     """Write `results.json` (all), `metrics.json` (a few numbers, for DVC), `per_image.csv` and `per_scene.csv`.
 
-    Each file appears whole or not at all; `results.json` comes last.
+    Each file appears whole or not at all; `results.json` comes last. An earlier result goes first, with its figures.
 
     Args:
         folder: Where to.
         results: What was found.
         scores: Of each row of the results, in their order.
     """
-    write_atomically(folder / PER_IMAGE, _per_image(results, scores).encode())
-    write_atomically(folder / PER_SCENE, _per_scene(results).encode())
-    write_atomically(folder / NUMBERS, (json.dumps(_numbers(results), indent=2) + "\n").encode())
-    write_atomically(folder / RESULTS, (results.model_dump_json(indent=2) + "\n").encode())
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name, text in (
+        (PER_IMAGE, _per_image(results, scores)),
+        (PER_SCENE, _per_scene(results)),
+        (NUMBERS, json.dumps(_numbers(results), indent=2) + "\n"),
+        (RESULTS, json.dumps(results.model_dump(), indent=2, ensure_ascii=False) + "\n"),
+    ):
+        write_atomically(folder / name, printable(text).encode())
 
 
 def read_results(folder: Path) -> Results:
@@ -49,11 +59,14 @@ def read_results(folder: Path) -> Results:
     if not path.is_file():
         raise SpaceClipError(f"{path} is not there, expected the result of an evaluation: run `spaceclip evaluate`")
     try:
-        return Results.model_validate_json(path.read_bytes())
+        # Not by pydantic's own parser: it refuses the names of files that are no UTF-8.
+        return Results.model_validate(json.loads(path.read_bytes()))
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "its JSON"
-        raise SpaceClipError(f"{path} is no valid result, {where}: {fault['msg']}; evaluate again") from error
+        reason = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    except (ValueError, RecursionError) as error:
+        reason = f"its JSON: {error}"
+    raise SpaceClipError(f"{path} is no valid result, {reason}; evaluate again with --force")
 
 
 def _numbers(results: Results) -> dict[str, dict[str, float]]:

@@ -148,6 +148,7 @@ class Row(BaseModel):
         pixels: Valid pixels of all these images together.
         skipped: Ids of those that were not: without a valid pixel, or without any ground truth.
         quarantined: Ids of those that extraction could not read.
+        samples_sha256: Of the ids of all images of the split.
         list_sha256: Of the list that named the images; None where there is none.
         storage: How the features that were read are kept: `float16` or `int8`; None for saved maps.
         metrics: Mean over images, each with equal weight.
@@ -166,6 +167,7 @@ class Row(BaseModel):
     pixels: int
     skipped: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
+    samples_sha256: str | None = None
     list_sha256: str | None = None
     storage: str | None = None
     metrics: Metrics

@@ -1,5 +1,6 @@
 """The ground truth of a split, at the sizes that protocols score it at."""
 
+import hashlib
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -51,6 +52,11 @@ class GroundTruth(typing.Protocol):
     def image(self, index: int) -> NDArray[np.uint8]:
         """A picture to show beside the maps: [h, w, 3] RGB."""
         ...
+
+
+def samples_digest(split: GroundTruth) -> str:
+    """SHA-256 of the ids of a split's samples, a line each."""
+    return hashlib.sha256("\n".join(split.sample_ids).encode(errors="surrogateescape")).hexdigest()
 
 
 class _Sample(typing.Protocol):

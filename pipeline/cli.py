@@ -1,5 +1,7 @@
 """The `spaceclip` command."""
 
+import sys
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -18,6 +20,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            # A file's name may be no UTF-8.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

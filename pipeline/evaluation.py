@@ -38,35 +38,38 @@ _FARTHEST = 80.0
 def score_checkpoint(
     checkpoint: Path,
     features: "Location",
-    baseline: "Location | None",
     settings: EvaluateSettings,
     out: Path,
-    device: str = "auto",
+    *,
+    baseline: "Location | None" = None,
+    device: str | None = None,
     local_copy: Path | None = None,
+    force: bool = False,
 ) -> Evaluation:
     """Score a checkpoint on the splits of a folder of features, or on one store, and write the numbers.
 
     Args:
         checkpoint: The folder that holds it, or one of its files.
         features: What to score on.
-        baseline: The store that it was trained on; by default the train split beside what is scored.
         settings: How to score.
         out: Folder for the numbers.
-        device: Where to compute.
+        baseline: The store that it was trained on; by default the train split beside what is scored.
+        device: Where to compute; by default the best that is there.
         local_copy: Folder that keeps what is read of a bucket.
+        force: Replace whatever result the folder holds.
 
     Raises:
         SpaceClipError: The checkpoint was not trained on such features, or a store cannot be scored.
     """
     require_writable(out)
-    loaded = load_checkpoint(checkpoint, choose_device(device))
+    loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
     splits = open_scored(features, local_copy)
     if baseline is None:
         baseline = (features if "train" in split_pointers(features) else features.parent) / "train.json"
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)
     with progress("evaluate", "images") as report:
-        return evaluate_checkpoint(loaded, splits, training, settings, out, report)
+        return evaluate_checkpoint(loaded, splits, training, settings, out, report, force=force)
 
 
 def score_saved(
@@ -75,10 +78,12 @@ def score_saved(
     features: "Location | None",
     settings: EvaluateSettings,
     out: Path,
+    *,
     name: str | None = None,
     depth_scale: float | None = None,
     max_depth: float | None = None,
     local_copy: Path | None = None,
+    force: bool = False,
 ) -> Evaluation:
     """Score saved maps of any model, against a store or else the files of an experiment, and write the numbers.
 
@@ -92,6 +97,7 @@ def score_saved(
         depth_scale: Stored values of one metre; integers need it.
         max_depth: Of protocols without a range of their own, metres; by default the experiment's, else 10 (NYU) or 80.
         local_copy: Folder that keeps what is read of a bucket.
+        force: Replace whatever result the folder holds.
 
     Raises:
         SpaceClipError: A map is missing or cannot be scored.
@@ -120,7 +126,7 @@ def score_saved(
         maps.check(splits[split])
     facts = SavedMapsFacts(path=str(folder), name=name or folder.resolve().name, depth_scale=depth_scale)
     with progress("score", "images") as report:
-        found = evaluate_saved(facts, maps, splits, (_MIN_DEPTH, farthest), settings, out, report)
+        found = evaluate_saved(facts, maps, splits, (_MIN_DEPTH, farthest), settings, out, report, force=force)
     if maps.with_zeros:
         click.echo(f"{len(maps.with_zeros)} maps hold zeros, which were scored as {_MIN_DEPTH:g} m", err=True)
     return found

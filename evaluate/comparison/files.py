@@ -5,12 +5,14 @@ from pathlib import Path
 
 from ...cache import SpaceClipError, write_atomically
 from ..result_files import RESULTS, read_results
+from ..result_folder import sweep_folder
 from ..results import Results
+from ..text import printable
 from .formats import comma_separated, latex, markdown
 from .published import CONSTRAINTS, Constraint
 from .rows import Section, comparison
 
-_NAME = "comparison"
+_NAMES = ("comparison.md", "comparison.tex", "comparison.csv")
 
 
 def compare_results(folders: Sequence[Path], data: str | None = None, labels: Sequence[str] = ()) -> list[Section]:
@@ -34,11 +36,11 @@ def compare_results(folders: Sequence[Path], data: str | None = None, labels: Se
 
 def write_comparison(out: Path, sections: Sequence[Section]) -> list[Path]:
     """Write the tables as `comparison.md`, `.tex` and `.csv`; returns their paths."""
-    written = []
-    for suffix, text in (("md", markdown(sections)), ("tex", latex(sections)), ("csv", comma_separated(sections))):
-        written.append(out / f"{_NAME}.{suffix}")
-        write_atomically(written[-1], text.encode())
-    return written
+    sweep_folder(out, _NAMES)
+    texts = (markdown(sections), latex(sections), comma_separated(sections))
+    for name, text in zip(_NAMES, texts, strict=True):
+        write_atomically(out / name, printable(text).encode())
+    return [out / name for name in _NAMES]
 
 
 def _read(paths: Sequence[Path]) -> list[tuple[str, Results]]:

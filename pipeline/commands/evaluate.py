@@ -46,6 +46,7 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     help="With --predictions: of protocols without a range of their own, metres. [default: the experiment's, else 80]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
+@click.option("--force", is_flag=True, help="Replace the finished result of another evaluation.")
 @click.option("--device", help="Where to compute. [default: auto]")
 @local_copy_option
 def evaluate(
@@ -54,7 +55,6 @@ def evaluate(
     features: "Location | None",
     predictions: Path | None,
     out: Path | None,
-    local_copy: Path | None,
     **options: Any,
 ) -> None:
     """Score a checkpoint by named protocols, beside the best predictions without an image.
@@ -74,8 +74,7 @@ def evaluate(
 
     experiment = load_experiment(config) if config else None
     settings = experiment.evaluate if experiment else EvaluateSettings()
-    given = {"protocols": options["protocols"] or None, "median_scaling": options["median_scaling"] or None}
-    changed = {name: value for name, value in given.items() if value is not None}
+    changed = {name: value for name, value in _chosen(options, "protocols", "median_scaling").items() if value}
     settings = check_settings(EvaluateSettings, {**settings.model_dump(), **changed}, "options")
     if predictions:
         _refuse(
@@ -84,8 +83,8 @@ def evaluate(
         )
         if out is None:
             raise click.UsageError("--predictions needs --out, the folder of its results")
-        maps = _chosen(options, "name", "depth_scale", "max_depth")
-        found = score_saved(predictions, experiment, features, settings, out, local_copy=local_copy, **maps)
+        given = _chosen(options, "name", "depth_scale", "max_depth", "local_copy", "force")
+        found = score_saved(predictions, experiment, features, settings, out, **given)
     else:
         _refuse(_chosen(options, "name", "depth_scale", "max_depth"), "goes with --predictions")
         if config:
@@ -94,8 +93,8 @@ def evaluate(
         if checkpoint is None or features is None:
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-        device = options["device"] or "auto"
-        found = score_checkpoint(checkpoint, features, options["baseline"], settings, out, device, local_copy)
+        given = _chosen(options, "baseline", "device", "local_copy", "force")
+        found = score_checkpoint(checkpoint, features, settings, out, **given)
     _print_tables(found.results)
     write_figures(out, found)
     _print_files(out)

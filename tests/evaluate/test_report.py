@@ -84,7 +84,7 @@ def results(make_maps, scored, both, facts):
 def page():
     """Lays out results as a page, and reads it."""
 
-    def lay_out(results, scores=(), checkpoint=None, **figures):
+    def lay_out(results, scores=(), checkpoint=None, figures=None):
         truth = np.ones((6, 8), np.float32)
 
         def load(names):
@@ -92,7 +92,7 @@ def page():
             return [Example(image, np.zeros((6, 8, 3), np.uint8), truth, truth) for image in chosen]
 
         examples = find_examples(scores[0].images, 2, load) if scores else Examples((), (), ())
-        return Page(report_page(Evaluation(results, tuple(scores), None, examples, checkpoint), figures))
+        return Page(report_page(Evaluation(results, tuple(scores), None, examples, checkpoint), figures or {}))
 
     return lay_out
 
@@ -124,13 +124,15 @@ def picture():
 
 
 def test_an_evaluation_gives_the_same_page_again(page, results, both, trained):
-    first, again = (page(results, both, trained(HISTORY.format("0.2,0.3")), errors=picture()) for _ in range(2))
+    first, again = (
+        page(results, both, trained(HISTORY.format("0.2,0.3")), figures={"errors.png": picture()}) for _ in range(2)
+    )
     assert first.source == again.source
 
 
 def test_the_page_needs_nothing_from_elsewhere(page, results, both):
     content = picture()
-    found = page(results, both, predictions=content, errors=content[:-1])
+    found = page(results, both, figures={"predictions.png": content, "errors.png": content[:-1]})
     assert found.pictures == [content, content[:-1]]
     assert not {"script", "link", "iframe", "object"} & set(found.names)
     assert "url(" not in found.source

@@ -14,8 +14,10 @@ from spaceclip.evaluate import (
     crop_mask,
     evaluate_checkpoint,
     evaluate_saved,
+    figure_files,
     image_free_depths,
     predict,
+    read_results,
     score,
     write_figures,
 )
@@ -226,3 +228,58 @@ def test_copies_of_one_frame_are_not_distinct_images(tmp_path, checkpoint, split
     row = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), settings, tmp_path).results.rows[0]
     assert (row.images, row.distinct) == (3, 3 if copied == "neither" else 1)
     assert ("3 images (1 distinct)" in row.count) == (copied != "neither")
+
+
+def test_another_result_is_refused_before_anything_is_read(tmp_path, checkpoint, splits, make_cache):
+    evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
+    evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
+    other, unread = SETTINGS.model_copy(update={"protocols": ("paper",)}), make_cache(1, seed=3)
+    unread.depth = None
+    with pytest.raises(SpaceClipError, match="holds a finished result: give another --out, or --force to replace it"):
+        evaluate_checkpoint(checkpoint, splits, unread, other, tmp_path)
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), other, tmp_path, force=True)
+    assert read_results(tmp_path) == found.results
+
+
+STRANGE = ("$e^{$", "$\\frac$", "caf\udce9", "深度/$x")
+
+
+@pytest.fixture
+def strange(splits):
+    """Samples and scenes with names that are formulas to matplotlib, no UTF-8, or have no glyph."""
+    splits["val"].sample_ids = [f"{name}/{at}" for at, name in enumerate(STRANGE)]
+    splits["val"].scenes = list(STRANGE)
+    return splits
+
+
+def test_names_that_are_no_utf_8_or_look_like_formulas_are_written_and_drawn(tmp_path, checkpoint, strange, make_cache):
+    out = tmp_path / STRANGE[2]
+    found = evaluate_checkpoint(checkpoint, strange, make_cache(1, seed=3), SETTINGS, out)
+    write_figures(out, found)
+    assert len(list(out.iterdir())) == 7
+    assert list(read_results(out).rows[0].scenes) == list(STRANGE)
+    for name in ("per_image.csv", "report.html"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert "caf\\udce9/2" in text
+        assert "深度/$x/3" in text
+
+
+def test_a_figure_that_fails_is_one_line_and_leaves_the_rest(tmp_path, checkpoint, splits, make_cache, monkeypatch):
+    found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
+
+    def fail(*_):
+        raise ValueError("no\nfont")
+
+    monkeypatch.setattr(figure_files, "error_figure", fail)
+    with pytest.raises(SpaceClipError) as failure:
+        write_figures(tmp_path, found)
+    assert str(failure.value) == (
+        f"{tmp_path}: could not draw errors.png (ValueError: no font); the numbers are whole, in results.json"
+    )
+    assert {"predictions.png", "report.html", "results.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_figures_of_an_earlier_result_do_not_outlive_it(tmp_path, checkpoint, splits, make_cache):
+    (tmp_path / "predictions.png").write_bytes(b"of other weights")
+    evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
+    assert not (tmp_path / "predictions.png").exists()
