@@ -1,8 +1,8 @@
 """Everything frozen: sources of images and depth, preprocessing, the encoder, and the run that fills the store."""
 
 from .engine import Extraction, extract, plan
-from .estimate import Prediction, duration, require_space, room
-from .malloc import keep_freed_memory
+from .estimate import Prediction, duration, room
+from .extraction import DatasetExtraction, RunOptions
 from .paths import absolute, absolute_backbone
 from .preprocess import prepare_depth
 from .problems import counted, first_few
@@ -23,6 +23,7 @@ __all__ = [
     "BackboneSettings",
     "Ceilings",
     "DataSettings",
+    "DatasetExtraction",
     "Entry",
     "ExtractSettings",
     "Extraction",
@@ -34,6 +35,7 @@ __all__ = [
     "NyuData",
     "OnError",
     "Prediction",
+    "RunOptions",
     "Sample",
     "Source",
     "SyntheticData",
@@ -44,13 +46,11 @@ __all__ = [
     "duration",
     "extract",
     "first_few",
-    "keep_freed_memory",
     "load_backbone",
     "open_splits",
     "plan",
     "prepare_depth",
     "read_yaml",
-    "require_space",
     "room",
     "store_spec",
 ]

@@ -51,6 +51,7 @@ class Extraction:
         store: The store that the pointer means.
         images: Images in the store.
         computed: Of these, images that this run had to compute.
+        without_depth: Of these, images without ground truth where the others have it.
         quarantined: Of these, images that could not be used, whichever run found them.
         depth: Median and range of the store's depth; None without.
         ceilings: How fast this run was, and what held it back; None where it computed nothing.
@@ -60,9 +61,15 @@ class Extraction:
     store: Location
     images: int
     computed: int
+    without_depth: int = 0
     quarantined: tuple[Quarantined, ...] = ()
     depth: DepthRange | None = None
     ceilings: Ceilings | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        without = f", {self.without_depth} without ground truth" if self.without_depth else ""
+        depth = f"; depth {self.depth}" if self.depth else ""
+        return f"{self.pointer}: {self.images} images{without} ({self.computed} computed now) in {self.store}{depth}"
 
 
 def extract(
@@ -126,7 +133,8 @@ def extract(
             Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)
-    return Extraction(pointer, store, total, computed, quarantined, cache.depth_range, ceilings)
+    without_depth = about.get("without_depth") or 0
+    return Extraction(pointer, store, total, computed, without_depth, quarantined, cache.depth_range, ceilings)
 
 
 def _complete(

@@ -4,29 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from typing_extensions import override
+
+from .paths import NEW
 
 if TYPE_CHECKING:
     from ..cache import FeatureCache, Location
 
 
-class _Location(click.ParamType):
-    """A path, or the URL of a place in an object store."""
-
-    name = "path or URL"
-
-    @override
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Location":
-        from ..cache import locate
-
-        return locate(value)
-
-
-LOCATION = _Location()
-
 local_copy_option = click.option(
     "--local-copy",
-    type=click.Path(path_type=Path),
+    type=NEW,
     help="Folder that keeps what is read of features in a bucket, so that they are fetched once.",
 )
 

@@ -6,7 +6,7 @@ Source: arXiv 2601.17657v2, section III (the "dense predictor").
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +23,7 @@ class DecoderSettings(BaseModel):
     """Shape of the decoder; the defaults are the paper's, for CLIP ViT-B/16.
 
     Attributes:
-        hidden_size: channels C of the hidden states and of the pooled vector.
+        hidden_size: channels C of the hidden states and of the pooled vector; see `for_features`.
         channels: channels after each of the four stages, coarsest first.
         film: modulate the semantic states by the pooled vector.
         film_hidden: width of the FiLM generators.
@@ -48,6 +48,19 @@ class DecoderSettings(BaseModel):
     def layers(self) -> tuple[int, ...]:
         """The hidden states that the decoder reads, ascending, each once."""
         return tuple(sorted({*self.semantic_layers, *(self.structural_layers if self.structural else ())}))
+
+    def for_features(self, channels: int) -> Self:
+        """The settings for features of so many channels, which need not be said twice.
+
+        Raises:
+            SpaceClipError: Another hidden size was asked for.
+        """
+        if "hidden_size" in self.model_fields_set and self.hidden_size != channels:
+            raise SpaceClipError(
+                f"decoder.hidden_size is {self.hidden_size}, these features have {channels} channels; leave it out, "
+                "it follows from the features"
+            )
+        return self.model_copy(update={"hidden_size": channels})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION
+from ..paths import FEATURES
 from .cache_check import repair, verify
 from .cache_keep import copy, gc
 
@@ -22,7 +22,7 @@ def cache() -> None:
 
 
 @cache.command()
-@click.argument("path", type=LOCATION)
+@click.argument("path", type=FEATURES)
 @click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
 def info(path: "Location", *, stats: bool, as_json: bool) -> None:

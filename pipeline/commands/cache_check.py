@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION
+from ..paths import FEATURES
 
 if TYPE_CHECKING:
     from ...cache import Location, Repair, Verification
 
 
 @click.command()
-@click.argument("path", type=LOCATION)
+@click.argument("path", type=FEATURES)
 @click.option("--deep", is_flag=True, help="Also decode every chunk and compute the statistics of each layer again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=LOCATION)
+@click.argument("path", type=FEATURES)
 @click.option("--deep", is_flag=True, help="Verify deeply.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def repair(path: "Location", *, deep: bool, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ..features import LOCATION
+from ..paths import FEATURES, LOCATION, require_writable
 
 if TYPE_CHECKING:
     from ...cache import Garbage, Location
@@ -80,7 +80,7 @@ def _remove(found: "list[Garbage]", folder: "Location", pointers: "tuple[Locatio
 
 
 @click.command()
-@click.argument("path", type=LOCATION)
+@click.argument("path", type=FEATURES)
 @click.argument("out", type=LOCATION)
 @click.option(
     "--precision",
@@ -96,6 +96,7 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
     from ...cache import copy as copy_store
     from ..progress import progress
 
+    require_writable(out)
     with progress("copy", "MB") as report:
         done = copy_store(path, out, lambda done, total: report(done // 10**6, total // 10**6), precision=precision)
     if as_json:

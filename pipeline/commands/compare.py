@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
+from ..paths import NEW, PRESENT
+
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, type=PRESENT)
 @click.option("--data", type=click.Choice(["kitti", "nyu"]), help="This data set alone. [default: all]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for comparison.md, comparison.tex and comparison.csv."
-)
+@click.option("--out", type=NEW, help="Folder for comparison.md, comparison.tex and comparison.csv.")
 @click.option(
     "--constraint",
     "labels",

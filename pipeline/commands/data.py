@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..paths import FILE, FOLDER, NEW, require_writable
+
 if TYPE_CHECKING:
     from ...extract.fetch import Plan
     from ...extract.sources.datasets import KittiData, NyuData
 
 _DATASETS = click.Choice(["kitti", "nyu"])
 _DATASET = click.argument("dataset", type=_DATASETS)
-_ROOT = click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
-_TRAIN_LIST = click.option(
-    "--train-list", type=click.Path(path_type=Path), help="Your own list of the training frames."
-)
-_TEST_LIST = click.option("--test-list", type=click.Path(path_type=Path), help="Your own list of the test frames.")
+_ROOT = click.option("--root", type=NEW, required=True, help="Folder of the data set.")
+_TRAIN_LIST = click.option("--train-list", type=FILE, help="Your own list of the training frames.")
+_TEST_LIST = click.option("--test-list", type=FILE, help="Your own list of the test frames.")
 
 
 @click.group()
@@ -39,7 +39,7 @@ def _named(_context: click.Context, option: click.Parameter, values: tuple[str, 
 @_TEST_LIST
 @click.option("--url", multiple=True, metavar="NAME=URL", callback=_named, help="Load a part or drive from elsewhere.")
 @click.option("--sha256", multiple=True, metavar="NAME=HEX", callback=_named, help="What a part or drive must be.")
-@click.option("--table", type=click.Path(path_type=Path), help="Addresses and sums (YAML), laid over ours.")
+@click.option("--table", type=FILE, help="Addresses and sums (YAML), laid over ours.")
 @click.option("--keep-archives", is_flag=True, help="Keep zips once their listed files are taken out.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def fetch(
@@ -69,6 +69,7 @@ def fetch(
     given = {name: path for name, path in (("train_list", train_list), ("test_list", test_list)) if path is not None}
     names = entry.choose((*only, *given) if only else ())
     plan = plan_fetch(entry, root, names, given, keep_archives)
+    require_writable(root)
     _show(plan)
     plan.check_space()
     if plan.in_state(FETCH) and not yes:
@@ -85,10 +86,10 @@ def fetch(
 
 @data.command()
 @click.argument("dataset", type=_DATASETS, required=False)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--root", type=FOLDER, help="Folder of the data set.")
 @_TRAIN_LIST
 @_TEST_LIST
-@click.option("--config", type=click.Path(path_type=Path), help="An experiment: check what it will read.")
+@click.option("--config", type=FILE, help="An experiment: check what it will read.")
 @click.option("--full", is_flag=True, help="Decode every sample, not 64 of each list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
@@ -141,11 +142,12 @@ def check(
 @_DATASET
 @_ROOT
 @_TRAIN_LIST
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the lists.")
+@click.option("--out", type=NEW, required=True, help="Folder of the lists.")
 def split(dataset: str, root: Path, train_list: Path | None, out: Path) -> None:
     """Write the `controlled` split of the training list, by scene, as train.txt and val.txt."""
     from ...extract.sources.datasets import write_split_lists
 
+    require_writable(out)
     for path, lines, digest in write_split_lists(_settings(dataset, root, train_list), out).values():
         click.echo(f"{path}: {lines:,} frames, SHA-256 {digest}")
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION, local_copy_option
+from ..features import local_copy_option
+from ..paths import FEATURES, FILE, FOLDER, NEW, PRESENT
 
 if TYPE_CHECKING:
     from ...cache import Location
@@ -15,14 +16,14 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Experiment file.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Checkpoint. [default: results/<experiment>]")
+@click.option("--config", type=FILE, help="Experiment file.")
+@click.option("--checkpoint", type=PRESENT, help="Checkpoint. [default: results/<experiment>]")
 @click.option(
     "--features",
-    type=LOCATION,
+    type=FEATURES,
     help="A store to score on, or the folder of all splits. [default: features/<experiment>]",
 )
-@click.option("--baseline", type=LOCATION, help="Store it was trained on. [default: the train split's]")
+@click.option("--baseline", type=FEATURES, help="Store it was trained on. [default: the train split's]")
 @click.option(
     "--protocol",
     "protocols",
@@ -31,9 +32,7 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     help="Instead of the experiment's; may be given several times.",
 )
 @click.option("--median-scaling", is_flag=True, help="Score a second time, scaled by the ratio of medians.")
-@click.option(
-    "--predictions", type=click.Path(path_type=Path), help="Score these saved maps of any model, not a checkpoint."
-)
+@click.option("--predictions", type=FOLDER, help="Score these saved maps of any model, not a checkpoint.")
 @click.option("--name", help="With --predictions: the model's name. [default: the folder's]")
 @click.option(
     "--depth-scale",
@@ -45,7 +44,7 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     type=click.FloatRange(min=0, min_open=True),
     help="With --predictions: of protocols without a range of their own, metres. [default: the experiment's, else 80]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Where results go. [default: beside the checkpoint]")
+@click.option("--out", type=NEW, help="Where results go. [default: beside the checkpoint]")
 @click.option("--force", is_flag=True, help="Replace the finished result of another evaluation.")
 @click.option("--device", help="Where to compute. [default: auto]")
 @local_copy_option
@@ -101,7 +100,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
     """Print the results that an evaluation left in FOLDER."""
     from ...evaluate import read_results

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION
+from ..paths import FILE, FOLDER, LOCATION, require_writable
 
 if TYPE_CHECKING:
     from ...cache import Location
-    from ...extract import BackboneSettings, ExtractSettings, FolderData, OnError
+    from ...extract import DatasetExtraction, Extraction
+    from ..config import Experiment
+
+QUARANTINED = 3
+"""Exit status where images were quarantined."""
+
+_SHOWN = 3
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -21,29 +27,27 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --images.")
+@click.option("--config", type=FILE, help="Experiment file; the other way is --images.")
 @click.option("--split", help="Only this split: train, val, test or all.")
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
-@click.option("--depth", type=click.Path(path_type=Path), help="Folder of depth maps, a tree parallel to the images.")
+@click.option("--images", type=FOLDER, help="Folder of images.")
+@click.option("--depth", type=FOLDER, help="Folder of depth maps, a tree parallel to the images.")
 @click.option(
     "--depth-scale", type=float, help="Stored depth values of one metre: 1000 for millimetres, 256 for KITTI."
 )
 @click.option("--depth-pattern", help="Depth file of an image, made of {parent} {stem} {name} {number}.")
-@click.option(
-    "--manifest", type=click.Path(path_type=Path), help="List (image [depth [focal]]), csv or jsonl of the files."
-)
+@click.option("--manifest", type=FILE, help="List (image [depth [focal]]), csv or jsonl of the files.")
 @click.option("--scene", help="Regular expression on the id whose first group names the scene; else the folder does.")
 @click.option("--size", type=int, nargs=2, help="HEIGHT WIDTH that images and depth are brought to first.")
-@click.option("--val", type=float, default=0.0, help="Share held out for validation.")
-@click.option("--test", type=float, default=0.0, help="Share held out for testing.")
+@click.option("--val", type=float, help="Share held out for validation. [default: none]")
+@click.option("--test", type=float, help="Share held out for testing. [default: none]")
 @click.option(
     "--split-by",
     type=click.Choice(["scene", "ratio", "column"]),
     help="Divide by scenes, samples, or the list's split column. [default: the column if there is one, else scenes]",
 )
-@click.option("--seed", type=int, default=42, show_default=True, help="Of the held-out shares.")
-@click.option("--nan-is-invalid", is_flag=True, help="Read NaN and infinite depth as not measured.")
-@click.option("--allow-far", is_flag=True, help="Accept a median depth over 200 m or under 0.05 m.")
+@click.option("--seed", type=int, help="Of the held-out shares. [default: 42]")
+@click.option("--nan-is-invalid", is_flag=True, default=None, help="Read NaN and infinite depth as not measured.")
+@click.option("--allow-far", is_flag=True, default=None, help="Accept a median depth over 200 m or under 0.05 m.")
 @click.option("--max-pixels", type=int, help="Refuse larger pictures. [default: what Pillow takes for a bomb]")
 @click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
 @click.option("--revision", help="Commit of the backbone on the hub.")
@@ -73,9 +77,9 @@ def extract(
     device: str,
     out: "Location | None",
     store: str | None,
-    on_error: "OnError",
-    retry_quarantined: bool,
     dry_run: bool,
+    on_error: Any,
+    retry_quarantined: bool,
     scheduler: str | None,
     workers: int | None,
     gpus: bool,
@@ -91,80 +95,108 @@ def extract(
     """
     # Threads that wait for one another shall not spin on cores that decoding needs; it counts when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from ...cache import Pointer, SpaceClipError
-    from ...evaluate import split_of
-    from ...extract import SPLITS, open_splits
-    from ..config import load_experiment
-    from ..extraction import QUARANTINED, Manner, run
-
-    given = [f"--{name.replace('_', '-')}" for name in options if _is_given(name)]
-    if config is not None:
-        if given:
-            raise click.UsageError(f"{given[0]} and --config: an experiment's settings stand in its file")
-        experiment = load_experiment(config)
-        data, backbone, settings = experiment.data, experiment.backbone, experiment.extract
-        out = out or Path("features") / config.stem
-    elif options["images"] is None or out is None:
+    given = {name: value for name, value in options.items() if value is not None}
+    if config is not None and given:
+        option = next(iter(given)).replace("_", "-")
+        raise click.UsageError(f"--{option} and --config: an experiment's settings stand in its file")
+    folder = out or (Path("features") / config.stem if config else None)
+    if folder is None or not (config or "images" in given):
         raise click.UsageError("give --config, or --images and --out")
-    else:
-        experiment = None
-        data, backbone, settings = _from_options(options)
-    if store is not None:
-        settings = settings.model_copy(update={"store": store})
-    sources = open_splits(data)
-    if config is None and list(sources) == ["train"]:
-        sources = {"all": sources["train"]}
-    # DVC asks for each split by name, whether an experiment's data set has it or not.
-    if split not in (None, *sources) and (experiment is None or split not in SPLITS):
-        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
     if (gpus and workers is None) or (scheduler and workers):
         raise click.UsageError("give --scheduler ADDRESS, or --workers N, with --gpus if each shall have one")
-    manner = Manner(on_error, retry_quarantined, dry_run, scheduler, workers, gpus)
-    quarantined = run(data, sources, backbone, settings, out, split, device, manner)
-    if experiment is not None and not dry_run:
-        # DVC's stages are the same for every data set: it finds a pointer for each split, if only to none.
-        for name in SPLITS:
-            if name not in sources and split in (None, name):
-                Pointer.absent().write(out / f"{name}.json")
-                click.echo(f"{out / f'{name}.json'}: none, the data set has no {name} split")
-        for name in ("val", "test"):
-            needing = [protocol for protocol in experiment.evaluate.protocols if split_of(protocol) == name]
-            if name not in sources and needing:
-                message = f"the {' and '.join(needing)} protocol of {config} will find no {name} split to score"
-                click.echo(message, err=True)
-    if quarantined:
+    from ...cache import SpaceClipError, locate
+    from ...extract import SPLITS, DatasetExtraction, RunOptions, open_splits
+    from ..config import load_experiment
+    from ..device import choose_device
+    from ..progress import progress
+
+    experiment = load_experiment(config) if config else _from_options(given)
+    settings = experiment.extract
+    if store is not None:
+        settings = settings.model_copy(update={"store": store})
+    for place in (folder, *([locate(settings.store)] if settings.store else [])):
+        require_writable(place)
+    sources = open_splits(experiment.data)
+    if not config and list(sources) == ["train"]:
+        sources = {"all": sources["train"]}
+    wanted = tuple(name for name in sources if split in (None, name))
+    # DVC asks for each split by name, whether an experiment's data set has it or not.
+    absent = [name for name in SPLITS if config and name not in sources and split in (None, name)]
+    if not wanted and not absent:
+        raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
+    run = DatasetExtraction(
+        data=experiment.data,
+        sources=sources,
+        wanted=wanted,
+        backbone=experiment.backbone,
+        settings=settings,
+        folder=folder,
+        options=RunOptions(choose_device(device), device, on_error, retry_quarantined, scheduler, workers, gpus),
+        say=lambda line: click.echo(line, err=True),
+        progress=progress,
+    )
+    if dry_run:
+        _print_plan(run)
+        return
+    quarantined = [_print(found) for found in run.run()]
+    _leave_absent(folder, absent, experiment, config)
+    if any(quarantined):
         click.get_current_context().exit(QUARANTINED)
 
 
-def _is_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
+def _print_plan(run: "DatasetExtraction") -> None:
+    from ...extract import room
+
+    plans = []
+    for found in run.plan():
+        plans.append(found)
+        click.echo(f"{found.store}: {found}; {run.conditions}")
+    if len(plans) > 1:
+        needed = sum(found.bytes for found in plans)
+        click.echo(f"{plans[0].store.parent}: about {needed / 1e9:.2f} GB in all ({room(plans[0].free)})")
 
 
-def _from_options(options: dict[str, Any]) -> "tuple[FolderData, BackboneSettings, ExtractSettings]":
-    from ...extract import BackboneSettings, ExtractSettings, FolderData
-    from ..config import check_settings
+def _print(found: "Extraction") -> bool:
+    """Say what was done; returns whether images were quarantined."""
+    click.echo(str(found))
+    if bad := found.quarantined:
+        shown = "; ".join(f"{sample.id}: {sample.reason}" for sample in bad[:_SHOWN])
+        more = f"; and {len(bad) - _SHOWN} more (`spaceclip cache info {found.pointer}`)" if len(bad) > _SHOWN else ""
+        click.echo(
+            f"{found.pointer}: {len(bad)} of {found.images} images quarantined, in no batch: {shown}{more}; mend them "
+            "and run the same command with --retry-quarantined",
+            err=True,
+        )
+    return bool(bad)
 
-    def chosen(**names: Any) -> dict[str, Any]:
-        return {name: value for name, value in names.items() if value is not None}
 
-    keep = (
-        "images",
-        "depth",
-        "depth_scale",
-        "depth_pattern",
-        "manifest",
-        "scene",
-        "nan_is_invalid",
-        "allow_far",
-        "max_pixels",
+def _leave_absent(folder: "Location", absent: list[str], experiment: "Experiment", config: Path | None) -> None:
+    """Leave pointers to none: DVC's stages are the same for every data set, and it finds a pointer for each split."""
+    from ...cache import Pointer
+    from ...evaluate import split_of
+
+    for name in absent:
+        Pointer.absent().write(folder / f"{name}.json")
+        click.echo(f"{folder / f'{name}.json'}: none, the data set has no {name} split")
+        if needing := [protocol for protocol in experiment.evaluate.protocols if split_of(protocol) == name]:
+            click.echo(f"the {' and '.join(needing)} protocol of {config} will find no {name} split to score", err=True)
+
+
+def _from_options(options: dict[str, Any]) -> "Experiment":
+    from ..config import Experiment, check_settings
+
+    def chosen(*names: str, **renamed: str) -> dict[str, Any]:
+        asked = {**{name: name for name in names}, **renamed}
+        return {name: options[option] for name, option in asked.items() if option in options}
+
+    data = chosen(
+        *("images", "depth", "depth_scale", "depth_pattern", "manifest", "scene"),
+        *("nan_is_invalid", "allow_far", "max_pixels"),
     )
-    shares = {"by": options["split_by"], "val": options["val"], "test": options["test"], "seed": options["seed"]}
-    data = check_settings(FolderData, chosen(split=shares, **{name: options[name] for name in keep}), "options")
-    backbone = chosen(name=options["backbone"], revision=options["revision"], precision=options["precision"])
-    settings = chosen(layers=options["layers"], target_size=options["size"] or None, batch_size=options["batch_size"])
-    return (
-        data,
-        check_settings(BackboneSettings, backbone, "options"),
-        check_settings(ExtractSettings, settings, "options"),
-    )
+    split = chosen("val", "test", "seed", by="split_by")
+    content = {
+        "data": {"kind": "folder", **data, "split": split},
+        "backbone": chosen("revision", "precision", name="backbone"),
+        "extract": chosen("layers", "batch_size", target_size="size"),
+    }
+    return check_settings(Experiment, content, "options")

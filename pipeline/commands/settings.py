@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
+from ..paths import FILE, NEW
+
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for extract.json, train.json and evaluate.json.")
+@click.argument("config", type=FILE)
+@click.option("--out", type=NEW, help="Folder for extract.json, train.json and evaluate.json.")
 def settings(config: Path, out: Path | None) -> None:
     """Check an experiment's file and print what each stage reads of it, defaults filled in.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import LOCATION, local_copy_option, open_training, open_validation
+from ..features import local_copy_option, open_training, open_validation
+from ..paths import FEATURES, FILE, NEW
 
 if TYPE_CHECKING:
     from ...cache import Location
@@ -15,11 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Experiment file; the other way is --features.")
-@click.option("--features", type=LOCATION, help="Folder or URL with train.json and val.json.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Where the checkpoint goes. [default: results/<experiment>]"
-)
+@click.option("--config", type=FILE, help="Experiment file; the other way is --features.")
+@click.option("--features", type=FEATURES, help="Folder or URL with train.json and val.json.")
+@click.option("--out", type=NEW, help="Where the checkpoint goes. [default: results/<experiment>]")
 @click.option("--epochs", type=int, help="Without --config: passes over the training features.")
 @click.option("--batch-size", type=int, help="Without --config: images in a step.")
 @click.option("--max-depth", type=float, help="Without --config: farthest depth in metres that counts.")
@@ -57,10 +56,8 @@ def train(
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
-        channels = open_training(features, None).identity["tokens"]["channels"]
         settings = check_settings(TrainSettings, given, "options")
-        decoder = DecoderSettings(hidden_size=channels)
-        run(features, out, decoder, settings, EvaluateSettings(), device, None, local_copy)
+        run(features, out, DecoderSettings(), settings, EvaluateSettings(), device, None, local_copy)
 
 
 def run(
@@ -81,6 +78,7 @@ def run(
     from ..progress import progress
 
     train_cache = open_training(features, expect, local_copy)
+    decoder = decoder.for_features(train_cache.identity["tokens"]["channels"])
     val_cache = open_validation(features, train_cache, local_copy)
     if val_cache is not None:
         require_disjoint({"train": train_cache, "val": val_cache})

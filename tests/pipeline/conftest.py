@@ -73,7 +73,6 @@ data:
 backbone: {{ name: "{tiny}", precision: float32 }}
 extract: {{ layers: [0, 1, 2, 3], batch_size: 4, shard: 8 }}
 decoder:
-  hidden_size: 16
   channels: [16, 12, 8, 8]
   film_hidden: 16
   semantic_layers: [3, 2, 1, 0]

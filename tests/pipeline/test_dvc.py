@@ -114,7 +114,6 @@ def reproduced(tmp_path_factory, tiny, commands):
         "backbone": {"name": tiny, "seed": 0, "precision": "float32"},
         "extract": {"layers": [0, 1, 2, 3]},
         "decoder": {
-            "hidden_size": 16,
             "channels": [8, 8, 8, 4],
             "film": True,
             "film_hidden": 8,

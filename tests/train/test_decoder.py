@@ -212,3 +212,10 @@ def test_a_fresh_decoder_says_something_at_nearly_every_pixel(seed):
     for depth in (prediction.depth, *prediction.auxiliary):
         assert (depth > 0).float().mean() > 0.9
         assert 1 < depth.median() < 3
+
+
+def test_the_hidden_size_follows_from_the_features_and_another_is_refused():
+    assert DecoderSettings(film=False).for_features(16) == DecoderSettings(film=False, hidden_size=16)
+    assert DecoderSettings(hidden_size=16).for_features(16).hidden_size == 16
+    with pytest.raises(SpaceClipError, match="hidden_size is 768, these features have 16 channels; leave it out"):
+        DecoderSettings(hidden_size=768).for_features(16)

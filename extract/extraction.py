@@ -1,0 +1,218 @@
+"""The extraction of a data set: its splits one after another, on this machine or on a cluster."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from ..cache import Location, SpaceClipError
+from .engine import Extraction, Fill, extract, plan
+from .estimate import Prediction, require_space
+from .malloc import keep_freed_memory
+from .samples import OnError
+from .settings import ExtractSettings, store_spec
+from .sources.data_settings import AnyData, describe
+from .sources.source import Source
+from .towers import Backbone, BackboneSettings, load_backbone
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+class Report(Protocol):
+    """Is told how far the work is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Done of total, and what else to show."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How an extraction is carried out; nothing of this changes a byte of what is kept.
+
+    Attributes:
+        device: Where the encoder computes in this process.
+        worker_device: Where it computes in the workers of a cluster; `auto` takes a worker's GPU, if it has one.
+        on_error: What to do with an image that cannot be used.
+        retry_quarantined: Do the shards again that hold quarantined images.
+        scheduler: Address of a Dask scheduler to run on.
+        workers: Processes of a cluster of this machine's own.
+        gpus: Whether each of these has a GPU of its own.
+    """
+
+    device: torch.device
+    worker_device: str = "auto"
+    on_error: OnError = "stop"
+    retry_quarantined: bool = False
+    scheduler: str | None = None
+    workers: int | None = None
+    gpus: bool = False
+
+    @property
+    def distributed(self) -> bool:
+        """Whether it runs on a cluster."""
+        return self.scheduler is not None or self.workers is not None
+
+
+@dataclass(frozen=True)
+class DatasetExtraction:
+    """The extraction of a data set.
+
+    Attributes:
+        data: The data set.
+        sources: All its splits, by name; one that is not divided may go by `all`.
+        wanted: Names of the splits to extract.
+        backbone: The frozen encoder.
+        settings: What to keep.
+        folder: Where stores and pointers go.
+        options: How it is carried out.
+        say: Told, a line at a time, what a user should know on the way.
+        progress: Makes the progress bar of a piece of work, from its name and unit.
+    """
+
+    data: AnyData
+    sources: Mapping[str, Source]
+    wanted: tuple[str, ...]
+    backbone: BackboneSettings
+    settings: ExtractSettings
+    folder: Location
+    options: RunOptions
+    say: Callable[[str], None]
+    progress: Callable[[str, str], AbstractContextManager[Report]]
+
+    def plan(self, *, timed: bool = True) -> Iterator[Prediction]:
+        """What each split will take; nothing is written.
+
+        Raises:
+            SpaceClipError: Bad input, or, after the last, too little room for all of them together.
+        """
+        self._check()
+        plans: list[Prediction] = []
+        for name in self.wanted:
+            found = plan(
+                *(self.sources[name], self._encoder, self.settings, self.folder, name),
+                on_error=self.options.on_error,
+                retry_quarantined=self.options.retry_quarantined,
+                timed=timed,
+            )
+            plans.append(found)
+            yield found
+        if plans:
+            # They lie in one folder, and so on one disk.
+            needed = sum(found.bytes for found in plans)
+            require_space(plans[0].store.parent, needed, plans[0].free, len(plans))
+
+    def run(self) -> Iterator[Extraction]:
+        """Extract each split, after everything that can be known to be wrong with any of them is known.
+
+        Raises:
+            SpaceClipError: As `extract`.
+        """
+        if not self.wanted:
+            return
+        if len(self.wanted) > 1:
+            list(self.plan(timed=False))
+        else:
+            self._check()
+        with self._cluster() as client:
+            for name in self.wanted:
+                with self.progress(f"extract {name}", "images") as report:
+                    found = self._extract(name, client, report)
+                yield found
+
+    @property
+    def conditions(self) -> str:
+        """Under which conditions a plan's time was measured."""
+        return f"on {self._encoder.device} in {self._encoder.identity['precision']}{self._whose_time}"
+
+    @property
+    def _whose_time(self) -> str:
+        return "; the time is that of one process" if self.options.distributed else ""
+
+    @cached_property
+    def _encoder(self) -> Backbone:
+        settings, device = self.backbone, self.options.device
+        if device.type == "cpu":
+            keep_freed_memory()
+        encoder = load_backbone(
+            settings.name,
+            revision=settings.revision,
+            seed=settings.seed,
+            precision=settings.precision,
+            device=device,
+        )
+        encoder.check_layers(self.settings.layers)
+        return encoder
+
+    def _check(self) -> None:
+        targets = {}
+        notes: dict[str, None] = {}
+        for name in self.wanted:
+            source = self.sources[name]
+            try:
+                notes |= dict.fromkeys(source.check())
+            except SpaceClipError as error:
+                if self.options.on_error == "stop":
+                    raise
+                self.say(f"{name}: {error}; going on, since bad images are quarantined")
+            targets[name] = store_spec(source, self._encoder, self.settings).preprocessing["target_size"]
+        for note in notes:
+            self.say(f"data: {note}")
+        if len(set(targets.values())) > 1:
+            raise SpaceClipError(
+                f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
+            )
+
+    @contextmanager
+    def _cluster(self) -> "Iterator[Client | None]":
+        """The cluster that was asked for; None for this process alone."""
+        options = self.options
+        if not options.distributed:
+            yield None
+            return
+        from .cluster import connected, dashboard, local_cluster
+
+        if options.scheduler is not None:
+            cluster = connected(options.scheduler)
+        else:
+            cluster = local_cluster(options.workers or 1, gpus=options.gpus)
+        with cluster as client:
+            self.say(f"dashboard: {dashboard(client)}")
+            yield client
+
+    def _extract(self, name: str, client: "Client | None", report: Report) -> Extraction:
+        note = ""
+
+        def count_workers(count: int) -> None:
+            nonlocal note
+            note = f"{count} workers" if count else "waiting for workers"
+
+        def say(line: object) -> None:
+            self.say(f"extract {name}: {line}")
+
+        found = extract(
+            *(self.sources[name], self._encoder, self.settings, self.folder, name),
+            describe(self.data, name, self.sources),
+            lambda done, total: report(done, total, note),
+            on_error=self.options.on_error,
+            retry_quarantined=self.options.retry_quarantined,
+            predicted=lambda prediction: say(f"{prediction}{self._whose_time}"),
+            fill=self._fill_on(client, name, count_workers, say) if client else None,
+        )
+        if found.ceilings:
+            say(found.ceilings)
+        return found
+
+    def _fill_on(self, client: "Client", name: str, workers: Callable[[int], None], say: Callable[[str], None]) -> Fill:
+        from .cluster import fill_on
+
+        # A data set that is not divided is its training split to whoever opens it.
+        split = "train" if name == "all" else name
+        device = "cuda" if self.options.gpus else self.options.worker_device
+        return fill_on(
+            *(client, self.data, split, self.backbone, device, self.settings), self.options.on_error, workers, say
+        )
