@@ -1,5 +1,6 @@
 import json
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,7 +118,9 @@ def test_check_reads_what_an_experiment_will_read(tmp_path, spaceclip, made_up):
 
 @pytest.mark.parametrize(
     "given",
-    ["", "nyu", "--root x", "nyu --config c.yaml", "--root x --config c.yaml", "--config c.yaml --train-list x"],
+    ["", "nyu", "--root .", "nyu --config c.yaml", "--root . --config c.yaml", "--config c.yaml --train-list c.yaml"],
 )
-def test_check_takes_a_data_set_or_an_experiment(given, spaceclip):
+def test_check_takes_a_data_set_or_an_experiment(given, spaceclip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").touch()
     assert spaceclip("data", "check", *given.split(), fails=True).output.splitlines()[-1] == USAGE

@@ -245,7 +245,7 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
     ("arguments", "message"),
     [
         (("extract",), "give --config, or --images and --out"),
-        (("extract", "--images", "x"), "give --config, or --images and --out"),
+        (("extract", "--images", "."), "give --config, or --images and --out"),
         (("extract", *CONFIG, "--val", "0.5"), "--val and --config: an experiment's settings stand in its file"),
         (
             ("extract", *CONFIG, "--split", "tset"),
@@ -262,13 +262,13 @@ def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
         (("train", "--features", "absent", "--out", "x"), "no feature store is there"),
         (("evaluate",), "give --config, or --checkpoint and --features"),
         (("evaluate", *CONFIG, "--depth-scale", "256"), "--depth-scale goes with --predictions"),
-        (("evaluate", "--predictions", "x"), "--predictions needs --out, the folder of its results"),
+        (("evaluate", "--predictions", "."), "--predictions needs --out, the folder of its results"),
         (("evaluate", "--predictions", ".", "--out", "y"), "give --features (a store) or --config (an experiment)"),
         (
-            ("evaluate", "--predictions", "x", "--device", "cpu"),
+            ("evaluate", "--predictions", ".", "--device", "cpu"),
             "--device goes with a checkpoint, not with --predictions",
         ),
-        (("evaluate", "--predictions", "x", "--depth-scale", "0"), "0.0 is not in the range x>0"),
+        (("evaluate", "--predictions", ".", "--depth-scale", "0"), "0.0 is not in the range x>0"),
         (("evaluate", "--predictions", "x", *CONFIG, "--out", "y"), "Directory 'x' does not exist"),
         (("show", "absent"), "Directory 'absent' does not exist"),
         (("show", "."), "expected the result of an evaluation"),
