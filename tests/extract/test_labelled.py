@@ -1,3 +1,5 @@
+import hashlib
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from scipy.io import savemat
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract import NyuData, describe, open_splits
+from spaceclip.extract.sources.datasets import labelled
 
 
 @pytest.fixture
@@ -15,8 +18,11 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def arrays(made_up, root):
-    return made_up.labelled(root)
+def arrays(made_up, root, monkeypatch):
+    """A labelled file and its split, which counts as the official one."""
+    made = made_up.labelled(root)
+    monkeypatch.setattr(labelled, "SPLITS_SHA256", hashlib.sha256((root / "splits.mat").read_bytes()).hexdigest())
+    return made
 
 
 def data(root, **settings) -> NyuData:
@@ -164,3 +170,27 @@ def test_a_split_file_that_cannot_be_read_is_named(root, arrays):
     assert f"{file} cannot be read as a MATLAB file" in message(root)
     file.unlink()
     assert f"the split file {file} does not exist" in message(root)
+
+
+def test_a_split_file_that_crashes_its_reader_costs_no_more_than_a_line(root, arrays):
+    file = root / "splits.mat"
+    columns = {
+        "trainNdxs": np.arange(1, 7, dtype=np.uint8)[:, None],
+        "testNdxs": np.arange(7, 11, dtype=np.uint8)[:, None],
+    }
+    savemat(file, columns)
+    content = bytearray(file.read_bytes())
+    content[192] = 50  # the type of an array's values, with which SciPy reads where nothing is
+    file.write_bytes(content)
+    assert f"{file} cannot be read as a MATLAB file (" in message(root)
+
+
+def test_the_official_split_file_is_known_by_its_hash_and_read_at_once(root, arrays, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)
+    assert [len(source.entries) for source in open_splits(data(root)).values()] == [6, 4]
+
+
+def test_a_split_file_of_gigabytes_is_not_read_into_memory(root, arrays):
+    with (root / "splits.mat").open("r+b") as file:
+        file.truncate(10**10)
+    assert "(10,000,000,000 bytes, expected a few thousand)" in message(root)

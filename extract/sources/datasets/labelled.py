@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....cache import Entry, SpaceClipError
 from ...problems import counted, first_few
@@ -14,6 +15,7 @@ from ..folder.files import MILLIMETRE, check_bytes
 from ..source import Sample
 from .depth import judge, probe
 from .layout import Part
+from .matlab import read_matlab
 from .nyu import LABELLED, NYU, NyuData
 from .roots import find_level
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import h5py
 
 _ARRAYS = {"inpainted": "depths", "raw": "rawDepths"}
+SPLITS_SHA256 = "6e081404491a8bfba2f066beaa9713ef6046f9007aa5f799f2a350506a580cee"
+"""Of the official split file."""
 _SPLITS: dict[Part, str] = {"train": "trainNdxs", "test": "testNdxs"}
 
 
@@ -105,27 +109,10 @@ def read_split(path: Path, count: int) -> dict[Part, list[int]]:
     Raises:
         SpaceClipError: It cannot be read, lacks an array, or an index is out of range, doubled, or in both.
     """
-    import zlib
-
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     if not path.is_file():
         raise SpaceClipError(f"the split file {path} does not exist: fetch it, or give its place as split_file")
-    try:
-        content = loadmat(path)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-        zlib.error,
-        MatReadError,
-    ) as error:
-        raise SpaceClipError(f"{path} cannot be read as a MATLAB file ({_line(error)}): copy it again") from error
-    split: dict[Part, list[int]] = {part: _indices(path, content, name, count) for part, name in _SPLITS.items()}
+    content = read_matlab(path, list(_SPLITS.values()), SPLITS_SHA256)
+    split: dict[Part, list[int]] = {part: _indices(path, content[name], name, count) for part, name in _SPLITS.items()}
     if shared := sorted(set(split["train"]) & set(split["test"])):
         raise SpaceClipError(
             f"{path}: {counted(len(shared), 'frame')} both in trainNdxs and in testNdxs: "
@@ -134,11 +121,8 @@ def read_split(path: Path, count: int) -> dict[Part, list[int]]:
     return split
 
 
-def _indices(path: Path, content: dict[str, Any], name: str, count: int) -> list[int]:
-    if name not in content:
-        held = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-        raise SpaceClipError(f"{path} holds no {name} but {held}: expected trainNdxs and testNdxs")
-    values = np.asarray(content[name]).ravel()
+def _indices(path: Path, found: NDArray, name: str, count: int) -> list[int]:
+    values = found.ravel()
     if values.dtype.kind not in "iuf" or not values.size or (values != np.rint(values)).any():
         raise SpaceClipError(f"{path}: {name} is {values.dtype.name} of {values.size} values, expected whole numbers")
     wrong = [int(value) for value in values if not 1 <= value <= count]
