@@ -1,0 +1,126 @@
+"""Every command that README.md and docs/ tell a reader to type is typed here, on made-up data with a tiny encoder."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from distributed import LocalCluster
+from documents import DOCUMENTS, ROOT, Reader, blocks
+from dvcproject import Project
+from madeup import MadeUp, write_frame
+from PIL import Image
+from spaceclip.cache import FeatureCache
+from spaceclip.pipeline.cli import main
+from transformers import CLIPVisionConfig, CLIPVisionModel
+from warm import command_folder
+
+NOT_HERE = {"kubectl", "srun", "sbatch", "dask"}
+"""Programs of clusters, which no test machine has; what they start is tested in tests/extract."""
+
+ENCODER = "openai/clip-vit-base-patch16"
+SMALL = {
+    "decoder": {"hidden_size": 16, "channels": [8, 8, 8, 8], "film_hidden": 8},
+    "train": {"epochs": 1, "batch_size": 2},
+    "evaluate": {"figures": 1},
+}
+SCENES = {"scenes": 8, "views_per_scene": 1, "height": 24, "width": 32}
+
+
+@pytest.fixture(scope="session")
+def somebody(tmp_path_factory) -> Path:
+    """The folder of somebody who has pictures, depth, both data sets and an encoder, and has trained on NYU."""
+    root = tmp_path_factory.mktemp("somebody")
+    # As deep as ViT-B/16, and in a folder named as the default encoder is on the hub.
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    CLIPVisionModel(CLIPVisionConfig(**shape)).save_pretrained(root / ENCODER)
+    (root / "configs").mkdir()
+    for file in (ROOT / "configs").glob("*.yaml"):
+        settings = yaml.safe_load(file.read_text())
+        settings["backbone"] = {"name": ENCODER}
+        settings["data"] |= SCENES if settings["data"]["kind"] == "synthetic" else {}
+        for section, values in SMALL.items():
+            settings[section] = {**settings.get(section, {}), **values}
+        (root / "configs" / file.name).write_text(yaml.safe_dump(settings))
+    shutil.copy(ROOT / "params.yaml", root)
+    MadeUp.kitti(root / "data/kitti")
+    MadeUp.nyu(root / "data/nyu")
+    MadeUp.labelled(root / "data/nyu", frames=14, size=(480, 640))
+    for number in range(20):
+        name = f"{number // 2:02d}/{number % 2}.png"
+        write_frame(root / "data/rgb" / name, root / "data/depth" / name, (48, 64), 1 + number / 20, 5, 1000)
+    (root / "home/pictures/trip").mkdir(parents=True)
+    for number in range(6):
+        Image.fromarray(np.full((40, 60, 3), 40 * number, np.uint8)).save(root / f"home/pictures/trip/{number:03d}.jpg")
+    with contextlib.chdir(root):
+        for command in ("extract", "train", "evaluate"):
+            done = CliRunner().invoke(main, [command, "--config", "configs/nyu.yaml"])
+            assert done.exit_code == 0, done.output
+        for sample in FeatureCache.open("features/nyu/test.json").sample_ids:
+            file = Path(f"maps/other/{sample}.npy")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, np.full((48, 64), 2, np.float32))
+    return root
+
+
+class Slurm:
+    """Stands for dask_jobqueue's cluster: there is no SLURM here."""
+
+    scheduler_address = "tcp://head:8786"
+
+    def __init__(self, **options: object) -> None:
+        assert options["cores"]
+
+    def scale(self, jobs: int) -> None:
+        assert jobs
+
+
+@pytest.fixture
+def reader(somebody, tmp_path, monkeypatch, spaceclip, s3):
+    """Types what a document says, in a copy of that folder."""
+    here = shutil.copytree(somebody, tmp_path / "here")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here / "home"))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Slurm))
+
+    def make(words):
+        subprocess.run(["make", "--dry-run", *words], cwd=ROOT, check=True, capture_output=True)
+
+    def run(words):
+        words = [word.replace("/mnt/", f"{tmp_path}/mnt/") for word in words]
+        if words[:2] == ["data", "fetch"]:
+            assert "there is no terminal to ask on" in spaceclip(*words, fails=True).output
+        elif {"--workers", "--scheduler"} & {*words}:
+            at = words.index("--workers" if "--workers" in words else "--scheduler")
+            with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+                spaceclip(*words[:at], "--scheduler", cluster.scheduler_address)
+        else:
+            spaceclip(*words)
+
+    with command_folder(tmp_path) as commands:
+        project = Project(here, commands)
+
+        def dvc(words):
+            if not (here / ".git").exists():
+                project.lay_out()
+            if words[:2] == ["queue", "start"]:
+                assert project.dvc("queue", "status").count("Queued") == 4
+            else:
+                project.dvc(*words)
+            if words[0] == "repro":
+                project.commit()
+
+        typed_elsewhere = dict.fromkeys((".", "export", *NOT_HERE), lambda words: None)
+        yield Reader({"make": make, "spaceclip": run, "dvc": dvc, **typed_elsewhere}, {})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_document_tells_to_type_works(document, reader):
+    for block in blocks(document):
+        reader.read(block)
