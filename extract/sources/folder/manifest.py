@@ -14,6 +14,8 @@ from ...problems import counted, first_few
 COLUMNS = ("image", "depth", "scene", "id", "split", "focal")
 
 _NO_DEPTH = "None"
+_LONGEST_NAME = 255
+"""Letters of a file's name, on all usual file systems."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _jsonl_records(path: Path, lines: list[str]) -> Iterator[tuple[str, Mapping[
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SpaceClipError(f"{path}:{number} is not JSON ({error}): expected one object a line") from error
         if not isinstance(record, dict):
             raise SpaceClipError(f'{path}:{number} is not a JSON object: expected {{"image": ...}}')
@@ -128,7 +130,7 @@ def _row(where: str, record: Mapping[str, object]) -> Row:
         if name not in COLUMNS:
             near = get_close_matches(name.lower(), COLUMNS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(COLUMNS)}"
-            raise SpaceClipError(f"{where} has an unknown column {name!r}: {hint}")
+            raise SpaceClipError(f"{where} has an unknown column {name!r:.99}: {hint}")
     text = {name: _text(where, name, value) for name, value in record.items()}
     image, depth, focal = text.get("image"), text.get("depth"), text.get("focal")
     if image is None:
@@ -147,8 +149,10 @@ def _text(where: str, name: str, value: object) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value).strip()
-    raise SpaceClipError(f"{where}: {name} is {value!r}: expected text")
+        text = str(value).strip()
+        if not any(letter < " " for letter in text):
+            return text
+    raise SpaceClipError(f"{where}: {name} is {value!r:.99}: expected text")
 
 
 def _path(where: str, text: str) -> str:
@@ -156,7 +160,12 @@ def _path(where: str, text: str) -> str:
         raise SpaceClipError(
             f"{where}: the path {text} holds a backslash: expected forward slashes, replace every \\ by / in the list"
         )
-    return PurePosixPath(text.lstrip("/")).as_posix()
+    path = PurePosixPath(text.lstrip("/"))
+    if not path.name or path.name == ".." or any(len(part) > _LONGEST_NAME for part in path.parts):
+        raise SpaceClipError(
+            f"{where}: the path {text[:_LONGEST_NAME]!r} names no file: expected one below the images or depth folder"
+        )
+    return path.as_posix()
 
 
 def _focal(where: str, text: str) -> float:
@@ -166,7 +175,7 @@ def _focal(where: str, text: str) -> float:
         focal = math.nan
     if not 0 < focal < math.inf:
         raise SpaceClipError(
-            f"{where}: focal is {text!r}: expected a focal length in pixels, a number above 0 "
+            f"{where}: focal is {text!r:.99}: expected a focal length in pixels, a number above 0 "
             "(is the path before it one that holds a space? that needs a .csv or .jsonl list)"
         )
     return focal
