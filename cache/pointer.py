@@ -110,7 +110,7 @@ class Pointer:
         if isinstance(path, Path) and path.is_symlink():
             path = path.resolve()
         beside = path.parent / self.store
-        if isinstance(beside, Path) and isinstance(path, Path) and not os.path.exists(beside):  # noqa: PTH110, which raises for long names
+        if isinstance(beside, Path) and isinstance(path, Path) and not os.path.exists(beside):  # noqa: PTH110
             return in_project(path).parent / self.store
         return beside
 

@@ -208,10 +208,10 @@ def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
         place.delete(GROUP)
         return None
     if attributes is None and not scan_ledger(place, spec.fingerprint)[0]:
-        # A run that was killed before it had described its store has written the samples first.
-        names = [name for name in place.names() if not name.startswith(".")]
-        ours = {SAMPLES, *(name.partition("/")[0] for name in arrays(spec))}
-        if names and (SAMPLES not in names or not ours.issuperset(names)):
+        # The list of samples is the first of a store to be written, and the last to be deleted.
+        names = {key.partition("/")[0] for key, _ in place.walk() if not key.startswith(".")}
+        ours = {SAMPLES, FOLDER, *(name.partition("/")[0] for name in arrays(spec))}
+        if names and (SAMPLES not in names or not names <= ours):
             raise StoreError(
                 f"{place.location}: is there already and is no feature store; give another path, or delete it"
             )

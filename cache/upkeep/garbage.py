@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Garbage:
 
     Attributes:
         path: A store, what was to be one, or a file that was begun.
-        kind: `unreferred` (a whole store that no pointer means), `unfinished` (one that lacks shards, or whose
+        kind: `unreferenced` (a whole store that no pointer points to), `unfinished` (one that lacks shards, or whose
             description is damaged: the same extraction goes on with it) or `partial` (left by a run that was killed,
             and of no use).
         bytes: Its size.
@@ -53,10 +52,10 @@ class Garbage:
 
 
 def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Garbage]:
-    """Look for garbage below a folder, following no links. What is a Zarr group of others is passed over.
+    """Look for garbage below a folder; what links lead to is none. What is a Zarr group of others is passed over.
 
-    A store is kept where a pointer means it or its fingerprint, or where the pointer that should is unreadable
-    (`train.json` of `train-*.zarr`).
+    A store is kept where a pointer, there or where links lead, points to it or its fingerprint, or where the pointer
+    that should is unreadable (`train.json` of `train-*.zarr`).
 
     Args:
         folder: Where stores lie.
@@ -71,7 +70,7 @@ def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Ga
         if folder / GROUP in found or not (found or (isinstance(folder, Path) and folder.is_dir())):
             raise StoreError(f"{folder}: a folder that holds stores was expected; give the one that --out named")
         stores = [path for path in found if path.name.endswith(STORE)]
-        references = References(chain(found, *map(below, pointers)))
+        references = References(folder, *pointers)
         judged = {store: _judged(store, references) for store in stores}
         if any(garbage.kind != "unfinished" for garbage in judged.values() if garbage):
             _require_pointers(references, folder, pointers)
@@ -103,7 +102,7 @@ def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()
             if store != path:
                 place_at(path.parent).delete(path.name)
                 return True
-            references = References(chain(below(folder), *map(below, pointers)))
+            references = References(folder, *pointers)
             _require_pointers(references, folder, pointers)
             now = _judged(store, references)
             if now is None or now.kind != garbage.kind:
@@ -113,11 +112,11 @@ def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()
 
 
 def _judged(store: Location, references: References) -> Garbage | None:
-    """What a store is if no pointer means it; None for one that is meant, or is none of ours."""
+    """What a store is if no pointer points to it; None for one that is in use, or is none of ours."""
     place = place_at(store)
     names = {name for name in place.names() if not is_begun(name)}
     told = _told(place) if GROUP in names else {}
-    if references.mean(store, told.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
+    if references.include(store, told.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
         return None
     if not told and not names <= _OURS:
         return None
@@ -128,7 +127,7 @@ def _judged(store: Location, references: References) -> Garbage | None:
     if not told:
         return Garbage(store, "unfinished", size) if names >= {SAMPLES, FOLDER} else None
     shards = sum(name.endswith(".json") and not name.startswith(".") for name in place.names(FOLDER))
-    return Garbage(store, "unreferred" if shards >= told["total"] else "unfinished", size, shards, told["total"])
+    return Garbage(store, "unreferenced" if shards >= told["total"] else "unfinished", size, shards, told["total"])
 
 
 def _told(place: Place) -> dict[str, Any]:
@@ -185,7 +184,7 @@ def _parents(path: Location) -> Sequence[Location]:
 
 def _require_pointers(references: References, folder: Location, pointers: Sequence[Location]) -> None:
     for given in pointers:
-        if not References(below(given)):
+        if not References(given):
             raise StoreError(f"{given}: no pointer to a store is there; give the folder that holds train.json")
     if not references:
         raise StoreError(

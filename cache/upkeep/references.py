@@ -1,33 +1,35 @@
 """What refers to stores: the pointers below some folders."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from ..places.location import Location
 from ..places.opening import place_at
-from ..pointer import SUFFIX, Pointer
+from ..pointer import MOST_BYTES, SUFFIX, Pointer
 
 STORE = ".zarr"
-# What is larger is no pointer.
-_POINTER_BYTES = 10_000
 
 
-def below(folder: Location) -> Iterator[Location]:
-    """All stores and files below a folder, but for what stores hold. Links to folders are not followed.
+def below(folder: Location, *, links: bool = False) -> Iterator[Location]:
+    """All stores and files below a folder, but for what stores hold.
 
-    Folders are not entered whose name begins with a dot.
+    Folders are not entered whose name begins with a dot; links to folders only where asked for, each folder once.
 
     Raises:
         OSError: A folder cannot be read.
     """
     place = place_at(folder)
+    entered = {folder.resolve()} if isinstance(folder, Path) else set()
 
     def within(key: str) -> Iterator[Location]:
         for name in place.names(key):
             inner = f"{key}/{name}" if key else name
             path = folder / inner
             if isinstance(path, Path) and path.is_symlink() and path.is_dir():
-                continue
+                if not links or path.resolve() in entered:
+                    continue
+                entered.add(path.resolve())
             yield path
             # In a bucket what is a folder is only known by what is in it.
             if not name.endswith((STORE, SUFFIX)) and not name.startswith("."):
@@ -37,29 +39,29 @@ def below(folder: Location) -> Iterator[Location]:
 
 
 class References:
-    """What pointers mean: stores, fingerprints, and the splits whose pointer is unreadable.
+    """What the pointers below some folders point to: stores, fingerprints, and the splits whose pointer is unreadable.
 
     Args:
-        files: What may be pointers; all but `*.json` are passed over.
+        folders: Where to look, through links too.
 
     Raises:
         OSError: One cannot be read, and may mean any store.
     """
 
-    def __init__(self, files: Iterable[Location]) -> None:
+    def __init__(self, *folders: Location) -> None:
         self._stores: set[Location] = set()
         self._fingerprints: set[str] = set()
         self._unreadable: set[str] = set()
-        for file in files:
+        for file in chain.from_iterable(below(folder, links=True) for folder in folders):
             if file.name.endswith(SUFFIX) and not file.name.startswith("."):
                 self._add(file)
 
     def __len__(self) -> int:
-        """Stores that are meant."""
+        """Stores that are pointed to."""
         return len(self._stores)
 
-    def mean(self, store: Location, fingerprint: str | None) -> bool:
-        """Whether a store is meant, or may be: by its place, its fingerprint, or a pointer that is damaged."""
+    def include(self, store: Location, fingerprint: str | None) -> bool:
+        """Whether a store is, or may be, pointed to: by its place, its fingerprint, or a pointer that is damaged."""
         return (
             _plain(store) in self._stores
             or bool({fingerprint, store.stem.rpartition("-")[2]} & self._fingerprints)
@@ -68,10 +70,8 @@ class References:
 
     def _add(self, file: Location) -> None:
         try:
-            content = place_at(file.parent).read_end(file.name, _POINTER_BYTES + 1)
+            content = place_at(file.parent).read_end(file.name, MOST_BYTES + 1)
         except FileNotFoundError:
-            return
-        if len(content) > _POINTER_BYTES:
             return
         try:
             pointer = Pointer.of(content)

@@ -54,7 +54,7 @@ def _described(one: "Garbage") -> str:
     size = f"{one.bytes / 1e9:,.2f} GB"
     if one.kind == "partial":
         return f"left half made by a process that is dead, {size}"
-    if one.kind == "unreferred":
+    if one.kind == "unreferenced":
         return f"no pointer means it, {size}"
     if not one.total:
         return f"no pointer means it, {size}; its description is damaged"

@@ -13,6 +13,7 @@ from spaceclip.cache import (
     FeatureCache,
     Pointer,
     StoreError,
+    StoreWriter,
     copy,
     find_garbage,
     locate,
@@ -51,7 +52,7 @@ def _names(folder, *pointers):
 
 def test_only_what_no_pointer_means_is_garbage(folder):
     (found,) = find_garbage(folder)
-    assert (found.path.name, found.kind, found.shards, found.total) == ("train-old.zarr", "unreferred", 3, 3)
+    assert (found.path.name, found.kind, found.shards, found.total) == ("train-old.zarr", "unreferenced", 3, 3)
     assert found.bytes == sum(file.stat().st_size for file in (folder / "train-old.zarr").rglob("*") if file.is_file())
 
 
@@ -105,8 +106,8 @@ class TestPointersElsewhere:
             find_garbage(apart / "stores")
 
     def test_they_count_when_they_are_given(self, apart):
-        assert _names(apart / "stores", apart / "pointers") == [("train-old.zarr", "unreferred")]
-        assert _names(apart) == [("train-old.zarr", "unreferred")]
+        assert _names(apart / "stores", apart / "pointers") == [("train-old.zarr", "unreferenced")]
+        assert _names(apart) == [("train-old.zarr", "unreferenced")]
 
     @pytest.mark.parametrize("given", ["typo", "stores"])
     def test_a_folder_without_any_is_refused(self, apart, given):
@@ -160,7 +161,7 @@ def test_stores_of_an_earlier_format_are_known(folder):
     told = json.loads(file.read_text())
     told["attributes"]["spaceclip"]["format"] = 1
     file.write_text(json.dumps(told))
-    assert _names(folder) == [("train-old.zarr", "unreferred")]
+    assert _names(folder) == [("train-old.zarr", "unreferenced")]
 
 
 def test_what_others_keep_in_zarr_is_never_touched(folder):
@@ -171,7 +172,7 @@ def test_what_others_keep_in_zarr_is_never_touched(folder):
     (folder / "mine.zarr").mkdir()
     (folder / "mine.zarr" / "notes.txt").write_text("mine")
     (folder / "zip.zarr").write_bytes(b"PK")
-    assert _names(folder) == [("train-old.zarr", "unreferred")]
+    assert _names(folder) == [("train-old.zarr", "unreferenced")]
 
 
 NUMBER = b'{"store": 3, "fingerprint": "", "samples": 1, "ledger": ""}'
@@ -266,10 +267,27 @@ def test_links_are_never_followed(folder, tmp_path_factory):
     assert find_garbage(folder) == []
 
 
+def test_a_pointer_behind_a_link_keeps_its_store(folder, tmp_path_factory):
+    apart = tmp_path_factory.mktemp("apart")
+    (apart / "pointers").mkdir()
+    (folder / "train-old.zarr").rename(folder / "train-older.zarr")  # neither its name nor its fingerprint is known
+    for at, link in enumerate((folder / "experiment", folder / "deeper/loop", folder / "old.json")):
+        assert _names(folder) == [("train-older.zarr", "unreferenced")]
+        pointer = apart / "pointers" / f"old{at}.json"
+        Pointer(os.path.relpath(folder / "train-older.zarr", pointer.parent), "", 10, "").write(pointer)
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(pointer if link.suffix else pointer.parent)
+        (apart / "pointers" / "back").symlink_to(folder)
+        assert _names(folder) == []
+        link.unlink()
+        pointer.unlink()
+        (apart / "pointers" / "back").unlink()
+
+
 @pytest.mark.parametrize(
     "last", ["zarr.json", "ledger/000001.json", "ledger/000002.json", "c/0/0/0/0", "samples.jsonl"]
 )
-def test_a_removal_killed_at_any_time_leaves_what_the_next_takes_away(folder, contents, last):
+def test_a_removal_killed_at_any_time_leaves_what_the_next_takes_away(folder, contents, make_spec, make_block, last):
     whole = contents(folder / "train-old.zarr")
     script = f"""
 import os, signal
@@ -293,6 +311,13 @@ for found in find_garbage(folder):
     assert left.items() <= whole.items()
     if any(name.startswith("ledger") for name in left):  # What records vouch for is there.
         assert {name for name in whole if "/c/" in name} <= left.keys()
+    # The same extraction makes it anew of what is left, as if nothing were.
+    again = shutil.copytree(rest, folder / "again.zarr")
+    writer = StoreWriter(again, make_spec(layers=(0, 1)), {"split": "train", "split_by": "scene"})
+    for shard in writer.pending:
+        writer.write(shard, make_block(writer.spec, shard))
+    assert contents(again) == whole
+    shutil.rmtree(again)
     (found,) = find_garbage(folder)
     assert found.kind == "partial"
     assert remove(found, folder)
@@ -322,7 +347,7 @@ class TestBucket:
         kept = {key for key, _ in place_at(features).walk() if not key.startswith(("deeper", "val-begun"))}
         found = find_garbage(features)
         told = sorted((one.path.name, one.kind, one.shards) for one in found)
-        assert told == [("train-old.zarr", "unreferred", 3), ("val-begun.zarr", "partial", 0)]
+        assert told == [("train-old.zarr", "unreferenced", 3), ("val-begun.zarr", "partial", 0)]
         assert [remove(one, features) for one in found] == [True, True]
         assert {key for key, _ in place_at(features).walk()} == kept
         assert verify(features / "train.json").problems == []
@@ -339,8 +364,8 @@ class TestBucket:
             place_at(features).delete(name)
         with pytest.raises(StoreError, match="no pointer to any"):
             find_garbage(features)
-        assert ("train-new.zarr", "unreferred") not in _names(features, folder)
-        assert ("train-old.zarr", "unreferred") in _names(features, folder)
+        assert ("train-new.zarr", "unreferenced") not in _names(features, folder)
+        assert ("train-old.zarr", "unreferenced") in _names(features, folder)
 
     def test_a_folder_of_stores_is_asked_for(self, features):
         for wrong in (features / "absent", features / "train-new.zarr"):
