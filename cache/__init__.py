@@ -11,7 +11,7 @@ from .format.shard import BLOSC
 from .format.statistics import DepthRange
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
-from .places.lock import only_writer, sweep
+from .places.lock import only_writer
 from .places.opening import place_at
 from .places.project import project_root
 from .pointer import Pointer
@@ -85,7 +85,6 @@ __all__ = [
     "shared_parts",
     "shared_rows",
     "stored_bytes",
-    "sweep",
     "verify",
     "whole_store",
     "write_atomically",

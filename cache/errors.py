@@ -28,4 +28,12 @@ class UnreadableError(StoreError):
 
 
 class DamagedError(StoreError):
-    """A store's own description (its `zarr.json`) that is cut short or altered."""
+    """A store's own description (its `zarr.json`), or one of its objects, that is cut short or altered."""
+
+    @classmethod
+    def of_object(cls, where: str, what: str) -> Self:
+        """For an object that does not hold what it should, in one line."""
+        return cls(
+            f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
+            "written anew since the store was opened, open it again"
+        )

@@ -1,9 +1,11 @@
 """Writing a store: whole shards, data first, then the record."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from .format.metadata import (
 )
 from .format.shard import ShardedArray, chunk_checksums, encode_shard
 from .format.statistics import content_hash, depth_range, layer_statistics
+from .places.folder import is_begun
 from .places.location import Location, Url
 from .places.opening import place_at
 from .places.place import Place, Stored
@@ -75,6 +78,25 @@ class StoreWriter:
     def pending(self) -> list[int]:
         """Shards that have no record yet."""
         return [shard for shard in range(self.spec.shards) if shard not in self.records]
+
+    def sweep(self) -> None:
+        """Delete the files that killed writers began. Only for the one who holds the store, before anybody writes.
+
+        What is whole stays, and is written over: a worker whose run was killed may be about to record it. In a bucket
+        nothing is ever left half written.
+        """
+        if isinstance(self.path, Url):
+            return
+        # Nothing that was begun can be in shards that have a record.
+        pending = {str(shard) for shard in self.pending}
+        places = {self.path / name for name in self._layout}
+        folders = {self.path, self.path / FOLDER, *places, *(place.parent for place in places)}
+        for place in places:
+            for shard in pending.intersection(place_at(place).names("c")):
+                folders |= {Path(folder) for folder, _, _ in os.walk(place / "c" / shard)}
+        for folder in folders:
+            for name in filter(is_begun, place_at(folder).names()):
+                (folder / name).unlink(missing_ok=True)
 
     def forget(self, shard: int) -> None:
         """Take a shard's record away, so that the shard is pending again."""

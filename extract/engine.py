@@ -25,7 +25,6 @@ from ..cache import (
     read_ledger,
     shared_parts,
     shared_rows,
-    sweep,
     whole_store,
 )
 from .encode import Filled, enough_memory, shard_blocks
@@ -153,7 +152,7 @@ def _complete(
     """Write what a store lacks; how many images were computed for it, and how fast."""
     spec, store, total = writer.spec, writer.path, len(writer.spec.entries)
     again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
-    sweep(store, spec, writer.pending)
+    writer.sweep()
     alike = compatible_stores(spec, _beside(store, split))
     kept = link_parts(writer, shared_parts(spec, writer.pending, alike))
     work = _work(spec, sorted([*writer.pending, *again]), kept, alike)

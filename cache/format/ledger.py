@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ..errors import StoreError
 from ..places.place import Place, Stored
+from .arrays import identity_parts
 from .parsing import parse_json
 
 FOLDER = "ledger"
@@ -143,6 +144,14 @@ class _Later(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._read)
+
+
+def expected_objects(identity: Mapping[str, Any], records: Mapping[int, Record]) -> dict[str, Stored]:
+    """Size and hash of each object of a store by its key."""
+    parts = identity_parts(identity)
+    return {
+        parts[name].key(shard): stored for shard, record in records.items() for name, stored in record.objects.items()
+    }
 
 
 def record_key(shard: int) -> str:

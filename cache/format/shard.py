@@ -17,7 +17,7 @@ from numcodecs import Blosc
 from numcodecs.blosc import decompress
 from numpy.typing import NDArray
 
-from ..errors import StoreError, UnreadableError
+from ..errors import DamagedError, UnreadableError
 from ..places.place import Place
 from .arrays import ArrayLayout
 
@@ -92,14 +92,6 @@ def _index_of(end: bytes, images: int) -> NDArray[np.uint64]:
 def is_sound(piece: bytes) -> bool:
     """Whether a chunk or an index, which both end with their CRC-32C, is as it was written."""
     return google_crc32c.value(piece) == _CRC_RESIDUE
-
-
-def damaged_object(where: str, what: str) -> StoreError:
-    """The error for an object that does not hold what it should."""
-    return StoreError(
-        f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
-        "written anew since the store was opened, open it again"
-    )
 
 
 class ShardedArray:
@@ -179,5 +171,5 @@ class ShardedArray:
             raise self._damaged(key, "its index fails its checksum")
         return _index_of(content, self._images), self._checksums(shard, view)
 
-    def _damaged(self, key: str, what: str) -> StoreError:
-        return damaged_object(f"{self._place.location}/{key}", what)
+    def _damaged(self, key: str, what: str) -> DamagedError:
+        return DamagedError.of_object(f"{self._place.location}/{key}", what)

@@ -1,5 +1,6 @@
 """A folder of this machine, or of a file system that many machines share."""
 
+import errno
 import hashlib
 import os
 import re
@@ -34,11 +35,9 @@ class Folder(Place):
 
     @override
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        file = os.open(f"{self.path}/{key}", os.O_RDONLY)
-        try:
-            return os.pread(file, length, start)
-        finally:
-            os.close(file)
+        with open(f"{self.path}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
+            file.seek(start)
+            return file.read(length)
 
     @override
     def read_end(self, key: str, length: int) -> bytes:
@@ -89,11 +88,12 @@ class Folder(Place):
         if isinstance(source, Url):
             return False
         file = self.path / key
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         begun = file.with_name(begun_name(file.name))
         os.link(source / source_key, begun)
         try:
             begun.replace(file)
+            _sync(file.parent)
         finally:
             # It stays where the file was this very link before.
             begun.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class Folder(Place):
 
 def write_atomically(path: Path, content: Content) -> None:
     """Write a file so that it is there whole or not at all, also after the machine goes down."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     begun = path.with_name(begun_name(path.name))
     try:
         with begun.open("wb") as file:
@@ -121,10 +121,34 @@ def write_atomically(path: Path, content: Content) -> None:
             file.flush()
             os.fsync(file.fileno())
         begun.replace(path)
+        _sync(path.parent)
     except OSError:
         # A disk that is full needs the room.
         begun.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that they are there after the machine goes down."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder written to the disk; a file's own sync is of its content."""
+    if os.name == "nt":  # knows no such thing
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems sync files alone.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def is_begun(name: str) -> bool:

@@ -1,17 +1,14 @@
 """A read-through copy: what is read of a store far away is kept in a folder, whole objects at a time."""
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ..errors import StoreError
-from ..format.arrays import Part
-from ..format.ledger import Record
-from ..format.shard import damaged_object, is_sound
+from ..errors import DamagedError, StoreError
 from .folder import Folder
 from .place import Content, Place, Stored
 
@@ -28,19 +25,20 @@ class LocalCopy(Place):
     Args:
         far: The store.
         folder: Where its objects are kept; stores and runs may share it, also at once.
-        records: The store's ledger.
-        parts: The store's parts.
+        expected: What the ledger says of each object, by key.
+        is_sound: Tells whether a piece that was kept is as it was written.
     """
 
-    def __init__(self, far: Place, folder: Path, records: Mapping[int, Record], parts: Mapping[str, Part]) -> None:
+    def __init__(
+        self, far: Place, folder: Path, expected: Mapping[str, Stored], is_sound: Callable[[bytes], bool]
+    ) -> None:
         self.location = far.location
         self._far, self._near = far, Folder(folder)
-        self._expected = {
-            parts[name].key(shard): stored
-            for shard, record in records.items()
-            for name, stored in record.objects.items()
-        }
+        self._expected, self._is_sound = expected, is_sound
         self._fetching: defaultdict[str, Lock] = defaultdict(Lock)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalCopy, (self._far, self._near.path, self._expected, self._is_sound)
 
     @override
     def read_range(self, key: str, start: int, length: int) -> bytes:
@@ -110,13 +108,13 @@ class LocalCopy(Place):
             piece = self._near.read_range(name, start, length)
         except OSError:
             return None
-        return piece if is_sound(piece) else None
+        return piece if self._is_sound(piece) else None
 
     def _fetched(self, key: str, expected: Stored, name: str) -> bytes:
         """An object from far away, which the folder has from then on."""
         content = self._far.read(key)
         if Stored.of(content) != expected:
-            raise damaged_object(f"{self.location}/{key}", "it is not what the ledger says")
+            raise DamagedError.of_object(f"{self.location}/{key}", "it is not what the ledger says")
         try:
             self._near.write(name, content)
         except OSError as error:

@@ -1,22 +1,22 @@
-"""One writer a store: the second is turned away, and what killed ones left half done is swept up."""
+"""One writer a store: the second is turned away."""
 
 import errno
-import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StoreError
-from ..format.arrays import arrays
-from ..format.identity import StoreSpec
-from ..format.ledger import FOLDER
-from .folder import is_begun
 from .location import Location, Url
 
-# File systems that know no locks say one of these.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
+
+# File systems that know no locks say one of these; on macOS the last two are not the same.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextmanager
@@ -24,7 +24,8 @@ def only_writer(store: Location) -> Iterator[Callable[[], None]]:
     """Hold a store, there or yet to be made, against other runs.
 
     On a file system the lock is a file beside the store, held by the kernel: it is free as soon as its process is gone,
-    however it went. Where the kernel knows no locks, the file itself is the lock, and stays when its process is killed.
+    however it went. Where the system knows no such locks, the file itself is the lock, and stays when its process is
+    killed.
     In a bucket it is a lease (see `lease`).
 
     Yields:
@@ -59,41 +60,11 @@ def only_writer(store: Location) -> Iterator[Callable[[], None]]:
         os.close(file)
 
 
-def sweep(store: Location, spec: StoreSpec, shards: Iterable[int]) -> None:
-    """Delete the files that killed writers began. Only for the one who holds the store, before anybody writes.
-
-    What is whole stays, and is written over: a worker whose run was killed may be about to record it.
-
-    Args:
-        store: The store; in a bucket nothing is ever left half written.
-        spec: What it holds.
-        shards: Those without a record; nothing that was begun can be in the others.
-    """
-    if isinstance(store, Url):
-        return
-    for folder, names in _written(store, [store / name for name in arrays(spec)], {str(shard) for shard in shards}):
-        for name in filter(is_begun, names):
-            Path(folder, name).unlink(missing_ok=True)
-
-
-def _written(store: Path, places: Sequence[Path], pending: set[str]) -> Iterator[tuple[str | Path, list[str]]]:
-    """Folders with their files: of metadata and records, and all below the pending shards."""
-    for folder in {store, store / FOLDER, *places, *(array.parent for array in places)}:
-        yield folder, _names(folder)
-    for array in places:
-        for shard in pending.intersection(_names(array / "c")):
-            yield from ((folder, files) for folder, _, files in os.walk(array / "c" / shard))
-
-
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-
-
 def _locked(path: Path, store: Path) -> int:
     while True:
         file, made = _opened(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
             # The one before deletes the file when it is done: what was locked must still be the one at this path.
             if _lies_at(file, path):
                 return file
@@ -114,6 +85,12 @@ def _locked(path: Path, store: Path) -> int:
                 ) from None
             raise
         os.close(file)
+
+
+def _lock(file: int) -> None:
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _opened(path: Path) -> tuple[int, bool]:

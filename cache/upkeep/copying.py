@@ -16,7 +16,7 @@ from ..format.identity import Storage
 from ..format.ledger import Record, commit, ledger_digest
 from ..format.metadata import damaged_metadata
 from ..places.location import Location, locate
-from ..places.lock import only_writer, sweep
+from ..places.lock import only_writer
 from ..places.opening import place_at
 from ..places.place import Stored
 from ..pointer import SUFFIX, Pointer
@@ -87,7 +87,7 @@ def copy(
     with only_writer(target) as still_ours:
         writer = StoreWriter(target, conversion.spec, source.about, still_ours)
         _check_content(source, writer, conversion)
-        sweep(target, conversion.spec, writer.pending)
+        writer.sweep()
         lacking = [source.records[shard] for shard in sorted(source.records.keys() - writer.records.keys())]
         _check_space(writer, sum(conversion.predicted_bytes(record) for record in lacking))
         total = sum(stored.bytes for record in lacking for stored in record.objects.values())

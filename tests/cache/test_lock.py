@@ -2,9 +2,13 @@
 
 import errno
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
-from spaceclip.cache import FeatureCache, StoreError, StoreWriter, only_writer, sweep, verify
+from spaceclip.cache import FeatureCache, StoreError, StoreWriter, only_writer, verify
+from spaceclip.cache.places import lock
 from spaceclip.cache.places.folder import is_begun, write_atomically
 
 BEGUN = ".0.0123456789ab"
@@ -15,7 +19,7 @@ class TestSweep:
         self, make_store, make_block, tmp_path
     ):
         path, spec = make_store(shards=[0, 2])
-        orphan = StoreWriter(path, spec, {}, still_ours=lambda: sweep(path, spec, [1]))
+        orphan = StoreWriter(path, spec, {}, still_ours=lambda: StoreWriter(path, spec, {}).sweep())
         orphan.write(1, make_block(spec, 1))
         assert len(FeatureCache.open(path)) == 10
         assert verify(path).problems == []
@@ -28,13 +32,13 @@ class TestSweep:
         before = contents(path)
         (path / folder).mkdir(parents=True, exist_ok=True)
         (path / folder / BEGUN).write_bytes(b"half")
-        sweep(path, spec, [1, 2])
+        StoreWriter(path, spec, {}).sweep()
         assert contents(path) == before
 
     def test_committed_shards_are_not_looked_at(self, make_store):
         path, spec = make_store()
         (path / "image/c/1/0/0" / BEGUN).write_bytes(b"half")
-        sweep(path, spec, [0, 2])
+        StoreWriter(path, spec, {}).sweep()
         assert (path / "image/c/1/0/0" / BEGUN).exists()
 
     @pytest.mark.parametrize("name", [".nfs00000a1b", ".DS_Store", "._zarr.json", ".zarr.json.swp", "0.0123456789ab"])
@@ -42,7 +46,7 @@ class TestSweep:
         path, spec = make_store(shards=[0])
         for folder in (path, path / "ledger", path / "image"):
             (folder / name).write_bytes(b"of others")
-        sweep(path, spec, [1, 2])
+        StoreWriter(path, spec, {}).sweep()
         assert all((folder / name).exists() for folder in (path, path / "ledger", path / "image"))
 
 
@@ -94,7 +98,7 @@ class TestWithoutLocks:
         def refuse(_file, _how):
             raise OSError(request.param, os.strerror(request.param))
 
-        monkeypatch.setattr("fcntl.flock", refuse)
+        monkeypatch.setattr(lock, "flock", refuse)
 
     def test_a_second_run_is_turned_away_until_the_first_is_done(self, tmp_path):
         store = tmp_path / "store.zarr"
@@ -119,3 +123,27 @@ class TestWithoutLocks:
             lock.unlink()
             lock.write_text("process 7 on node3")
         assert lock.exists()
+
+
+def test_another_system_s_numbers_and_the_lack_of_fcntl_change_nothing(tmp_path):
+    script = f"""
+        import errno, sys
+        from pathlib import Path
+        errno.ENOTSUP = 45  # as on macOS, where it is not EOPNOTSUPP
+        sys.modules["fcntl"] = None  # as on Windows
+        from spaceclip.cache import StoreError, only_writer
+        from spaceclip.cache.places import lock
+        store = Path({str(tmp_path / "store.zarr")!r})
+        def refuse(_file, _how):
+            raise OSError(45, "Operation not supported")
+        for flock in lock.flock, refuse:
+            lock.flock = flock
+            with only_writer(store):
+                try:
+                    only_writer(store).__enter__()
+                except StoreError as error:
+                    print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("is writing this store, or was killed; this file system knows no locks") == 2

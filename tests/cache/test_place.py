@@ -206,3 +206,28 @@ def test_many_threads_may_write_and_read_at_once(place):
     for thread in threads:
         thread.join()
     assert sum(size for _, size in place.walk()) == 8 * 10 * 5000
+
+
+def test_what_was_written_or_linked_is_named_on_the_disk_too(tmp_path, monkeypatch):
+    """A file's own sync is of its content; without that of its folder it may have no name after a power cut."""
+    synced, sync, opened = [], os.fsync, os.open
+    paths: dict[int, str] = {}
+
+    def open_(path, *how, **named):
+        descriptor = opened(path, *how, **named)
+        paths[descriptor] = str(path)
+        return descriptor
+
+    def fsync(descriptor):
+        path = paths.pop(descriptor, None)
+        synced.extend([] if path is None else [(path, sorted(entry.name for entry in os.scandir(path)))])
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "fsync", fsync)
+    place_at(tmp_path / "store").write("c/0/0", b"tokens")
+    made = [(tmp_path, ["store"]), (tmp_path / "store", ["c"]), (tmp_path / "store/c", ["0"])]
+    assert synced == [(str(folder), names) for folder, names in [*made, (tmp_path / "store/c/0", ["0"])]]
+    synced.clear()
+    assert place_at(tmp_path / "store").take("c/1", tmp_path / "store", "c/0/0")
+    assert synced == [(str(tmp_path / "store/c"), ["0", "1"])]

@@ -1,4 +1,6 @@
 import json
+import multiprocessing
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -226,3 +228,16 @@ def test_an_absent_view_or_layer_says_what_there_is(make_store):
         cache.pooled([0], "flipped")
     with pytest.raises(StoreError, match="has no layers/7; it holds the hidden states 0, 3"):
         cache.states([0], layers=[7])
+
+
+@pytest.mark.parametrize("local_copy", [False, True])
+def test_it_is_pickled_for_workers_that_are_spawned(make_store, tmp_path, local_copy):
+    path, _ = make_store()
+    cache = FeatureCache.open(path, local_copy=tmp_path / "near" if local_copy else None)
+    row = cache.states([3])[3]
+    cache.depth(0)
+    if local_copy:
+        assert (pickle.loads(pickle.dumps(cache)).states([3])[3] == row).all()
+        return
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert (pool.apply(cache.states, ([3],))[3] == row).all()
