@@ -8,7 +8,6 @@ import textwrap
 
 import pytest
 from spaceclip.cache import FeatureCache, StoreError, StoreWriter, only_writer, verify
-from spaceclip.cache.places import lock
 from spaceclip.cache.places.folder import is_begun, write_atomically
 
 BEGUN = ".0.0123456789ab"
@@ -98,7 +97,7 @@ class TestWithoutLocks:
         def refuse(_file, _how):
             raise OSError(request.param, os.strerror(request.param))
 
-        monkeypatch.setattr(lock, "flock", refuse)
+        monkeypatch.setattr("fcntl.flock", refuse)
 
     def test_a_second_run_is_turned_away_until_the_first_is_done(self, tmp_path):
         store = tmp_path / "store.zarr"
@@ -134,10 +133,10 @@ def test_another_system_s_numbers_and_the_lack_of_fcntl_change_nothing(tmp_path)
         from spaceclip.cache import StoreError, only_writer
         from spaceclip.cache.places import lock
         store = Path({str(tmp_path / "store.zarr")!r})
-        def refuse(_file, _how):
+        def refuse(_file):
             raise OSError(45, "Operation not supported")
-        for flock in lock.flock, refuse:
-            lock.flock = flock
+        for locks in lock._lock, refuse:
+            lock._lock = locks
             with only_writer(store):
                 try:
                     only_writer(store).__enter__()

@@ -85,3 +85,13 @@ def test_help_answers_at_once():
         assert "Metric depth" in _run(code)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5
+
+
+def test_a_place_knows_nothing_of_formats_and_neither_knows_who_uses_them():
+    below = {"places": {"errors", "places"}, "format": {"errors", "places", "format"}}
+    for folder, allowed in below.items():
+        for file in (ROOT / "cache" / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    found = folder if node.level == 1 else (node.module or "").split(".")[0]
+                    assert found in allowed, f"{file}: {ast.unparse(node)}"
