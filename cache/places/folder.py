@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,10 +131,10 @@ def write_atomically(path: Path, content: Content) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, so that they are there after the machine goes down."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+    missing = list(takewhile(lambda above: not above.is_dir(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync(made.parent)
 
 
 def _sync(folder: Path) -> None:
