@@ -5,6 +5,7 @@ from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
 from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
 from .examples import Example, Examples, find_examples
+from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
 from .inference import predict, validate
@@ -12,7 +13,7 @@ from .metrics import METRICS, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
-from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
+from .results import Results, Row
 from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables

@@ -1,6 +1,6 @@
 """Predictions without an image: the maps and constants that the training depths alone give."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -31,7 +31,11 @@ class Targets(Protocol):
 
 
 def image_free_depths(
-    cache: Targets, min_depth: float, max_depth: float, rows: Sequence[int] | None = None
+    cache: Targets,
+    min_depth: float,
+    max_depth: float,
+    rows: Sequence[int] | None = None,
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> dict[str, NDArray[np.float32]]:
     """The best predictions that know no image, in metres, by name; a constant is a map of one pixel.
 
@@ -49,6 +53,7 @@ def image_free_depths(
         min_depth: Depths that count lie strictly above, metres.
         max_depth: Likewise below.
         rows: Its rows to use; all if not given.
+        progress: Called with the targets done.
 
     Returns:
         The names of constants tell their depth; maps are [H, W] or smaller, to be resized bilinearly.
@@ -63,7 +68,8 @@ def image_free_depths(
     counts = np.zeros((int(cells.max()) + 1, coarse.number), np.uint32)
     flat, starts = counts.reshape(-1), cells * coarse.number
     shares = np.zeros(fine.number)
-    for depth in _targets(cache, chosen):
+    for done, depth in enumerate(_targets(cache, chosen), 1):
+        progress(done)
         valid = (depth > min_depth) & (depth < max_depth)
         inside = depth[valid]
         if not inside.size:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +14,18 @@ from ..cache import FeatureCache, SpaceClipError
 from ..train import Checkpoint
 from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
+from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import FILES, write_results
 from .result_folder import require_free, sweep_folder
-from .results import BackboneFacts, CheckpointFacts, Results, Row, SavedMapsFacts
+from .results import Results
 from .saved_maps import check_shape
-from .scoring import (
-    AVERAGED,
-    PLAIN,
-    SAVED,
-    DepthMaps,
-    Scorer,
-    Scores,
-    as_map,
-    score,
-    to_size,
-)
+from .scoring import SAVED, DepthMaps, Scores, as_map, to_size
+from .split_scoring import MADE_BY, Scored, score_split, split_facts
 from .truths import GroundTruth, read_truths, samples_digest
 
 Advance = Callable[[int, int], None]
-_MADE_BY = {True: AVERAGED, False: PLAIN, None: SAVED}
 _Split = TypeVar("_Split", bound=GroundTruth)
 _Maps = Callable[[_Split, Sequence[Protocol], Sequence[int]], Iterable[DepthMaps]]
 
@@ -99,7 +89,7 @@ def evaluate_checkpoint(
         training: The split that those predictions are made of.
         settings: How to score.
         out: Folder for the numbers (see `write_results`).
-        progress: Called with (images done, images in all).
+        progress: Called with (images done, images in all), those of the training split too.
         force: Replace whatever result the folder holds.
 
     Raises:
@@ -124,8 +114,14 @@ def evaluate_checkpoint(
     plan = _plan(settings, splits, depths, saved=False)
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    baselines = image_free_depths(training, *depths)
-    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, progress)
+    read = len(training)
+    total = read + _images(splits, plan)
+    baselines = image_free_depths(training, *depths, progress=lambda done: progress(done, total))
+
+    def further(done: int, _: int) -> None:
+        progress(read + done, total)
+
+    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -173,20 +169,6 @@ def evaluate_saved(
     return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress)
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """A row of the result, and what it was made from."""
-
-    row: Row
-    scores: Scores
-    baselines: Mapping[str, Scores]
-
-    @property
-    def best_baseline(self) -> Scores | None:
-        """That of the lowest AbsRel; None without any."""
-        return self.baselines[self.row.best_baselines["abs_rel"]] if self.baselines else None
-
-
 def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
     backbone: Mapping[str, str] | None,
@@ -201,19 +183,19 @@ def _evaluate(
 ) -> Evaluation:
     """Score every protocol, each split in one pass, and write the numbers; examples are of the first protocol."""
     where = list(dict.fromkeys(split for split, _ in plan))
-    total, done = sum(len(splits[split]) for split in where), count(1)
+    total, done = _images(splits, plan), count(1)
 
     def counted(images: Iterable[DepthMaps]) -> Iterator[DepthMaps]:
         for image in images:
             progress(next(done), total)
             yield image
 
-    by_plan: dict[tuple[str, Protocol], _Scored] = {}
+    by_plan: dict[tuple[str, Protocol], Scored] = {}
     for split in where:
         variants = [variant for at, variant in plan if at == split]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
-        facts_of = partial(_facts, split, splits[split], features.get(split))
-        for variant, found in zip(variants, _score_split(images, facts_of, variants, baselines), strict=True):
+        facts_of = partial(split_facts, split, splits[split], features.get(split))
+        for variant, found in zip(variants, score_split(images, facts_of, variants, baselines), strict=True):
             by_plan[split, variant] = found
     scored = [by_plan[each] for each in plan]
     first = splits[where[0]]
@@ -230,6 +212,10 @@ def _evaluate(
     return Evaluation(results, scores, scored[0].best_baseline, examples, None)
 
 
+def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:
+    return sum(len(splits[split]) for split in {split for split, _ in plan})
+
+
 def _plan(
     settings: EvaluateSettings, splits: Mapping[str, GroundTruth], depth_range: tuple[float, float], *, saved: bool
 ) -> list[tuple[str, Protocol]]:
@@ -244,32 +230,6 @@ def _plan(
     return found
 
 
-def _facts(
-    name: str, split: GroundTruth, features: FeatureCache | None, truths: Mapping[str, str], scores: Scores
-) -> dict[str, Any]:
-    """What a result says of the images that were scored, by field of `Row`.
-
-    Args:
-        name: What the split is used as.
-        split: The split.
-        features: What was read of it; None for saved maps.
-        truths: Hash of the ground truth by id.
-        scores: Of the images.
-    """
-    ids = split.sample_ids
-    scored = [image.sample_id for image in scores.images]
-    pictures = dict(zip(ids, features.content_hashes, strict=True)) if features else {}
-    kinds = [{hashes.get(sample_id, "") for sample_id in scored} for hashes in (truths, pictures)]
-    return {
-        "split": str(split.about.get("split", name)),
-        "distinct": min(len(hashes) for hashes in kinds if "" not in hashes),
-        "quarantined": tuple(ids[row] for row in split.quarantined),
-        "samples_sha256": samples_digest(split),
-        "list_sha256": split.about.get("list_sha256"),
-        "storage": features.storage if features else None,
-    }
-
-
 def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Collection[str]], Iterator[Example]]:
     """A function that predicts some images of a split once more, and gives them with their scores."""
     protocol = scores.protocol
@@ -279,41 +239,7 @@ def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Col
         rows = [row for row, name in enumerate(split.sample_ids) if name in names]
         for found in maps(split, [protocol], rows):
             truth = found.truths[protocol.size]
-            prediction = to_size(found.depths[_MADE_BY[protocol.flip_average]], (truth.shape[0], truth.shape[1]))
+            prediction = to_size(found.depths[MADE_BY[protocol.flip_average]], (truth.shape[0], truth.shape[1]))
             yield Example(by_id[found.sample_id], split.image(found.row), prediction, truth)
 
     return load
-
-
-def _score_split(
-    maps: Iterable[DepthMaps],
-    facts_of: Callable[[Mapping[str, str], Scores], dict[str, Any]],
-    variants: Sequence[Protocol],
-    baselines: Mapping[str, NDArray[np.float32]],
-) -> list[_Scored]:
-    """Score every variant, and the baselines once for each protocol and scaling, in one pass.
-
-    Args:
-        maps: The images.
-        facts_of: Gives what is known of the images (fields of `Row`) from the hashes of their truths and their scores.
-        variants: The protocols.
-        baselines: Predictions that know no image, by name.
-    """
-    scorers = [(_MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
-    # A baseline knows no views: its numbers are the same with flip averaging and without.
-    unflipped = [variant.model_copy(update={"flip_average": False}) for variant in variants]
-    without = {(name, variant): Scorer(variant, regions=False) for name in baselines for variant in unflipped}
-    fixed = {name: as_map(depth) for name, depth in baselines.items()}
-    truths: dict[str, str] = {}
-
-    def with_baselines() -> Iterator[DepthMaps]:
-        for image in maps:
-            truths[image.sample_id] = sha256(next(iter(image.truths.values())).tobytes()).hexdigest()
-            yield image._replace(depths={**image.depths, **fixed})
-
-    score(with_baselines(), scorers + [(name, scorer) for (name, _), scorer in without.items()])
-    found = []
-    for (_, scorer), variant in zip(scorers, unflipped, strict=True):
-        scores, beside = scorer.scores(), {name: without[name, variant].scores() for name in baselines}
-        found.append(_Scored(Row.of(scores, beside, **facts_of(truths, scores)), scores, beside))
-    return found

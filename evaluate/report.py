@@ -13,10 +13,11 @@ from ..cache import SpaceClipError
 from ..train import HISTORY, Checkpoint
 from .evaluation import Evaluation
 from .examples import Example
+from .facts import CheckpointFacts
 from .figures import png
 from .metrics import METRIC_LABELS, METRICS
 from .result_files import ERRORS, FIGURE, PER_SCENE
-from .results import CheckpointFacts, Results
+from .results import Results
 from .tables import by_protocol, results_tables
 from .text import literal_text
 

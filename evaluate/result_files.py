@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from ..cache import SpaceClipError, write_atomically
 from .boundary import REGIONS
 from .csv_text import csv_text
+from .facts import CheckpointFacts
 from .metrics import METRICS
-from .results import CheckpointFacts, Results, Row
+from .results import Results, Row
 from .scoring import Scores
 from .text import printable
 

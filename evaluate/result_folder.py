@@ -6,9 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..cache import SpaceClipError, is_begun
+from .facts import CheckpointFacts, SavedMapsFacts
 from .protocol import Protocol
 from .result_files import RESULTS, read_results
-from .results import CheckpointFacts, Results, SavedMapsFacts
+from .results import Results
 
 # Seconds; no file of ours takes as long to be written.
 _ORPHANED = 60.0

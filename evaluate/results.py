@@ -1,18 +1,15 @@
 """A result with everything that a reader must know beside it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .boundary import REGIONS
+from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .metrics import METRIC_LABELS, METRICS, better
 from .protocol import Protocol
 from .scoring import WHOLE, Scores, mean_metrics
-
-if TYPE_CHECKING:
-    from ..train import Checkpoint
-
 
 NEARLY_CONSTANT = 0.1
 """Predictions that vary less than this share of the truth, over pixels or over images, are called nearly constant."""
@@ -25,97 +22,6 @@ def _all_of_them(metrics: dict[str, float]) -> dict[str, float]:
 
 
 Metrics = Annotated[dict[str, float], AfterValidator(_all_of_them)]
-
-
-class CheckpointFacts(BaseModel):
-    """Which weights were scored: the raw ones or their moving average, of which epoch, from which file.
-
-    Attributes:
-        storage: How the features that it was trained on are kept: `float16` or `int8`.
-        validation: Protocol of the metrics that weights were chosen by; None without a validation split.
-        validation_images: How many images that was over; None where the checkpoint does not say.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["checkpoint"] = "checkpoint"
-    path: str
-    sha256: str
-    epoch: int
-    weights: Literal["raw", "ema"]
-    chosen: Literal["best", "last"]
-    storage: str
-    validation: Protocol | None = None
-    validation_images: int | None = None
-
-    @classmethod
-    def of(cls, checkpoint: "Checkpoint", storage: str) -> Self:
-        """From a checkpoint's own description, and the storage of the features that it was trained on."""
-        info = checkpoint.info
-        validation = {name: value for name, value in info.protocol.items() if name in Protocol.model_fields}
-        return cls(
-            path=str(checkpoint.path),
-            sha256=info.sha256,
-            epoch=info.epoch,
-            weights=info.weights,
-            chosen=info.chosen,
-            storage=storage,
-            validation=Protocol.model_validate(validation) if validation else None,
-            validation_images=info.protocol.get("images"),
-        )
-
-    @property
-    def label(self) -> str:
-        """One short line."""
-        weights = {"raw": "raw", "ema": "EMA"}[self.weights]
-        chosen = {"best": "best on validation", "last": "the last"}[self.chosen]
-        origin = f"trained on {self.storage} features, sha256 {self.sha256[:12]}"
-        return f"{self.path}, {weights} weights of epoch {self.epoch} ({chosen}), {origin}"
-
-
-class SavedMapsFacts(BaseModel):
-    """Depth maps of any model, read from files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["saved maps"] = "saved maps"
-    path: str
-    name: str
-    depth_scale: float | None
-
-    @property
-    def label(self) -> str:
-        """One short line."""
-        scale = f", {self.depth_scale:g} counts a metre" if self.depth_scale else ""
-        return f"{self.name} ({self.path}{scale})"
-
-
-class BackboneFacts(BaseModel):
-    """Which frozen encoder made the features; a random one says so in `revision`, with its seed.
-
-    Attributes:
-        weights: Hash of its weights: two folders of one name hold two encoders.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    revision: str
-    weights: str
-    random: bool
-
-    @classmethod
-    def of(cls, identity: Mapping[str, Any]) -> Self:
-        """From the backbone's identity in a store or checkpoint."""
-        name = str(identity["name"])
-        facts = {field: str(identity[field]) for field in ("revision", "weights")}
-        return cls(name=name, **facts, random=name.startswith("random:"))
-
-    @property
-    def label(self) -> str:
-        """One short line."""
-        revision = self.revision if self.random else self.revision[:12]
-        return f"{self.name} ({revision}, weights {self.weights[:12]})"
 
 
 class RegionMean(BaseModel):

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import cast
 
+from ..facts import CheckpointFacts
 from ..protocol import EvaluateSettings, Protocol, ProtocolName
-from ..results import CheckpointFacts, Results, Row
+from ..results import Results, Row
 from ..scoring import WHOLE
 from .published import published, published_columns, published_test_sets
 

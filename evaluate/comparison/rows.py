@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
 
+from ..facts import CheckpointFacts
 from ..metrics import METRICS
 from ..protocol import Protocol
-from ..results import CheckpointFacts, Results, Row
+from ..results import Results, Row
 from .comparable import BESIDE, footnotes, published_protocol, unlike
 from .published import Constraint, Published, published, published_columns, published_data, published_test_sets
 

@@ -91,7 +91,7 @@ def test_progress_counts_every_split_once(tmp_path, checkpoint, splits, make_cac
     evaluate_checkpoint(
         checkpoint, splits, make_cache(1, seed=3), settings, tmp_path, lambda done, total: told.append((done, total))
     )
-    assert told == [(done, 7) for done in range(1, 8)]
+    assert told == [(done, 8) for done in range(1, 9)]  # one to train on, four held out, three to test on
 
 
 def test_everything_is_left_in_the_folder(tmp_path, checkpoint, splits, make_cache):

@@ -77,7 +77,7 @@ def test_saved_maps_take_a_label(spaceclip, leave):
 
 def test_no_result_or_a_damaged_one_is_one_line(spaceclip, leave, tmp_path):
     leave("mine")
-    assert "nowhere/results.json is not there" in spaceclip("compare", "mine", "nowhere", fails=True).output
+    assert "Path 'nowhere' does not exist" in spaceclip("compare", "mine", "nowhere", fails=True).output
     (tmp_path / "mine" / "results.json").write_text('{"data": "nyu"')
     failed = spaceclip("compare", "mine", fails=True).output
     assert "mine/results.json is no valid result" in failed
