@@ -1,23 +1,45 @@
 """Checkpoints: weights as safetensors, the rest as JSON that a person can read. Loading runs no code of the file."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from typing_extensions import TypedDict
 
-from ..cache import SpaceClipError, write_atomically
+from ..cache import FeatureCache, SpaceClipError, write_atomically
 from .decoder import DecoderSettings, DepthDecoder
+from .sealed import seal, unseal
+from .weights import build_decoder
 
 WEIGHTS = "checkpoint.safetensors"
 INFO = "checkpoint.json"
+
+# Ours have some kilobytes; one of gigabytes would only fill the memory.
+_LARGEST_INFO = 1 << 20
+
+
+class StoreFacts(TypedDict):
+    """What a checkpoint keeps of a store: its identity, and the SHA-256 of its bytes (ledger) and of its samples."""
+
+    fingerprint: str
+    ledger: str
+    samples: str
+
+
+def store_facts(cache: FeatureCache) -> StoreFacts:
+    """What a checkpoint keeps of this store."""
+    return {
+        "fingerprint": cache.fingerprint,
+        "ledger": cache.digest,
+        "samples": cache.identity["samples"]["sha256"],
+    }
 
 
 class CheckpointInfo(BaseModel):
@@ -28,7 +50,8 @@ class CheckpointInfo(BaseModel):
         decoder: Settings that the decoder is built from.
         backbone: Identity of the frozen encoder whose features it reads.
         preprocessing: What happens to an image before the encoder.
-        store: Fingerprint and ledger digest of the training features.
+        store: The store that it was trained on.
+        validation: The one that its weights were chosen on; None without a validation split.
         min_depth: Smallest depth it was trained and chosen on, metres.
         max_depth: Largest depth it was trained and chosen on, metres.
         weights: Whether raw or EMA weights were kept.
@@ -40,22 +63,60 @@ class CheckpointInfo(BaseModel):
         sha256: Of the weights file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     decoder: DecoderSettings
-    backbone: dict[str, Any]
-    preprocessing: dict[str, Any]
-    store: dict[str, str]
-    min_depth: float
-    max_depth: float
+    backbone: dict[str, JsonValue]
+    preprocessing: dict[str, JsonValue]
+    store: StoreFacts
+    validation: StoreFacts | None = None
+    min_depth: PositiveFloat
+    max_depth: PositiveFloat
     weights: Literal["raw", "ema"]
-    epoch: int
+    epoch: PositiveInt
     chosen: Literal["best", "last"] = "best"
     metrics: dict[str, float]
-    protocol: dict[str, Any]
-    training: dict[str, Any]
+    protocol: dict[str, JsonValue]
+    training: dict[str, JsonValue]
     sha256: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the JSON file of a checkpoint.
+
+        Raises:
+            SpaceClipError: It is missing, altered, or of another kind.
+        """
+        try:
+            with path.open("rb") as file:
+                return cls.model_validate(unseal(file.read(_LARGEST_INFO)))
+        except FileNotFoundError:
+            raise SpaceClipError(f"{path}: no checkpoint is there; run `spaceclip train` to make one") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'][:3]))}: {first['msg']}"
+        except ValueError as error:
+            reason = str(error)
+        raise SpaceClipError(f"{path}: not a checkpoint of this version ({reason}); train it again")
+
+    def require_unseen(self, splits: Mapping[str, FeatureCache]) -> None:
+        """Refuse to score as test what the weights were trained on or chosen by, however the split is called.
+
+        Args:
+            splits: The stores by what they are scored as; `val` may be the validation store.
+
+        Raises:
+            SpaceClipError: Names the store, what it is scored as, and what it was to this checkpoint.
+        """
+        for name, cache in splits.items():
+            found = store_facts(cache).items()
+            for role, use, seen in (("train", "trained on", self.store), ("val", "chosen by", self.validation)):
+                if name != role and seen is not None and found & seen.items():
+                    raise SpaceClipError(
+                        f"{cache.path} is given as the {name} split, and it is what these weights were {use}: its "
+                        "scores would flatter; give the store of another split"
+                    )
 
 
 @dataclass(frozen=True)
@@ -71,8 +132,8 @@ def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], info: Checkpoin
     """Write a checkpoint's two files into a folder, each whole or not at all."""
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     write_atomically(folder / WEIGHTS, content)
-    text = info.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()}).model_dump_json(indent=2)
-    write_atomically(folder / INFO, text.encode() + b"\n")
+    info = info.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    write_atomically(folder / INFO, seal(info.model_dump(mode="json")))
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -86,21 +147,16 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
         SpaceClipError: A file is missing, altered, or of another kind.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    for file in (folder / INFO, folder / WEIGHTS):
-        if not file.is_file():
-            raise SpaceClipError(f"{file}: no checkpoint is there; run `spaceclip train` to make one")
+    info, file = CheckpointInfo.read(folder / INFO), folder / WEIGHTS
     try:
-        info = CheckpointInfo.model_validate(json.loads((folder / INFO).read_bytes()))
-    except (ValueError, ValidationError) as error:
-        first = str(error).split("\n", 1)[0]
-        raise SpaceClipError(f"{folder / INFO}: not a checkpoint of this version ({first}); train it again") from error
-    content = (folder / WEIGHTS).read_bytes()
-    if hashlib.sha256(content).hexdigest() != info.sha256:
-        raise SpaceClipError(f"{folder / WEIGHTS}: not the weights that {INFO} was written for; train it again")
-    decoder = DepthDecoder(info.decoder)
-    try:
-        decoder.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).split("\n", 1)[0]
-        raise SpaceClipError(f"{folder / WEIGHTS}: does not fit the decoder of {INFO} ({first})") from error
-    return Checkpoint(decoder.to(device).eval(), info, folder / WEIGHTS)
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != info.sha256:
+                raise SpaceClipError(f"{file}: altered, or not the weights that {INFO} was written for; train it again")
+            content.seek(0)
+            weights = load(content.read())
+    except FileNotFoundError:
+        raise SpaceClipError(f"{file}: no checkpoint is there; run `spaceclip train` to make one") from None
+    except SafetensorError as error:
+        raise SpaceClipError(f"{file}: not weights in safetensors format ({error}); train it again") from error
+    decoder = build_decoder(info.decoder, weights, str(file), f"it does not fit the decoder of {INFO}: train it again")
+    return Checkpoint(decoder.to(device), info, file)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ..cache import SpaceClipError
 from .blocks import DepthHead, FiLM, SemanticBlock, StructuralBlock, resize
 
-_Size = Annotated[int, Field(ge=1)]
-_Layer = Annotated[int, Field(ge=0)]
+_LARGEST = 1 << 16
+_Size = Annotated[int, Field(ge=1, le=_LARGEST)]
+_Layer = Annotated[int, Field(ge=0, le=_LARGEST)]
 
 
 class DecoderSettings(BaseModel):
@@ -36,7 +37,7 @@ class DecoderSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hidden_size: _Size = 768
-    channels: tuple[_Size, _Size, _Size, Annotated[int, Field(ge=2)]] = (256, 128, 64, 32)
+    channels: tuple[_Size, _Size, _Size, Annotated[int, Field(ge=2, le=_LARGEST)]] = (256, 128, 64, 32)
     film: bool = True
     film_hidden: _Size = 256
     structural: bool = True

@@ -62,7 +62,8 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Inputs]:
 
 def _inputs(batch: Batch, device: torch.device) -> Inputs:
     def move(array: NDArray) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
+        # Only CUDA waits for the buffers, see `feed`; on MPS an asynchronous copy may read them too late.
+        return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
 
     states = {n: move(state) for n, state in batch.states.items()}
     for n, scale in batch.scales.items():

@@ -10,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cache import Batches, FeatureCache, SpaceClipError, write_atomically
-from .checkpoint import CheckpointInfo, save_checkpoint
+from ..cache import Batches, FeatureCache, SpaceClipError, only_writer, write_atomically
+from .checkpoint import INFO, CheckpointInfo, save_checkpoint, store_facts
 from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import allocator, feed
+from .memory import out_of_memory
 from .recipe import TrainSettings
 from .schedule import learning_rate
 from .state import Progress, StateFolder
 from .step import TrainingStep
 
 HISTORY = "history.csv"
+_COLLAPSED = 0.5
+_CALM = "lower learning_rate, or set precision to float32"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Epoch:
         loss: Mean total loss of its steps.
         silog: Mean SILog loss.
         ssim: Mean SSIM loss.
+        valid: Share of the pixels whose depth counts.
+        zero: Share of those for which 0 m was predicted.
         skipped: Steps skipped for a non-finite loss.
         val_raw: Validation AbsRel of the raw weights; None without a validation split.
         val_ema: Likewise of their moving average.
@@ -41,6 +46,8 @@ class Epoch:
     loss: float
     silog: float
     ssim: float
+    valid: float
+    zero: float
     skipped: int
     val_raw: float | None
     val_ema: float | None
@@ -50,13 +57,19 @@ class Epoch:
         """From a row of the history."""
         return cls(**row)
 
+    @property
+    def collapsed(self) -> bool:
+        """Whether most of the depth is 0 m, which the loss cannot move: the head's ReLU has no gradient there."""
+        return self.zero > _COLLAPSED
+
     def __str__(self) -> str:
         skipped = f", {self.skipped} steps skipped" if self.skipped else ""
         scored = ""
         if self.val_raw is not None and self.val_ema is not None:
             scored = f", validation AbsRel {self.val_raw:.4f} raw, {self.val_ema:.4f} EMA"
         losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
-        return f"epoch {self.epoch}: {losses}{scored}"
+        zero = f", COLLAPSED: 0 m predicted at {self.zero:.0%} of them" if self.collapsed else ""
+        return f"epoch {self.epoch}: {losses}, {self.valid:.1%} of the pixels valid{zero}{scored}"
 
 
 Score = Callable[[DepthDecoder], dict[str, float]]
@@ -71,6 +84,8 @@ def fit(
     score: Score | None,
     protocol: Mapping[str, Any],
     device: torch.device,
+    validation: FeatureCache | None = None,
+    force: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     each_epoch: Callable[[Epoch], None] = lambda _epoch: None,
 ) -> CheckpointInfo:
@@ -84,45 +99,55 @@ def fit(
         score: Validation metrics of a decoder, by whose `abs_rel` the best weights are chosen; None without validation.
         protocol: What `score` measures, for the record.
         device: Where to train.
+        validation: The store that `score` reads, for the record.
+        force: Replace a finished checkpoint of another run; it stays until this one is finished.
         progress: Called with (steps done, steps in all).
         each_epoch: Called after each epoch.
 
     Raises:
         SpaceClipError: The features do not fit the settings, the best weights are wanted and there is nothing to choose
-            them by, or the loss stays non-finite.
+            them by, no pixel counts, the loss stays non-finite, memory runs out; or the folder holds a finished
+            checkpoint, is written by another run, holds a damaged state, or cannot be written to.
     """
     if score is None and settings.keep == "best":
         raise SpaceClipError(
             "there is no validation split to choose the best weights by: hold scenes out (data.split.val), "
             "or set train.keep to last"
         )
-    batches = Batches(
-        cache,
-        settings.batch_size,
-        decoder_settings.layers,
-        seed=settings.seed,
-        flip_probability=settings.flip_probability,
-        allocate=allocator(device),
-    )
-    state = StateFolder(out, _identity(cache, decoder_settings, settings, protocol, device))
-    run = _Run(decoder_settings, settings, device, len(batches))
-    saved = state.load()
-    run.restore(saved.tensors)
-    for row in saved.history:
-        each_epoch(Epoch.of(row))
-    while saved.epoch < settings.epochs:
-        done = saved.epoch
-        progress(done * len(batches), settings.epochs * len(batches))
-        losses = run.epoch(batches, done, progress)
-        epoch = Epoch.of({"epoch": done + 1, **losses, **run.choose(score, saved, done + 1)})
-        saved.epoch, saved.tensors = done + 1, run.tensors()
-        saved.history.append(asdict(epoch))
-        state.save(saved)
-        each_epoch(epoch)
-    info = _info(cache, decoder_settings, settings, protocol, saved)
-    write_atomically(out / HISTORY, _csv(saved.history))
-    save_checkpoint(out, saved.kept, info)
-    state.remove()
+    identity = {
+        "store": cache.digest,
+        "validation": validation and validation.digest,
+        "decoder": decoder_settings.model_dump(),
+        "training": settings.model_dump(),
+        "protocol": dict(protocol),
+        "device": device.type,
+    }
+    state = StateFolder(out, identity)
+    # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
+    with only_writer(out / INFO), out_of_memory(f"lower batch_size, which is {settings.batch_size}"):
+        saved = state.load()
+        if (out / INFO).exists() and not force and saved.epoch < settings.epochs:
+            raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
+        batches = Batches(
+            cache,
+            settings.batch_size,
+            decoder_settings.layers,
+            seed=settings.seed,
+            flip_probability=settings.flip_probability,
+            allocate=allocator(device),
+        )
+        run = _Run(decoder_settings, settings, device, len(batches))
+        run.restore(saved.tensors)
+        for row in saved.history:
+            each_epoch(Epoch.of(row))
+        while saved.epoch < settings.epochs:
+            epoch = run.one_more(batches, score, saved, progress)
+            state.save(saved)
+            each_epoch(epoch)
+        info = _info(cache, validation, decoder_settings, settings, protocol, saved)
+        write_atomically(out / HISTORY, _csv(saved.history))
+        save_checkpoint(out, saved.kept, info)
+        state.remove()
     return info
 
 
@@ -133,15 +158,27 @@ class _Run:
         torch.manual_seed(settings.seed)
         self.settings, self.device, self.steps = settings, device, steps
         self.decoder = DepthDecoder(decoder).to(device)
-        self.average = EMA(self.decoder, settings.ema_decay)
+        self.average = EMA(self.decoder, settings.ema_decay, warmup=settings.ema_warmup)
         self.step = TrainingStep(self.decoder, settings)
         self.skipped_in_a_row = 0
+
+    def one_more(
+        self, batches: Batches, score: Score | None, saved: Progress, progress: Callable[[int, int], None]
+    ) -> Epoch:
+        """Train and score for one epoch more than was saved, and add it to that."""
+        done = saved.epoch
+        progress(done * self.steps, self.settings.epochs * self.steps)
+        losses = self.epoch(batches, done, progress)
+        epoch = Epoch.of({"epoch": done + 1, **losses, **self.choose(score, saved, done + 1)})
+        saved.epoch, saved.tensors = done + 1, self.tensors()
+        saved.history.append(asdict(epoch))
+        return epoch
 
     def epoch(self, batches: Batches, number: int, progress: Callable[[int, int], None]) -> dict[str, float]:
         """Train for one epoch; returns mean losses and the number of skipped steps."""
         settings = self.settings
         total = settings.epochs * self.steps
-        sums = torch.zeros(3, dtype=torch.float64)
+        sums, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
         skipped = 0
         # A resumed run must draw the same dropout: each epoch has its own seed.
         torch.manual_seed(settings.seed * 100_003 + number)
@@ -151,20 +188,32 @@ class _Run:
             rate = learning_rate(done, total, settings.learning_rate, settings.min_learning_rate, settings.warmup)
             valid = (inputs.depth > settings.min_depth) & (inputs.depth < settings.max_depth)
             losses = self.step(inputs.states, inputs.pooled, inputs.depth, valid, rate)
-            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim]).cpu().double()
+            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim, losses.valid, losses.zero])
+            values = values.cpu().double()
+            counted += values[3:]
             if values[0].isfinite():
-                sums, self.skipped_in_a_row = sums + values, 0
+                sums, self.skipped_in_a_row = sums + values[:3], 0
             else:
                 skipped, self.skipped_in_a_row = skipped + 1, self.skipped_in_a_row + 1
             if self.skipped_in_a_row == settings.max_skipped:
                 raise SpaceClipError(
                     f"the loss was not finite for {settings.max_skipped} steps in a row "
-                    f"(epoch {number + 1}, step {at + 1}): lower learning_rate, or set precision to float32"
+                    f"(epoch {number + 1}, step {at + 1}): {_CALM}"
                 )
-            self.average.update(self.decoder)
+            self.average.update(self.decoder, done)
             progress(done + 1, total)
-        loss, silog, ssim = (sums / max(self.steps - skipped, 1)).tolist()
-        return {"loss": loss, "silog": silog, "ssim": ssim, "skipped": skipped}
+        valid, zero = counted.tolist()
+        if not valid:
+            raise SpaceClipError(
+                f"no pixel of epoch {number + 1} has a depth between min_depth and max_depth "
+                f"({settings.min_depth:g} to {settings.max_depth:g} m), so nothing was learned: set them to the range "
+                "of the data"
+            )
+        if skipped == self.steps:
+            raise SpaceClipError(f"the loss was not finite in any step of epoch {number + 1}: {_CALM}")
+        loss, silog, ssim = (sums / (self.steps - skipped)).tolist()
+        shares = {"valid": valid / self.steps, "zero": zero / valid}
+        return {"loss": loss, "silog": silog, "ssim": ssim, **shares, "skipped": skipped}
 
     def choose(self, score: Score | None, saved: Progress, epoch: int) -> dict[str, float | None]:
         """Score raw and EMA weights; keep what the settings say."""
@@ -210,25 +259,9 @@ class _Run:
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
-def _identity(
-    cache: FeatureCache,
-    decoder: DecoderSettings,
-    settings: TrainSettings,
-    protocol: Mapping[str, Any],
-    device: torch.device,
-) -> dict[str, Any]:
-    """All that decides a run's result besides the code."""
-    return {
-        "store": cache.digest,
-        "decoder": decoder.model_dump(),
-        "training": settings.model_dump(),
-        "protocol": dict(protocol),
-        "device": device.type,
-    }
-
-
 def _info(
     cache: FeatureCache,
+    validation: FeatureCache | None,
     decoder: DecoderSettings,
     settings: TrainSettings,
     protocol: Mapping[str, Any],
@@ -239,7 +272,8 @@ def _info(
         decoder=decoder,
         backbone=cache.identity["backbone"],
         preprocessing=cache.identity["preprocessing"],
-        store={"fingerprint": cache.fingerprint, "ledger": cache.digest},
+        store=store_facts(cache),
+        validation=validation and store_facts(validation),
         min_depth=settings.min_depth,
         max_depth=settings.max_depth,
         protocol=dict(protocol),

@@ -4,10 +4,10 @@ Source: arXiv 2601.17657v2, section III. All are computed in float32, whatever p
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from .decoder import DepthPrediction
@@ -29,11 +29,17 @@ class LossSettings(BaseModel):
         auxiliary: weights of the SILog losses of the three auxiliary depths, coarsest first.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     silog: _Weight = 0.5
     ssim: _Weight = 0.5
     auxiliary: tuple[_Weight, _Weight, _Weight] = (0.10, 0.05, 0.0)
+
+    @model_validator(mode="after")
+    def _depth_is_trained(self) -> Self:
+        if not self.silog + self.ssim:
+            raise ValueError("silog and ssim are both 0, so nothing trains the depth; give one of them a weight")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,15 @@ class DepthLosses:
         total: weighted sum of all terms.
         silog: SILog loss of the depth; zero if its weight is zero.
         ssim: SSIM loss of the depth; zero if its weight is zero.
+        valid: Share of the pixels that are valid.
+        zero: Share of the pixels that are valid and have a predicted depth of 0 m.
     """
 
     total: Tensor
     silog: Tensor
     ssim: Tensor
+    valid: Tensor
+    zero: Tensor
 
 
 def silog_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -109,4 +119,5 @@ class DepthLoss:
         for weight, depth in zip(settings.auxiliary, prediction.auxiliary, strict=False):
             if weight:
                 total = total + weight * silog_loss(depth, target, valid)
-        return DepthLosses(total, silog.detach(), ssim.detach())
+        shares = [pixels.sum() / pixels.numel() for pixels in (valid, valid & (prediction.depth == 0))]
+        return DepthLosses(total, silog.detach(), ssim.detach(), *shares)

@@ -1,6 +1,7 @@
 """The precision of the decoder's arithmetic; losses are float32 whatever it is."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -22,10 +23,29 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def autocast(name: str, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which the decoder computes in the precision of that name."""
+@contextmanager
+def autocast(name: str, device: torch.device) -> Iterator[None]:
+    """Context in which the decoder computes in the precision of that name; float32 is `ieee_float32`."""
     dtype = resolve_precision(name, device)
-    return torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
+    with ieee_float32(), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        yield
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Context in which float32 is IEEE's on CUDA too, where convolutions have TF32's ten bits of fraction by default.
+
+    A backward pass needs it as well: it runs outside `autocast`.
+    """
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -2,7 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from .losses import LossSettings
 
@@ -19,6 +28,8 @@ class TrainSettings(BaseModel):
         weight_decay: Of AdamW, on all parameters.
         clip_norm: Largest norm of the gradient.
         ema_decay: Of the moving average of all weights, every step.
+        ema_warmup: Let the decay rise to `ema_decay` as (1 + n) / (10 + n) with the steps n done: without it, as in the
+            paper, the average of a short run is mostly the untrained network.
         flip_probability: How often the flipped view is trained on.
         min_depth: Depths that count lie strictly above.
         max_depth: Depths that count lie strictly below.
@@ -30,7 +41,7 @@ class TrainSettings(BaseModel):
         loss: Weights of the loss terms.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
@@ -40,11 +51,20 @@ class TrainSettings(BaseModel):
     weight_decay: NonNegativeFloat = 0.01
     clip_norm: PositiveFloat = 1.0
     ema_decay: float = Field(default=0.996, ge=0, lt=1)
+    ema_warmup: bool = True
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     min_depth: PositiveFloat = 0.001
-    max_depth: float = Field(default=80.0, gt=0, allow_inf_nan=False)
+    max_depth: PositiveFloat = Field(default=80.0, validate_default=True)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=42, ge=0)
     keep: Literal["best", "last"] = "best"
     max_skipped: PositiveInt = 20
     loss: LossSettings = LossSettings()
+
+    @field_validator("max_depth")
+    @classmethod
+    def _range_is_not_empty(cls, max_depth: float, info: ValidationInfo) -> float:
+        min_depth = info.data.get("min_depth", 0.0)
+        if max_depth <= min_depth:
+            raise ValueError(f"expected more than min_depth, which is {min_depth:g} m")
+        return max_depth

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ..cache import write_atomically
+from ..cache import SpaceClipError, write_atomically
+from .sealed import seal, unseal
 
 STATE = "state.json"
+_PARTS = ("tensors", "kept")
 
 
 @dataclass
@@ -50,21 +52,33 @@ class StateFolder:
         self.path = out / f"unfinished-{digest.hexdigest()[:12]}"
 
     def load(self) -> Progress:
-        """The last state written, or a fresh one."""
+        """The last state written, or a fresh one.
+
+        Raises:
+            SpaceClipError: A file of it is missing, cut short or altered.
+        """
         file = self.path / STATE
         if not file.is_file():
             return Progress()
-        content = json.loads(file.read_bytes())
-        tensors, kept = (load_file(self.path / content[name]) for name in ("tensors", "kept"))
+        try:
+            content = unseal(file.read_bytes())
+            tensors, kept = (_saved(self.path / content["files"][part], content["sha256"][part]) for part in _PARTS)
+        except (ValueError, FileNotFoundError) as error:
+            raise SpaceClipError(
+                f"{self.path}: the state of an interrupted run is damaged ({error}); delete that folder, then run the "
+                "same command again to start from the first epoch"
+            ) from error
         return Progress(content["epoch"], content["history"], content["best"], tensors, kept)
 
     def save(self, progress: Progress) -> None:
         """Write a state; the one before it stays whole until this one is."""
-        files = {name: f"{name}-{progress.epoch:04d}.safetensors" for name in ("tensors", "kept")}
-        write_atomically(self.path / files["tensors"], save(_plain(progress.tensors)))
-        write_atomically(self.path / files["kept"], save(_plain(progress.kept)))
-        content = {"epoch": progress.epoch, "history": progress.history, "best": progress.best, **files}
-        write_atomically(self.path / STATE, json.dumps(content, indent=1).encode())
+        files, digests = {}, {}
+        for part in _PARTS:
+            data = save({name: value.detach().cpu().contiguous() for name, value in getattr(progress, part).items()})
+            files[part], digests[part] = f"{part}-{progress.epoch:04d}.safetensors", hashlib.sha256(data).hexdigest()
+            write_atomically(self.path / files[part], data)
+        content = {"epoch": progress.epoch, "history": progress.history, "best": progress.best}
+        write_atomically(self.path / STATE, seal({**content, "files": files, "sha256": digests}))
         for file in self.path.glob("*.safetensors"):
             if file.name not in files.values():
                 file.unlink()
@@ -74,5 +88,8 @@ class StateFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _saved(file: Path, sha256: str) -> dict[str, Tensor]:
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{file.name} was cut short or altered")
+    return load(data)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .decoder import DepthDecoder
 from .losses import DepthLoss, DepthLosses
-from .precision import autocast
+from .precision import autocast, ieee_float32
 from .recipe import TrainSettings
 
 
@@ -29,6 +29,7 @@ class TrainingStep:
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
 
+    @ieee_float32()
     def __call__(
         self, states: Mapping[int, Tensor], pooled: Tensor, target: Tensor, valid: Tensor, rate: float
     ) -> DepthLosses:

@@ -32,8 +32,8 @@ def checkpoint(decoder, tmp_path):
     info = CheckpointInfo(
         decoder=decoder.settings,
         backbone={"name": "random:tiny", "revision": "random weights, seed 0", "weights": "ab" * 32}, preprocessing={},
-        store={}, min_depth=0.001, max_depth=10, weights="ema", epoch=3, metrics={}, protocol={},
-        training={},
+        store={"fingerprint": "f", "ledger": "l", "samples": "s"}, min_depth=0.001, max_depth=10, weights="ema",
+        epoch=3, metrics={}, protocol={}, training={},
     )  # fmt: skip
     return Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")
 

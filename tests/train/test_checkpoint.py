@@ -14,7 +14,7 @@ def saved(tmp_path, small):
         decoder=small,
         backbone={"name": "tiny"},
         preprocessing={},
-        store={},
+        store={"fingerprint": "f", "ledger": "l", "samples": "s"},
         min_depth=0.1,
         max_depth=10,
         weights="ema",

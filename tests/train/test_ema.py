@@ -16,11 +16,11 @@ def wander(decoder, seed):
 
 def test_average_of_several_updates_is_the_closed_form(small):
     decoder, decay = DepthDecoder(small), 0.9
-    average = EMA(decoder, decay)
+    average = EMA(decoder, decay, warmup=False)
     history = [{name: tensor.clone() for name, tensor in decoder.state_dict().items()}]
     for seed in range(3):
         wander(decoder, seed)
-        average.update(decoder)
+        average.update(decoder, 0)
         history.append({name: tensor.clone() for name, tensor in decoder.state_dict().items()})
     shares = (decay**3, (1 - decay) * decay**2, (1 - decay) * decay, 1 - decay)
     for name, found in average.model.state_dict().items():
@@ -33,19 +33,19 @@ def test_average_of_several_updates_is_the_closed_form(small):
 
 def test_every_weight_and_buffer_moves(small):
     decoder = DepthDecoder(small)
-    average = EMA(decoder, 0.5)
+    average = EMA(decoder, 0.5, warmup=False)
     before = {name: tensor.clone() for name, tensor in average.model.state_dict().items()}
     wander(decoder, 0)
-    average.update(decoder)
+    average.update(decoder, 0)
     assert [name for name, tensor in average.model.state_dict().items() if torch.equal(tensor, before[name])] == []
 
 
 def test_average_leaves_the_decoder_alone_and_is_ready_to_predict(small):
     decoder = DepthDecoder(small).train()
-    average = EMA(decoder, 0.996)
+    average = EMA(decoder, 0.996, warmup=False)
     wander(decoder, 1)
     before = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
-    average.update(decoder)
+    average.update(decoder, 0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in decoder.state_dict().items())
     assert decoder.training
     assert not average.model.training
@@ -54,14 +54,14 @@ def test_average_leaves_the_decoder_alone_and_is_ready_to_predict(small):
 
 def test_a_restored_average_goes_on_as_if_it_had_not_stopped(small):
     decoder = DepthDecoder(small)
-    average = EMA(decoder, 0.8)
+    average = EMA(decoder, 0.8, warmup=False)
     wander(decoder, 2)
-    average.update(decoder)
-    again = EMA(DepthDecoder(small), 0.8)
+    average.update(decoder, 0)
+    again = EMA(DepthDecoder(small), 0.8, warmup=False)
     again.model.load_state_dict(average.model.state_dict())
     wander(decoder, 3)
     for one in (average, again):
-        one.update(decoder)
+        one.update(decoder, 0)
     for found, wanted in zip(again.model.state_dict().values(), average.model.state_dict().values(), strict=True):
         assert torch.equal(found, wanted)
 
@@ -69,8 +69,8 @@ def test_a_restored_average_goes_on_as_if_it_had_not_stopped(small):
 @pytest.mark.parametrize("decay", [0.0])
 def test_without_memory_the_average_is_the_decoder(small, decay):
     decoder = DepthDecoder(small)
-    average = EMA(decoder, decay)
+    average = EMA(decoder, decay, warmup=False)
     wander(decoder, 4)
-    average.update(decoder)
+    average.update(decoder, 0)
     for found, wanted in zip(average.model.state_dict().values(), decoder.state_dict().values(), strict=True):
         torch.testing.assert_close(found, wanted)

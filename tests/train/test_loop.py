@@ -20,7 +20,7 @@ def run(make_cache, small, recipe, tmp_path):
     """Trains into a folder; `kill_after` epochs it dies before the next one."""
     cache = make_cache()
 
-    def start(out, kill_after=None, score=None, **changes):
+    def start(out, kill_after=None, score=None, force=False, **changes):
         told = []
 
         def each_epoch(epoch):
@@ -43,6 +43,7 @@ def run(make_cache, small, recipe, tmp_path):
             score=score or mean_error,
             protocol=PROTOCOL,
             device=torch.device("cpu"),
+            force=force,
             each_epoch=each_epoch,
         )
         return info, told
@@ -100,7 +101,7 @@ def test_a_run_killed_within_an_epoch_redoes_that_epoch(run, tmp_path, monkeypat
 
 def test_a_finished_run_leaves_nothing_that_could_shortcut_the_next(run, tmp_path):
     _, first = run("run")
-    _, second = run("run")
+    _, second = run("run", force=True)
     assert first == second
     assert len(second) == 4
 
@@ -111,7 +112,7 @@ def test_other_settings_do_not_take_up_an_unfinished_run(run, tmp_path):
     _, told = run("run", seed=43)
     assert [epoch.epoch for epoch in told] == [1, 2, 3, 4]
     assert len(list((tmp_path / "run").glob("unfinished-*"))) == 1
-    _, told = run("run")
+    _, told = run("run", force=True)
     assert len(told) == 4
     assert not list((tmp_path / "run").glob("unfinished-*"))
 
@@ -158,8 +159,10 @@ def test_non_finite_steps_in_a_row_end_the_run_with_advice(run, monkeypatch):
     monkeypatch.setattr(
         loop_module.TrainingStep, "__call__", lambda self, s, p, *rest: step(self, s, p * float("nan"), *rest)
     )
-    with pytest.raises(SpaceClipError, match=r"not finite for 5 steps in a row \(epoch 2, step 2\): lower"):
-        run("run", max_skipped=5)
+    with pytest.raises(SpaceClipError, match=r"not finite for 2 steps in a row \(epoch 1, step 2\): lower"):
+        run("run", max_skipped=2)
+    with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1: lower learning_rate"):
+        run("run")
 
 
 def test_every_parameter_is_trained(run, tmp_path, small, recipe):
@@ -178,5 +181,5 @@ def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
     assert content["protocol"] == PROTOCOL
     assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
     assert content["weights"] in ("raw", "ema")
-    assert set(content["store"]) == {"fingerprint", "ledger"}
-    assert content["training"]["seed"] == 42
+    assert set(content["store"]) == {"fingerprint", "ledger", "samples"}
+    assert (content["training"]["seed"], content["training"]["ema_warmup"]) == (42, True)
