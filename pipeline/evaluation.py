@@ -140,6 +140,7 @@ def _check_stores(
     for cache in splits.values():
         require_same(cache.identity, wanted, str(cache.path))
         cache.require(checkpoint.info.decoder.layers, depth=True)
+    checkpoint.info.require_unseen(splits)
     if training.digest != checkpoint.info.store["ledger"]:
         raise SpaceClipError(
             f"{baseline}: not the features that {checkpoint.path} was trained on, so what it has seen is unknown; "

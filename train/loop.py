@@ -116,7 +116,7 @@ def fit(
         )
     identity = {
         "store": cache.digest,
-        "validation": validation and validation.digest,
+        "validation": None if validation is None else validation.digest,
         "decoder": decoder_settings.model_dump(),
         "training": settings.model_dump(),
         "protocol": dict(protocol),
@@ -273,7 +273,7 @@ def _info(
         backbone=cache.identity["backbone"],
         preprocessing=cache.identity["preprocessing"],
         store=store_facts(cache),
-        validation=validation and store_facts(validation),
+        validation=None if validation is None else store_facts(validation),
         min_depth=settings.min_depth,
         max_depth=settings.max_depth,
         protocol=dict(protocol),

@@ -1,6 +1,6 @@
 """The recipe: every setting of a training run but the network's own."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -68,3 +68,9 @@ class TrainSettings(BaseModel):
         if max_depth <= min_depth:
             raise ValueError(f"expected more than min_depth, which is {min_depth:g} m")
         return max_depth
+
+    def fitted(self, images: int) -> Self:
+        """The same for a small data set: its images make one batch, unless another `batch_size` was asked for."""
+        if "batch_size" in self.model_fields_set or not 0 < images < self.batch_size:
+            return self
+        return self.model_copy(update={"batch_size": images})

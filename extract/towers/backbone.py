@@ -36,13 +36,20 @@ class BackboneSettings(BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def expected_identity(self) -> dict[str, Any]:
-        """What these settings alone say of the identity of the features that they make."""
+        """What these settings say of the identity of the features that they make; an encoder at a path is loaded."""
+        found: dict[str, Any] = {"name": self.name}
         if self.name.startswith(RANDOM):
-            return {"name": self.name, "revision": _random_revision(self.seed)}
-        revision = self.revision or PINNED.get(self.name)
-        if Path(self.name).is_dir():
-            return {"name": Path(self.name).resolve().name}
-        return {"name": self.name} | ({"revision": revision} if revision else {})
+            found["revision"] = _random_revision(self.seed)
+        elif Path(self.name).is_dir():
+            found["name"] = Path(self.name).resolve().name
+        elif revision := self.revision or PINNED.get(self.name):
+            found["revision"] = revision
+        if self.precision != "auto":
+            found["precision"] = self.precision
+        # What lies at a path of this machine may be another encoder by now; a commit on the hub is always the same.
+        if Path(self.name.removeprefix(RANDOM)).exists():
+            found["weights"] = load_backbone(self.name, seed=self.seed, precision="float32").identity["weights"]
+        return found
 
 
 @dataclass(frozen=True)

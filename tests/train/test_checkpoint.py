@@ -1,9 +1,14 @@
+import hashlib
 import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import CheckpointInfo, DepthDecoder, load_checkpoint, save_checkpoint
+from spaceclip.train.checkpoint import store_facts
+from spaceclip.train.sealed import seal
 
 
 @pytest.fixture
@@ -46,28 +51,113 @@ def test_a_missing_file_is_named(saved, name):
         load_checkpoint(saved[0])
 
 
-def test_weights_of_another_run_are_refused(saved):
-    folder, _ = saved
-    content = bytearray((folder / "checkpoint.safetensors").read_bytes())
-    content[-1] ^= 1
-    (folder / "checkpoint.safetensors").write_bytes(content)
-    with pytest.raises(SpaceClipError, match=r"not the weights that checkpoint\.json was written for"):
-        load_checkpoint(folder)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("name", ["checkpoint.json", "checkpoint.safetensors"])
+def test_one_flipped_bit_in_either_file_is_one_line(saved, name, data):
+    file = saved[0] / name
+    whole = file.read_bytes()
+    content = bytearray(whole)
+    content[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(content)
+    try:
+        with pytest.raises(SpaceClipError, match=r"altered[^\n]*; train it again$"):
+            load_checkpoint(saved[0])
+    finally:
+        file.write_bytes(whole)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 2}'])
-def test_json_of_another_kind_is_one_clear_line(saved, text):
-    (saved[0] / "checkpoint.json").write_text(text)
-    with pytest.raises(SpaceClipError, match="not a checkpoint of this version") as raised:
+def sealed_end(text):
+    return b',\n "sealed": "' + hashlib.sha256(text).hexdigest().encode() + b'"\n}\n'
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+def resealed(content, **changes):
+    """The description with other values, as somebody who knows the format would write it."""
+    return seal({name: value for name, value in {**content, **changes}.items() if name != "sealed"})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5,
+)  # fmt: skip
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_description_of_any_other_content_is_read_or_refused_in_one_line(saved, data):
+    file = saved[0] / "checkpoint.json"
+    whole = file.read_bytes()
+    content = json.loads(whole)
+    within = data.draw(st.sampled_from([content, content["decoder"], content["store"]]))
+    within[data.draw(st.sampled_from(sorted(within)))] = data.draw(JSON | st.integers(1, 10**12))
+    try:
+        file.write_bytes(resealed(content))
         load_checkpoint(saved[0])
-    assert "\n" not in str(raised.value)
+    except SpaceClipError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - it may as well be read
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 2}', DEEP, b'{"a": ' + DEEP, b"\xff" * 2000, b"[1]"])
+def test_json_of_another_kind_is_one_clear_line(saved, text):
+    for content in (text, text.removesuffix(b"}") + sealed_end(text.removesuffix(b"}"))):
+        (saved[0] / "checkpoint.json").write_bytes(content)
+        with pytest.raises(SpaceClipError, match="not a checkpoint of this version") as raised:
+            load_checkpoint(saved[0])
+        assert "\n" not in str(raised.value)
 
 
 def test_settings_that_do_not_fit_the_weights_are_refused(saved):
     file = saved[0] / "checkpoint.json"
     content = json.loads(file.read_bytes())
-    content["decoder"]["film_hidden"] = 9
-    file.write_text(json.dumps(content))
+    file.write_bytes(resealed(content, decoder={**content["decoder"], "film_hidden": 9}))
     with pytest.raises(SpaceClipError, match="does not fit the decoder") as raised:
         load_checkpoint(saved[0])
     assert "\n" not in str(raised.value)
+
+
+def test_huge_settings_are_refused_before_anything_of_their_size_is_made(saved, monkeypatch):
+    file = saved[0] / "checkpoint.json"
+    content = json.loads(file.read_bytes())
+    file.write_bytes(resealed(content, decoder={**content["decoder"], "hidden_size": 60_000, "channels": [60_000] * 4}))
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SpaceClipError, match=r"mis-shaped .* does not fit the decoder"):
+        load_checkpoint(saved[0])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda weights: weights["head.predict.bias"].fill_(torch.nan), "non-finite 1 weights"),
+        (lambda weights: weights.update(more=torch.zeros(1)), "unexpected 1 weights"),
+        (lambda weights: weights.pop("head.predict.bias"), "misses 1 weights"),
+        (
+            lambda weights: weights.update({"head.predict.bias": torch.zeros(1, dtype=torch.int8)}),
+            "mis-typed 1 weights",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_are_named(saved, change, fault):
+    folder, decoder = saved
+    weights = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
+    change(weights)
+    save_checkpoint(folder, weights, CheckpointInfo.read(folder / "checkpoint.json"))
+    with pytest.raises(SpaceClipError, match=fault):
+        load_checkpoint(folder)
+
+
+def test_what_the_weights_have_seen_is_not_scored_as_test(saved, make_cache):
+    train, val, test = (make_cache(count, f"{count}.zarr") for count in (7, 5, 3))
+    info = CheckpointInfo.read(saved[0] / "checkpoint.json")
+    info = info.model_copy(update={"store": store_facts(train), "validation": store_facts(val)})
+    info.require_unseen({"val": val, "test": test})
+    with pytest.raises(SpaceClipError, match=r"5\.zarr is given as the test split, .* these weights were chosen by"):
+        info.require_unseen({"val": test, "test": val})
+    with pytest.raises(SpaceClipError, match=r"7\.zarr is given as the val split, .* these weights were trained on"):
+        info.require_unseen({"val": train})

@@ -74,3 +74,31 @@ def test_without_memory_the_average_is_the_decoder(small, decay):
     average.update(decoder, 0)
     for found, wanted in zip(average.model.state_dict().values(), decoder.state_dict().values(), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_with_warmup_the_average_soon_forgets_the_untrained_decoder(small):
+    decoder = DepthDecoder(small)
+    averages = {warmup: EMA(decoder, 0.996, warmup=warmup) for warmup in (True, False)}
+    history = [{name: tensor.clone() for name, tensor in decoder.state_dict().items()}]
+    for step in range(6):
+        wander(decoder, step)
+        for average in averages.values():
+            average.update(decoder, step)
+        history.append({name: tensor.clone() for name, tensor in decoder.state_dict().items()})
+    name = "head.predict.weight"
+    wanted = history[0][name].double()
+    for step, weights in enumerate(history[1:]):
+        wanted = torch.lerp(weights[name].double(), wanted, (1 + step) / (10 + step))
+    torch.testing.assert_close(averages[True].model.state_dict()[name].double(), wanted, rtol=1e-6, atol=1e-7)
+    share = {warmup: (average.model.state_dict()[name] - history[0][name]) for warmup, average in averages.items()}
+    assert share[False].abs().max() < 0.05 * share[True].abs().max()
+
+
+def test_warmup_ends_at_the_decay(small):
+    decoder = DepthDecoder(small)
+    averages = [EMA(decoder, 0.5, warmup=warmup) for warmup in (True, False)]
+    wander(decoder, 0)
+    for average in averages:
+        average.update(decoder, 8)
+    for found, wanted in zip(*(average.model.state_dict().values() for average in averages), strict=True):
+        assert torch.equal(found, wanted)

@@ -25,3 +25,16 @@ def test_tokens_in_float16_come_as_they_are():
     (inputs,) = feed([batch_of({0: states, 6: -states}, {})], torch.device("cpu"))
     np.testing.assert_array_equal(inputs.states[0].numpy(), states)
     np.testing.assert_array_equal(inputs.states[6].numpy(), -states)
+
+
+def test_only_cuda_copies_while_the_source_may_change(monkeypatch):
+    asked, move = [], torch.Tensor.to
+
+    def watched(self, *args, **options):
+        asked.append(options.get("non_blocking", False))
+        return move(self, *args, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", watched)
+    list(feed([batch_of({6: np.zeros((2, 4, 3), np.int8)}, {6: np.ones((2, 3), np.float32)})], torch.device("meta")))
+    assert asked
+    assert not any(asked)

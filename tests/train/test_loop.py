@@ -1,11 +1,14 @@
 import csv
 import json
+import os
 
+import numpy as np
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import fit, load_checkpoint
 from spaceclip.train import loop as loop_module
+from spaceclip.train.checkpoint import store_facts
 from torch import nn
 
 PROTOCOL = {"name": "controlled"}
@@ -20,7 +23,7 @@ def run(make_cache, small, recipe, tmp_path):
     """Trains into a folder; `kill_after` epochs it dies before the next one."""
     cache = make_cache()
 
-    def start(out, kill_after=None, score=None, force=False, **changes):
+    def start(out, kill_after=None, score=None, force=False, validation=None, **changes):
         told = []
 
         def each_epoch(epoch):
@@ -43,11 +46,13 @@ def run(make_cache, small, recipe, tmp_path):
             score=score or mean_error,
             protocol=PROTOCOL,
             device=torch.device("cpu"),
+            validation=validation,
             force=force,
             each_epoch=each_epoch,
         )
         return info, told
 
+    start.cache = cache
     return start
 
 
@@ -163,6 +168,101 @@ def test_non_finite_steps_in_a_row_end_the_run_with_advice(run, monkeypatch):
         run("run", max_skipped=2)
     with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1: lower learning_rate"):
         run("run")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0001, 0.001), (50, 80)])
+def test_an_epoch_without_a_pixel_that_counts_ends_the_run(run, tmp_path, low, high):
+    with pytest.raises(SpaceClipError, match=rf"no pixel of epoch 1 has a depth between .* \({low} to {high} m\)"):
+        run("run", min_depth=low, max_depth=high)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_history_says_how_many_pixels_counted(run, tmp_path):
+    cache = run.cache
+    depth = np.stack([cache.depth(index) for index in range(len(cache))])
+    run("run", max_depth=4.0, flip_probability=0)
+    shares = [float(row["valid"]) for row in _history(tmp_path / "run")]
+    assert shares == pytest.approx([float((depth < 4).mean())] * 4)
+
+
+def test_a_decoder_that_predicts_nothing_but_zero_is_named_collapsed(run, tmp_path, monkeypatch):
+    def dead(self, hidden):
+        return self.predict(self.features(hidden)).clamp(max=0) * 0
+
+    _, told = run("run")
+    assert not any(epoch.collapsed for epoch in told)
+    monkeypatch.setattr("spaceclip.train.blocks.DepthHead.forward", dead)
+    _, told = run("run", force=True)
+    assert [epoch.zero for epoch in told] == [1.0] * 4
+    assert "COLLAPSED: 0 m predicted at 100% of them" in str(told[0])
+
+
+def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run(run, tmp_path):
+    run("run")
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(SpaceClipError, match="run holds a finished checkpoint: give another --out, or --force to"):
+        run("run", seed=43)
+    with pytest.raises(Killed):
+        run("run", seed=43, kill_after=2, force=True)
+    assert {path: path.read_bytes() for path in files} == files
+    run("run", seed=43, force=True)
+    assert load_checkpoint(tmp_path / "run").info.training["seed"] == 43
+
+
+def test_a_run_killed_after_its_checkpoint_was_written_ends_well_when_it_is_repeated(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module.StateFolder, "remove", lambda self: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        run("run")
+    before = (tmp_path / "run" / "checkpoint.json").read_bytes()
+    monkeypatch.undo()
+    run("run")
+    assert (tmp_path / "run" / "checkpoint.json").read_bytes() == before
+    assert not list((tmp_path / "run").glob("unfinished-*"))
+
+
+def test_a_second_run_into_one_folder_is_turned_away(run):
+    def score(model):
+        with pytest.raises(SpaceClipError, match=rf"process {os.getpid()} on .* is writing"):
+            run("run", seed=43)
+        return {"abs_rel": 1.0}
+
+    run("run", score=score, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "failure", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore"), MemoryError()]
+)
+def test_out_of_memory_is_one_line_and_the_state_stays(run, tmp_path, monkeypatch, failure):
+    with pytest.raises(Killed):
+        run("run", kill_after=2)
+    step = loop_module.TrainingStep.__call__
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", lambda *_: (_ for _ in ()).throw(failure))
+    with pytest.raises(SpaceClipError, match=r"^out of memory \([^\n]*\): lower batch_size, which is 4$"):
+        run("run")
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", step)
+    assert len(run("run")[1]) == 4
+
+
+def test_the_whole_step_computes_in_ieee_float32(run, monkeypatch):
+    allowed = []
+    update = loop_module.TrainingStep._update
+
+    def watched(self, *args):
+        allowed.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return update(self, *args)
+
+    monkeypatch.setattr(loop_module.TrainingStep, "_update", watched)
+    run("run", epochs=1)
+    assert allowed == [(False, False)] * 3
+    assert torch.backends.cudnn.allow_tf32  # as the process had it
+
+
+def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, make_cache, tmp_path):
+    chosen_on = make_cache(5, "val.zarr", seed=1)
+    run("run", validation=chosen_on, epochs=1)
+    info = load_checkpoint(tmp_path / "run").info
+    assert info.store == store_facts(run.cache)
+    assert info.validation == store_facts(chosen_on)
 
 
 def test_every_parameter_is_trained(run, tmp_path, small, recipe):

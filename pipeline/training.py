@@ -1,0 +1,97 @@
+"""Training as a user asks for it: on a folder of features, by its path."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..cache import require_disjoint
+from ..evaluate import EvaluateSettings, validate
+from ..train import CheckpointInfo, DecoderSettings, Epoch, TrainSettings, fit
+from .device import choose_device
+from .features import open_training, open_validation
+from .paths import require_writable
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..cache import Location
+
+
+def train_decoder(
+    features: "Location",
+    out: Path,
+    settings: TrainSettings,
+    decoder: DecoderSettings = DecoderSettings(),
+    scoring: EvaluateSettings = EvaluateSettings(),
+    *,
+    expect: dict[str, Any] | None = None,
+    device: str = "auto",
+    local_copy: Path | None = None,
+    force: bool = False,
+) -> CheckpointInfo:
+    """Train on the `train` split of a folder of features and choose weights on its `val` split, if it has one.
+
+    Args:
+        features: The folder with both pointers.
+        out: Folder of the checkpoint.
+        settings: The recipe; a batch size that nobody asked for is lowered to the images that there are.
+        decoder: The network.
+        scoring: How the validation split is scored.
+        expect: Identity fields that the features must have.
+        device: Where to train.
+        local_copy: Folder that keeps what is read of a bucket.
+        force: Replace a finished checkpoint.
+
+    Raises:
+        SpaceClipError: The features do not fit, or the run cannot go on (see `fit`).
+    """
+    require_writable(out)
+    training = open_training(features, expect, local_copy)
+    validation = open_validation(features, training, local_copy)
+    splits = {"train": training} | ({"val": validation} if validation is not None else {})
+    require_disjoint(splits)
+    decoder = decoder.for_features(training.identity["tokens"]["channels"])
+    for cache in splits.values():
+        cache.require(decoder.layers, depth=True)
+    images = len(training.usable)
+    if (fitted := settings.fitted(images)) != settings:
+        settings = fitted
+        click.echo(f"batch_size {settings.batch_size}, one step an epoch: there are only {images} images", err=True)
+    protocol, score, record = None, None, {}
+    if validation is not None:
+        scoring = scoring.model_copy(update={"flip_average": False})
+        protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
+        record = {**protocol.model_dump(), "images": len(validation.usable)}
+        score = partial(validate, cache=validation, protocol=protocol, precision=settings.precision)
+    epochs: list[Epoch] = []
+
+    def each_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        click.echo(str(epoch), err=True)
+
+    with progress("train", "steps") as report:
+        info = fit(
+            training,
+            decoder,
+            settings,
+            out,
+            score=score,
+            protocol=record,
+            device=choose_device(device),
+            validation=validation,
+            force=force,
+            progress=report,
+            each_epoch=each_epoch,
+        )
+    scored = (
+        f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"
+    )
+    click.echo(f"{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
+    if collapsed := [epoch.epoch for epoch in epochs if epoch.collapsed]:
+        click.echo(
+            f"warning: this run collapsed (most of the predicted depth is 0 m, first in epoch {collapsed[0]}): its "
+            "scores say little about the decoder; train again with another seed or a lower learning_rate",
+            err=True,
+        )
+    return info
