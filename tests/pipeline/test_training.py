@@ -1,0 +1,112 @@
+"""`spaceclip train` as a user meets it, and what its checkpoint may be scored on."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from spaceclip.train import load_checkpoint
+from spaceclip.train import loop as loop_module
+
+CONFIG = ("--config", "configs/tiny.yaml")
+
+
+@pytest.fixture
+def extracted(project, spaceclip):
+    spaceclip("extract", *CONFIG)
+    return project
+
+
+def change(project: Path, old: str, new: str) -> None:
+    file = project / "configs/tiny.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_training_on_nothing_fails_and_leaves_no_checkpoint(extracted, spaceclip):
+    change(extracted, "max_depth: 10", "max_depth: 0.01")
+    told = spaceclip("train", *CONFIG, fails=True).output
+    assert "no pixel of epoch 1 has a depth between min_depth and max_depth (0.001 to 0.01 m)" in " ".join(told.split())
+    assert not list((extracted / "results/tiny").iterdir())
+
+
+def test_an_empty_depth_range_is_refused_by_its_place(extracted, spaceclip):
+    change(extracted, "max_depth: 10", "min_depth: 10, max_depth: 10")
+    told = " ".join(spaceclip("train", *CONFIG, fails=True).output.split())
+    assert "train.max_depth: found 10; expected more than min_depth, which is 10 m" in told
+
+
+def test_fewer_images_than_the_default_batch_train_in_one(extracted, spaceclip):
+    change(extracted, "batch_size: 4, learning_rate", "learning_rate")
+    told = spaceclip("train", *CONFIG).output
+    assert "batch_size 14, one step an epoch: there are only 14 images" in told
+    assert load_checkpoint("results/tiny").info.training["batch_size"] == 14
+
+
+def test_a_batch_that_was_asked_for_is_never_lowered(extracted, spaceclip):
+    change(extracted, "batch_size: 4", "batch_size: 32")
+    assert "14 samples do not fill one batch of 32; lower batch_size" in spaceclip("train", *CONFIG, fails=True).output
+
+
+def test_a_finished_checkpoint_is_replaced_only_by_force(extracted, spaceclip):
+    spaceclip("train", *CONFIG)
+    before = Path("results/tiny/checkpoint.json").read_bytes()
+    told = spaceclip("train", *CONFIG, fails=True).output
+    assert told.strip() == (
+        "Error: results/tiny holds a finished checkpoint: give another --out, or --force to replace it"
+    )
+    change(extracted, "epochs: 3", "epochs: 2")
+    spaceclip("train", *CONFIG, "--force")
+    assert Path("results/tiny/checkpoint.json").read_bytes() != before
+
+
+def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spaceclip, monkeypatch):
+    spaceclip("train", *CONFIG, "--out", "whole")
+    step, done = loop_module.TrainingStep.__call__, []
+
+    def interrupted(self, *args):
+        done.append(1)
+        if len(done) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, *args)
+
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", interrupted)
+    assert "run the same command again to go on" in spaceclip("train", *CONFIG, fails=True).output
+    assert "epoch 1: " in spaceclip("train", *CONFIG).output
+    assert len(done) == 5 + 6
+    whole, resumed = (Path(out, "checkpoint.safetensors").read_bytes() for out in ("whole", "results/tiny"))
+    assert whole == resumed
+
+
+def test_an_encoder_folder_whose_weights_have_changed_is_refused(project, tiny, spaceclip):
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    config = CLIPVisionConfig.from_pretrained(Path(tiny.removeprefix("random:")).parent)
+    torch.manual_seed(1)
+    CLIPVisionModel(config).save_pretrained(project / "mine")
+    change(project, tiny, "mine")
+    spaceclip("extract", *CONFIG)
+    spaceclip("train", *CONFIG)
+    torch.manual_seed(2)
+    CLIPVisionModel(config).save_pretrained(project / "mine")
+    told = spaceclip("train", *CONFIG, "--force", fails=True).output
+    assert "made with other settings: backbone.weights is" in told
+    spaceclip("extract", *CONFIG)
+    told = spaceclip("evaluate", *CONFIG, fails=True).output
+    assert "made with other settings: backbone.weights is" in told
+
+
+def exchanged(one: str, other: str) -> None:
+    folder = Path("features/tiny")
+    (folder / f"{one}.json").rename(folder / "kept")
+    (folder / f"{other}.json").rename(folder / f"{one}.json")
+    (folder / "kept").rename(folder / f"{other}.json")
+
+
+@pytest.mark.parametrize(("split", "use"), [("val", "chosen by"), ("train", "trained on")])
+def test_splits_that_were_exchanged_after_training_are_not_scored(extracted, spaceclip, split, use):
+    spaceclip("train", *CONFIG)
+    exchanged(split, "test")
+    told = spaceclip("evaluate", *CONFIG, fails=True).output
+    assert use in told
+    assert "scores would flatter" in told
