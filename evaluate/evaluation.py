@@ -171,7 +171,7 @@ def evaluate_saved(
 
 def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
-    backbone: Mapping[str, str] | None,
+    backbone: Mapping[str, Any] | None,
     features: Mapping[str, FeatureCache],
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],

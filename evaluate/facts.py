@@ -36,7 +36,6 @@ class CheckpointFacts(BaseModel):
     def of(cls, checkpoint: "Checkpoint", storage: str) -> Self:
         """From a checkpoint's own description, and the storage of the features that it was trained on."""
         info = checkpoint.info
-        validation = {name: value for name, value in info.protocol.items() if name in Protocol.model_fields}
         return cls(
             path=str(checkpoint.path),
             sha256=info.sha256,
@@ -44,8 +43,8 @@ class CheckpointFacts(BaseModel):
             weights=info.weights,
             chosen=info.chosen,
             storage=storage,
-            validation=Protocol.model_validate(validation) if validation else None,
-            validation_images=info.protocol.get("images"),
+            validation=Protocol.model_validate(info.protocol) if info.protocol else None,
+            validation_images=info.validation["images"] if info.validation else None,
         )
 
     @property

@@ -58,11 +58,10 @@ def train_decoder(
     if (fitted := settings.fitted(images)) != settings:
         settings = fitted
         click.echo(f"batch_size {settings.batch_size}, one step an epoch: there are only {images} images", err=True)
-    protocol, score, record = None, None, {}
+    protocol, score = None, None
     if validation is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
         protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
-        record = {**protocol.model_dump(), "images": len(validation.usable)}
         score = partial(validate, cache=validation, protocol=protocol, precision=settings.precision)
     epochs: list[Epoch] = []
 
@@ -77,7 +76,7 @@ def train_decoder(
             settings,
             out,
             score=score,
-            protocol=record,
+            protocol=protocol.model_dump() if protocol else {},
             device=choose_device(device),
             validation=validation,
             force=force,

@@ -26,20 +26,18 @@ _LARGEST_INFO = 1 << 20
 
 
 class StoreFacts(TypedDict):
-    """What a checkpoint keeps of a store: its identity, and the SHA-256 of its bytes (ledger) and of its samples."""
+    """What a checkpoint keeps of a store: its identity, the SHA-256 of its ledger and of its samples, usable images."""
 
     fingerprint: str
     ledger: str
     samples: str
+    images: int
 
 
 def store_facts(cache: FeatureCache) -> StoreFacts:
     """What a checkpoint keeps of this store."""
-    return {
-        "fingerprint": cache.fingerprint,
-        "ledger": cache.digest,
-        "samples": cache.identity["samples"]["sha256"],
-    }
+    samples = cache.identity["samples"]["sha256"]
+    return StoreFacts(fingerprint=cache.fingerprint, ledger=cache.digest, samples=samples, images=len(cache.usable))
 
 
 class CheckpointInfo(BaseModel):
@@ -110,9 +108,13 @@ class CheckpointInfo(BaseModel):
             SpaceClipError: Names the store, what it is scored as, and what it was to this checkpoint.
         """
         for name, cache in splits.items():
-            found = store_facts(cache).items()
+            found = store_facts(cache)
             for role, use, seen in (("train", "trained on", self.store), ("val", "chosen by", self.validation)):
-                if name != role and seen is not None and found & seen.items():
+                if (
+                    name != role
+                    and seen
+                    and any(found[key] == seen[key] for key in ("fingerprint", "ledger", "samples"))
+                ):
                     raise SpaceClipError(
                         f"{cache.path} is given as the {name} split, and it is what these weights were {use}: its "
                         "scores would flatter; give the store of another split"

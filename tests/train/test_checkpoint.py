@@ -19,7 +19,7 @@ def saved(tmp_path, small):
         decoder=small,
         backbone={"name": "tiny"},
         preprocessing={},
-        store={"fingerprint": "f", "ledger": "l", "samples": "s"},
+        store={"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3},
         min_depth=0.1,
         max_depth=10,
         weights="ema",

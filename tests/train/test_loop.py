@@ -19,9 +19,13 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def run(make_cache, small, recipe, tmp_path):
+def cache(make_cache):
+    return make_cache()
+
+
+@pytest.fixture
+def run(cache, small, recipe, tmp_path):
     """Trains into a folder; `kill_after` epochs it dies before the next one."""
-    cache = make_cache()
 
     def start(out, kill_after=None, score=None, force=False, validation=None, **changes):
         told = []
@@ -52,7 +56,6 @@ def run(make_cache, small, recipe, tmp_path):
         )
         return info, told
 
-    start.cache = cache
     return start
 
 
@@ -177,8 +180,7 @@ def test_an_epoch_without_a_pixel_that_counts_ends_the_run(run, tmp_path, low, h
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_the_history_says_how_many_pixels_counted(run, tmp_path):
-    cache = run.cache
+def test_the_history_says_how_many_pixels_counted(run, cache, tmp_path):
     depth = np.stack([cache.depth(index) for index in range(len(cache))])
     run("run", max_depth=4.0, flip_probability=0)
     shares = [float(row["valid"]) for row in _history(tmp_path / "run")]
@@ -257,11 +259,11 @@ def test_the_whole_step_computes_in_ieee_float32(run, monkeypatch):
     assert torch.backends.cudnn.allow_tf32  # as the process had it
 
 
-def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, make_cache, tmp_path):
+def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, cache, make_cache, tmp_path):
     chosen_on = make_cache(5, "val.zarr", seed=1)
     run("run", validation=chosen_on, epochs=1)
     info = load_checkpoint(tmp_path / "run").info
-    assert info.store == store_facts(run.cache)
+    assert info.store == store_facts(cache)
     assert info.validation == store_facts(chosen_on)
 
 
@@ -281,5 +283,5 @@ def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
     assert content["protocol"] == PROTOCOL
     assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
     assert content["weights"] in ("raw", "ema")
-    assert set(content["store"]) == {"fingerprint", "ledger", "samples"}
+    assert set(content["store"]) == {"fingerprint", "ledger", "samples", "images"}
     assert (content["training"]["seed"], content["training"]["ema_warmup"]) == (42, True)
