@@ -39,7 +39,8 @@ def train(
 
     An interrupted run goes on from its last whole epoch when the same command is given again, with the same result.
     """
-    from ...train import TrainSettings
+    from ...evaluate import EvaluateSettings
+    from ...train import DecoderSettings, TrainSettings
     from ..config import check_settings, load_experiment
     from ..training import train_decoder
 
@@ -61,4 +62,5 @@ def train(
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
-        train_decoder(features, out, check_settings(TrainSettings, given, "options"), **options)
+        settings = check_settings(TrainSettings, given, "options")
+        train_decoder(features, out, settings, DecoderSettings(), EvaluateSettings(), **options)

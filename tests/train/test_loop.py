@@ -253,6 +253,7 @@ def test_the_whole_step_computes_in_ieee_float32(run, monkeypatch):
         allowed.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
         return update(self, *args)
 
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr(loop_module.TrainingStep, "_update", watched)
     run("run", epochs=1)
     assert allowed == [(False, False)] * 3
