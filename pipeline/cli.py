@@ -14,6 +14,15 @@ from .commands.extract import extract
 from .commands.settings import settings
 from .commands.train import train
 
+EXTRAS = {
+    "distributed": "cluster",
+    "h5py": "datasets",
+    "pooch": "datasets",
+    "requests": "datasets",
+    "scipy": "datasets",
+}
+"""Packages that an extra installs, as pyproject.toml says."""
+
 
 class Commands(click.Group):
     """Turns what a user can mend into one line on standard error and exit status 1, and Ctrl-C into status 130."""
@@ -30,6 +39,13 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("spaceclip: interrupted; run the same command again to go on from what is saved", err=True)
             ctx.exit(130)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            raise click.ClickException(
+                f"{package} is not installed, which this needs: pip install 'spaceclip[{EXTRAS[package]}]'"
+            ) from error
         except OSError as error:
             raise click.ClickException(
                 f"{error.filename or 'a file'}: {error.strerror or error}; mend that (the path, the room on the disk, "
