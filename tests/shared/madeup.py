@@ -45,7 +45,7 @@ class MadeUp:
         return root
 
     @staticmethod
-    def nyu(root: Path, scale: float = 1000) -> Path:
+    def nyu(root: Path, scale: float = 1000, size: tuple[int, int] = (48, 64)) -> Path:
         """Four training scenes in six directories, and a test scene named by its type."""
         listed: dict[str, list[str]] = {"train": [], "test": []}
         train = ("kitchen_0001a", "kitchen_0001b", "office_0002", "bath_0003a", "bath_0003c", "den_0004a")
@@ -54,7 +54,7 @@ class MadeUp:
             for scene in scenes:
                 for frame in range(2):
                     image, depth = f"{scene}/rgb_{frame:05d}.jpg", f"{scene}/sync_depth_{frame:05d}.png"
-                    write_frame(root / folder / image, root / folder / depth, (48, 64), 1, 5, scale)
+                    write_frame(root / folder / image, root / folder / depth, size, 1, 5, scale)
                     slash = "/" if part == "train" else ""
                     listed[part].append(f"{slash}{image} {slash}{depth} 518.8579")
         for part, lines in listed.items():
