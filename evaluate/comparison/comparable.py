@@ -46,7 +46,7 @@ def _unlike_images(data: str, row: Row) -> Iterator[str]:
         yield few if row.images < expected.images else f"{row.images:,} images, not {expected.images:,}"
     if row.distinct != row.images:
         known = row.distinct is not None
-        yield f"{row.distinct:,} distinct images among {row.images:,}" if known else "images not known to be distinct"
+        yield f"{row.distinct:,} of {row.images:,} images distinct" if known else "images not known to be distinct"
     if row.list_sha256 not in expected.lists:
         found = f"SHA-256 {row.list_sha256[:12]}" if row.list_sha256 else "none"
         yield f"images not by the released test list ({found})"

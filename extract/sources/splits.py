@@ -107,7 +107,7 @@ def assign(
 
     By scene, the scenes are sorted and shuffled by `random.Random(seed)`; the first round(val * scenes) are held out
     for validation, the next round(test * scenes) for testing, at least one for a share above 0. With val 0.1 and seed
-    20260926 that is the `controlled` protocol. By ratio it is the same with ids for scenes.
+    20260926 that is how weights of the `controlled` protocol are chosen. By ratio it is the same with ids for scenes.
 
     Args:
         entries: The samples.

@@ -144,7 +144,7 @@ def check(
 @_TRAIN_LIST
 @click.option("--out", type=NEW, required=True, help="Folder of the lists.")
 def split(dataset: str, root: Path, train_list: Path | None, out: Path) -> None:
-    """Write the `controlled` split of the training list, by scene, as train.txt and val.txt."""
+    """Divide the training list by scene, as for `controlled` weights: train.txt to train on, val.txt to choose by."""
     from ...extract.sources.datasets import write_split_lists
 
     require_writable(out)

@@ -162,7 +162,7 @@ def check_controlled(released: ReleasedList | None, split: SplitSettings, parts:
 
 
 def write_split_lists(settings: DatasetData, out: Path) -> dict[str, tuple[Path, int, str]]:
-    """Write the `controlled` split of the training list as `train.txt` and `val.txt`.
+    """Divide the training list as for `controlled` weights: `train.txt` to train on, `val.txt` to choose by.
 
     Lines are kept as they are, in their order, each ended by a newline. Nothing is written unless both lists can be.
 
