@@ -13,7 +13,7 @@ from spaceclip.evaluate.result_folder import require_free, sweep_folder
 def finished(tmp_path, make_maps, scored, facts):
     """A folder with a result on the samples `s`, what was scored, and by what."""
     scores = scored(make_maps(2))
-    row = Row.of("test", scores, {}, samples_sha256="s")
+    row = Row.of(scores, {}, split="test", samples_sha256="s")
     write_results(tmp_path, Results(rows=(row,), **facts), [scores])
     return tmp_path, facts["model"], ("s", scores.protocol)
 
