@@ -130,6 +130,8 @@ class StoreWriter:
         sound = np.setdiff1d(np.arange(stop - start), bad)
         stays = kept if kept and not bad else Record(self.spec.fingerprint, shard, start, stop, {}, {})
         written = [name for name in self._parts if name not in stays.objects]
+        # What is compressed takes longest, and must not be begun last.
+        written.sort(key=lambda name: not self._parts[name].layout.compressed)
 
         def store(name: str) -> Record:
             there = kept if kept and name in kept.objects else None

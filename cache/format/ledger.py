@@ -114,6 +114,8 @@ class Record:
             for name in _LATER:
                 piece, _, body = body.partition(b',\n"%b":' % name.encode())
                 pieces.append(piece)
+            if not body:
+                raise ValueError(f"not a ledger record: it lacks {' or '.join(_LATER)}")
             fields = parse_json(pieces[0] + b"}")
             fields["objects"] = {name: Stored(*stored) for name, stored in fields["objects"].items()}
             fields["quarantined"] = tuple(Quarantined(**sample) for sample in fields["quarantined"])

@@ -21,8 +21,8 @@ SAMPLES = "samples.jsonl"
 
 def attributes_of(spec: StoreSpec, about: Mapping[str, Any]) -> dict[str, Any]:
     """What a store says of itself, sealed with a SHA-256."""
-    told = {"format": FORMAT, "fingerprint": spec.fingerprint, "identity": spec.identity, "about": dict(about)}
-    return {**told, "sha256": _seal(told)}
+    fields = {"format": FORMAT, "fingerprint": spec.fingerprint, "identity": spec.identity, "about": dict(about)}
+    return {**fields, "sha256": _seal(fields)}
 
 
 def read_attributes(place: Place) -> dict[str, Any] | None:
@@ -208,5 +208,5 @@ def _holds(found: Any, required: Any) -> bool:
 
 
 def _seal(attributes: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in attributes.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    fields = {name: value for name, value in attributes.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Stores that nothing refers to any more, and what killed runs left half made; in a folder or a bucket."""
+"""Stores that no pointer points to any more, and what killed runs left half made; in a folder or a bucket."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ class Garbage:
             and of no use).
         bytes: Its size.
         shards: Shards committed, where it is a store.
-        total: Shards that it should have; 0 where that cannot be told.
+        total: Shards that it should have; 0 where that is not known.
     """
 
     path: Location
@@ -115,22 +115,24 @@ def _judged(store: Location, references: References) -> Garbage | None:
     """What a store is if no pointer points to it; None for one that is in use, or is none of ours."""
     place = place_at(store)
     names = {name for name in place.names() if not is_begun(name)}
-    told = _told(place) if GROUP in names else {}
-    if references.include(store, told.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
+    described = _described(place) if GROUP in names else {}
+    if references.include(store, described.get("fingerprint")) or (isinstance(store, Path) and not store.is_dir()):
         return None
-    if not told and not names <= _OURS:
+    if not described and not names <= _OURS:
         return None
     size = sum(bytes_ for _, bytes_ in place.walk())
     if GROUP not in names:
         # The list of samples is the first of a store to come and the last to go.
         return Garbage(store, "partial", size) if SAMPLES in names or not size else None
-    if not told:
+    if not described:
         return Garbage(store, "unfinished", size) if names >= {SAMPLES, FOLDER} else None
     shards = sum(name.endswith(".json") and not name.startswith(".") for name in place.names(FOLDER))
-    return Garbage(store, "unreferenced" if shards >= told["total"] else "unfinished", size, shards, told["total"])
+    return Garbage(
+        store, "unreferenced" if shards >= described["total"] else "unfinished", size, shards, described["total"]
+    )
 
 
-def _told(place: Place) -> dict[str, Any]:
+def _described(place: Place) -> dict[str, Any]:
     """Fingerprint of a store of any format and number of its shards; nothing where its description is damaged."""
     try:
         attributes = json.loads(place.read(GROUP))["attributes"][ATTRIBUTE]

@@ -120,8 +120,8 @@ def _verified(
     cache.records = {shard: record for shard, record in records.items() if shard in wanted}
     problems = [Problem(kind, None, file=file) for file, kind in damaged_metadata(place, attributes).items()]
     problems += [Problem("altered", _shard_of(key, wanted), file=key) for key in (*damaged, *strays)]
-    told = {*cache.records, *(problem.shard for problem in problems)}
-    problems += [Problem("missing", shard) for shard in wanted if shard not in told]
+    accounted = {*cache.records, *(problem.shard for problem in problems)}
+    problems += [Problem("missing", shard) for shard in wanted if shard not in accounted]
     digest = cache.digest if len(cache.records) == cache.shards else None
     problems += _pointer_problems(cache, digest)
     apart = pointer if pointer and pointer.store != store.name else None

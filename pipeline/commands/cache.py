@@ -35,8 +35,8 @@ def info(path: "Location", *, stats: bool, as_json: bool) -> None:
     store = FeatureCache.open(path, allow_incomplete=not stats)
     found = _statistics(store) if stats else {}
     if as_json:
-        told = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
-        click.echo(json.dumps(told | ({"statistics": _plain(found)} if stats else {}), indent=1))
+        facts = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
+        click.echo(json.dumps(facts | ({"statistics": _plain(found)} if stats else {}), indent=1))
         return
     table = Table(title=str(store.path), show_header=False, title_justify="left")
     for name, value in _described(store).items():

@@ -99,5 +99,5 @@ def _plain(found: "Verification | Repair") -> dict[str, Any]:
     return {**vars(found), "problems": [asdict(problem) for problem in found.problems]}
 
 
-def _print(told: dict[str, Any]) -> None:
-    click.echo(json.dumps(told, indent=1, default=str))
+def _print(found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found, indent=1, default=str))

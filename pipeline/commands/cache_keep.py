@@ -44,8 +44,8 @@ def gc(folder: "Location", pointers: "tuple[Location, ...]", *, unfinished: bool
     go = yes or (not as_json and click.confirm(f"{len(going)} found, {total}. Remove these?"))
     removed = _remove(going, folder, pointers) if go else []
     if as_json:
-        told = [{**vars(one), "removed": one in removed} for one in found]
-        click.echo(json.dumps({"folder": folder, "found": told}, indent=1, default=str))
+        listed = [{**vars(one), "removed": one in removed} for one in found]
+        click.echo(json.dumps({"folder": folder, "found": listed}, indent=1, default=str))
     elif go:
         click.echo(f"{folder}: removed {len(removed)} of {len(going)}")
 

@@ -1,5 +1,6 @@
 """What counts in an array's `zarr.json` is what decides how bytes are read, for the reader and for verify alike."""
 
+import hashlib
 import json
 
 import pytest
@@ -76,3 +77,14 @@ def test_what_another_version_of_zarr_writes_more_is_no_damage(make_store, tmp_p
     assert repair(path).rewritten == []
     assert contents(path) == before
     assert copy(path, tmp_path / "out").shards == 3
+
+
+@pytest.mark.parametrize("file", ["zarr.json", ARRAY, "samples.jsonl", "ledger/000000.json"])
+def test_nesting_without_end_is_one_clear_line(make_store, file):
+    path, _ = make_store()
+    nested = b'{"fingerprint":' + b"[" * 100_000
+    seal = hashlib.sha256(nested + b"\n}").hexdigest().encode()
+    (path / file).write_bytes(nested + (b',\n"sha256":"' + seal + b'"\n}' if "ledger" in file else b""))
+    with pytest.raises(StoreError, match=f"{file}: "):
+        _ = FeatureCache.open(path).depth(0), FeatureCache.open(path).entries
+    assert verify(path).problems[0].file == file
