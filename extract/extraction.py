@@ -21,6 +21,8 @@ from .towers import Backbone, BackboneSettings, load_backbone
 if TYPE_CHECKING:
     from distributed import Client
 
+    from .cluster import Certificates
+
 
 class Report(Protocol):
     """Is told how far the work is."""
@@ -40,6 +42,7 @@ class RunOptions:
         on_error: What to do with an image that cannot be used.
         retry_quarantined: Do the shards again that hold quarantined images.
         scheduler: Address of a Dask scheduler to run on.
+        certificates: To reach that by.
         workers: Processes of a cluster of this machine's own.
         gpus: Whether each of these has a GPU of its own.
     """
@@ -49,6 +52,7 @@ class RunOptions:
     on_error: OnError = "stop"
     retry_quarantined: bool = False
     scheduler: str | None = None
+    certificates: "Certificates | None" = None
     workers: int | None = None
     gpus: bool = False
 
@@ -177,7 +181,7 @@ class DatasetExtraction:
         from .cluster import connected, dashboard, local_cluster
 
         if options.scheduler is not None:
-            cluster = connected(options.scheduler)
+            cluster = connected(options.scheduler, options.certificates, self.say)
         else:
             cluster = local_cluster(options.workers or 1, gpus=options.gpus)
         with cluster as client:

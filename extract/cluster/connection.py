@@ -3,13 +3,16 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 from dask.config import set as configured
-from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 from distributed.system import MEMORY_LIMIT
 
 from ...cache import SpaceClipError
@@ -21,27 +24,67 @@ _ALIVE = "60s"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """Files by which a cluster's processes know one another, as `dask scheduler --tls-ca-file` takes them.
+
+    Attributes:
+        authority: Certificate of the authority that signed all of them.
+        certificate: This process's own.
+        key: The private key of that; None where the certificate's file holds it.
+    """
+
+    authority: Path
+    certificate: Path
+    key: Path | None = None
+
+    def security(self) -> Security:
+        """As Dask wants it."""
+        return Security(
+            require_encryption=True,
+            tls_ca_file=str(self.authority),
+            tls_client_cert=str(self.certificate),
+            tls_client_key=str(self.key or self.certificate),
+        )
+
+
 @contextmanager
-def connected(address: str) -> Iterator[Client]:
+def connected(
+    address: str, certificates: Certificates | None = None, say: Callable[[str], None] = lambda _line: None
+) -> Iterator[Client]:
     """A client of a running scheduler.
 
+    Args:
+        address: Of the scheduler.
+        certificates: For an encrypted connection; else Dask's own configuration has its say.
+        say: Told in a line that others could reach the cluster too.
+
     Raises:
-        SpaceClipError: There is none at the address.
+        SpaceClipError: There is none at the address, or the certificates do not fit.
     """
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
+        security = certificates and certificates.security()  # None: as Dask's own configuration says
+        client = Client(address, timeout=_CONNECT_SECONDS, security=security)
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
+        remedy = "or the certificates (--tls-ca, --tls-cert, --tls-key)" if certificates else "such as tcp://host:8786"
         raise SpaceClipError(
-            f"--scheduler {address}: no scheduler answers there ({type(error).__name__}); start one (`dask scheduler`) "
-            "or mend the address, such as tcp://host:8786"
+            f"--scheduler {address}: no scheduler answers there ({type(error).__name__}: {_first_line(error)}); start "
+            f"one (`dask scheduler`) or mend the address, {remedy}"
         ) from error
     with client:
+        if not address.startswith("tls://"):
+            say(
+                f"--scheduler {address} is not encrypted, and who reaches its port can run code as you: where others "
+                "do, use certificates (--tls-ca, --tls-cert, --tls-key; docs/clusters.md)"
+            )
         yield client
 
 
 @contextmanager
 def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
     """A cluster of this machine's own: processes that share its cores, or one process a GPU.
+
+    It listens on loopback alone, and only to who has its certificates, which no other user of the machine can read.
 
     Args:
         workers: Processes.
@@ -67,6 +110,8 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
             "nthreads": THREADS,
             "env": {SHARES: str(workers)} | ({_VISIBLE: visible[number].strip()} if gpus else {}),
             "silence_logs": logging.ERROR,
+            "security": security,
+            "protocol": "tls://",
             # Importing our modules takes seconds. Done when the plugin arrives, the worker would look dead meanwhile.
             "preload": [__name__],
             "memory_limit": MEMORY_LIMIT // workers,
@@ -74,24 +119,37 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
             "config": {f"distributed.worker.memory.{measure}": False for measure in ("target", "spill", "pause")},
         }
 
+    security = Security.temporary()
+    listening = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
     scheduler = {
         "cls": Scheduler,
-        "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "worker_ttl": _ALIVE},
+        "options": {"dashboard_address": "127.0.0.1:0", "worker_ttl": _ALIVE, **listening},
     }
     spec = {number: {"cls": Nanny, "options": options(number)} for number in range(workers)}
     quiet: Any = logging.ERROR  # a level, though it is typed as yes or no
-    with (
-        # Else a worker that needs longer to start anew is given up for good.
-        configured({"distributed.deploy.lost-worker-timeout": "1 day"}),
-        SpecCluster(workers=spec, scheduler=scheduler, silence_logs=quiet) as cluster,
-        Client(cluster) as client,
-    ):
+    # Else a worker that needs longer to start anew is given up for good.
+    with configured({"distributed.deploy.lost-worker-timeout": "1 day"}), ExitStack() as stack:
+        with _interrupts_held():
+            cluster = stack.enter_context(
+                SpecCluster(workers=spec, scheduler=scheduler, security=security, silence_logs=quiet)
+            )
+            client = stack.enter_context(Client(cluster))
         yield client
 
 
-def dask_setup(_worker: Worker) -> None:
-    """Called by Dask in each process of a local cluster: Ctrl-C, which reaches all, is not meant for these."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C reaches this thread when the block has ended, and no thread or process that the block starts, ever.
+
+    A terminal sends it to all processes; those of a cluster would each print a traceback, and are ended by this one.
+    """
+    # It is started with the first process, and would lift the mask of the thread that starts it.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def dashboard(client: Client) -> str:
@@ -100,3 +158,7 @@ def dashboard(client: Client) -> str:
     if asked.run_on_scheduler(find_spec, "bokeh") is None:
         return "none, since the scheduler's machine lacks bokeh (pip install bokeh)"
     return str(asked.dashboard_link)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

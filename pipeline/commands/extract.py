@@ -11,6 +11,7 @@ from ..paths import FILE, FOLDER, LOCATION, require_writable
 if TYPE_CHECKING:
     from ...cache import Location
     from ...extract import DatasetExtraction, Extraction
+    from ...extract.cluster import Certificates
     from ..config import Experiment
 
 QUARANTINED = 3
@@ -68,6 +69,9 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 )
 @click.option("--retry-quarantined", is_flag=True, help="Do the shards again that hold quarantined images.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
+@click.option("--tls-ca", type=FILE, help="With --scheduler tls://...: certificate of the cluster's authority.")
+@click.option("--tls-cert", type=FILE, help="With it: this process's certificate.")
+@click.option("--tls-key", type=FILE, help="With it: the certificate's key, where that lies apart.")
 @click.option("--workers", type=click.IntRange(min=1), help="Run on so many processes of this machine.")
 @click.option("--gpus", is_flag=True, help="With --workers: a GPU for each.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: images, bytes, time. Writes nothing.")
@@ -81,6 +85,9 @@ def extract(
     on_error: Any,
     retry_quarantined: bool,
     scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     workers: int | None,
     gpus: bool,
     **options: Any,
@@ -110,6 +117,7 @@ def extract(
     from ..device import choose_device
     from ..progress import progress
 
+    certificates = _certificates(scheduler, tls_ca, tls_cert, tls_key)
     experiment = load_experiment(config) if config else _from_options(given)
     settings = experiment.extract
     if store is not None:
@@ -131,7 +139,9 @@ def extract(
         backbone=experiment.backbone,
         settings=settings,
         folder=folder,
-        options=RunOptions(choose_device(device), device, on_error, retry_quarantined, scheduler, workers, gpus),
+        options=RunOptions(
+            *(choose_device(device), device, on_error, retry_quarantined, scheduler, certificates, workers, gpus)
+        ),
         say=lambda line: click.echo(line, err=True),
         progress=progress,
     )
@@ -142,6 +152,18 @@ def extract(
     _leave_absent(folder, absent, experiment, config)
     if any(quarantined):
         click.get_current_context().exit(QUARANTINED)
+
+
+def _certificates(
+    scheduler: str | None, authority: Path | None, certificate: Path | None, key: Path | None
+) -> "Certificates | None":
+    if not (authority or certificate or key):
+        return None
+    if not (scheduler and authority and certificate):
+        raise click.UsageError("give --tls-ca and --tls-cert together (and --tls-key), with --scheduler tls://...")
+    from ...extract.cluster import Certificates
+
+    return Certificates(authority, certificate, key)
 
 
 def _print_plan(run: "DatasetExtraction") -> None:
