@@ -13,7 +13,7 @@ import pytest
 from distributed import WorkerPlugin
 from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
-from spaceclip.extract.cluster.connection import dashboard, local_cluster
+from spaceclip.extract.cluster.connection import connected, dashboard, local_cluster
 from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
 from spaceclip.extract.remaining import Work
 
@@ -89,6 +89,14 @@ def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_j
     assert told == sorted(told)
     assert told[-1] == 24
     assert any(0 < done < 24 for done in told)
+
+
+def test_processes_of_this_machine_listen_on_loopback_and_to_nobody_else(cluster, monkeypatch):
+    addresses = [cluster.scheduler.address, *cluster.scheduler_info()["workers"]]
+    assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+    monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 1)
+    with pytest.raises(SpaceClipError, match="no scheduler answers"), connected(addresses[0].replace("tls", "tcp")):
+        pass
 
 
 class Halting(WorkerPlugin):

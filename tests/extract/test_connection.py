@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from distributed import Scheduler, Security, SpecCluster
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.cluster import Certificates, connected, local_cluster
+from spaceclip.extract.cluster import Certificates, connected
 
 
 @pytest.fixture
@@ -70,20 +70,6 @@ def test_a_cluster_that_anybody_can_reach_is_warned_of(scheduler):
     assert "--tls-ca, --tls-cert, --tls-key" in line
 
 
-def test_processes_of_this_machine_listen_on_loopback_and_to_nobody_else(monkeypatch):
-    with local_cluster(1, gpus=False) as client:
-        client.wait_for_workers(1, timeout=60)
-        asked: Any = client
-        addresses = [asked.scheduler.address, *asked.scheduler_info()["workers"]]
-        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
-        monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 1)
-        with (
-            pytest.raises(SpaceClipError, match="no scheduler answers there"),
-            connected(addresses[0].replace("tls", "tcp")),
-        ):
-            pass
-
-
 def _children(process: int) -> list[str]:
     with suppress(FileNotFoundError):  # it has ended
         return [
@@ -95,7 +81,7 @@ def _children(process: int) -> list[str]:
 STARTING = """
 from spaceclip.extract.cluster import local_cluster
 try:
-    with local_cluster(2, gpus=False):
+    with local_cluster(1, gpus=False):
         print("started")
 except KeyboardInterrupt:
     print("interrupted")
@@ -110,7 +96,7 @@ def test_ctrl_c_while_workers_start_is_said_by_nobody_but_the_run(tmp_path):
         text=True,
         start_new_session=True,
     )
-    while run.poll() is None and len(_children(run.pid)) < 3:  # two workers, and what keeps track of them
+    while run.poll() is None and len(_children(run.pid)) < 2:  # a worker, and what keeps track of it
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
     assert run.communicate(timeout=60) == ("interrupted\n", "")
