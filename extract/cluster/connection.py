@@ -72,7 +72,7 @@ def connected(
             f"one (`dask scheduler`) or mend the address, {remedy}"
         ) from error
     with client:
-        if not address.startswith("tls://"):
+        if not address.startswith(("tls://", "inproc://")):
             say(
                 f"--scheduler {address} is not encrypted, and who reaches its port can run code as you: where others "
                 "do, use certificates (--tls-ca, --tls-cert, --tls-key; docs/clusters.md)"
