@@ -283,3 +283,19 @@ def test_figures_of_an_earlier_result_do_not_outlive_it(tmp_path, checkpoint, sp
     (tmp_path / "predictions.png").write_bytes(b"of other weights")
     evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
     assert not (tmp_path / "predictions.png").exists()
+
+
+def test_a_flat_map_that_beats_the_mean_map_is_no_improvement(tmp_path, checkpoint, splits, make_cache):
+    torch.nn.init.zeros_(checkpoint.decoder.head.predict.weight)
+    torch.nn.init.constant_(checkpoint.decoder.head.predict.bias, 1.0)
+    training, val = make_cache(4, seed=3), splits["val"]
+    draw = np.random.default_rng(0)
+    training.depths = val.truths = [
+        (0.5 + draw.gamma(1, 2, (12, 16))).clip(0, 9.5).astype(np.float32) for _ in range(4)
+    ]
+    row = evaluate_checkpoint(checkpoint, splits, training, SETTINGS, tmp_path).results.rows[0]
+    assert row.metrics["abs_rel"] < 0.75 * row.baselines["mean map"]["abs_rel"]
+    assert row.best_baselines["abs_rel"].startswith("AbsRel constant")
+    flat, worse = row.warnings
+    assert "nearly constant: log depth varies over pixels 0.0% and over images 0.0%" in flat
+    assert "no better than the best prediction without an image by AbsRel" in worse
