@@ -16,6 +16,7 @@ from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
+from .panels import DepthScale
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import FILES, write_results
 from .result_folder import require_free, sweep_folder
@@ -40,6 +41,7 @@ class Evaluation:
         baseline: Of the prediction without an image of the lowest AbsRel, under the protocol of the first row; None
             without one.
         examples: Images scored by that protocol, to be shown.
+        scale: The colours of their depth.
         checkpoint: What was scored; None for saved maps.
     """
 
@@ -47,6 +49,7 @@ class Evaluation:
     scores: tuple[Scores, ...]
     baseline: Scores | None
     examples: Examples
+    scale: DepthScale
     checkpoint: Checkpoint | None
 
     @property
@@ -79,6 +82,7 @@ def evaluate_checkpoint(
     out: Path,
     progress: Advance = lambda _done, _total: None,
     *,
+    name: str = "",
     force: bool = False,
 ) -> Evaluation:
     """Score a checkpoint beside the best predictions without an image.
@@ -90,6 +94,7 @@ def evaluate_checkpoint(
         settings: How to score.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all), those of the training split too.
+        name: Of the data set.
         force: Replace whatever result the folder holds.
 
     Raises:
@@ -121,7 +126,7 @@ def evaluate_checkpoint(
     def further(done: int, _: int) -> None:
         progress(read + done, total)
 
-    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further)
+    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further, name)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -134,6 +139,7 @@ def evaluate_saved(
     out: Path,
     progress: Advance = lambda _done, _total: None,
     *,
+    name: str = "",
     force: bool = False,
 ) -> Evaluation:
     """Score the saved maps of any model.
@@ -146,6 +152,7 @@ def evaluate_saved(
         settings: How to score; flip averaging is the maps' own matter.
         out: Folder for the numbers (see `write_results`).
         progress: Called with (images done, images in all).
+        name: Of the data set.
         force: Replace whatever result the folder holds.
 
     Raises:
@@ -166,7 +173,7 @@ def evaluate_saved(
     plan = _plan(settings, splits, depth_range, saved=True)
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress)
+    return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress, name)
 
 
 def _evaluate(
@@ -180,6 +187,7 @@ def _evaluate(
     settings: EvaluateSettings,
     out: Path,
     progress: Advance,
+    name: str,
 ) -> Evaluation:
     """Score every protocol, each split in one pass, and write the numbers; examples are of the first protocol."""
     where = list(dict.fromkeys(split for split, _ in plan))
@@ -201,6 +209,7 @@ def _evaluate(
     first = splits[where[0]]
     results = Results(
         data=str(first.about.get("data")),
+        name=name,
         model=facts,
         backbone=BackboneFacts.of(backbone) if backbone else None,
         rows=tuple(found.row for found in scored),
@@ -209,7 +218,8 @@ def _evaluate(
     sweep_folder(out, FILES)
     write_results(out, results, scores)
     examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
-    return Evaluation(results, scores, scored[0].best_baseline, examples, None)
+    scale = DepthScale.of(examples.spread, settings.figure_scale)
+    return Evaluation(results, scores, scored[0].best_baseline, examples, scale, None)
 
 
 def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:

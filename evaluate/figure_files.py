@@ -20,19 +20,18 @@ def write_figures(folder: Path, evaluation: Evaluation) -> None:
     Raises:
         SpaceClipError: Some could not be drawn; the others are there.
     """
-    protocol, caption = evaluation.results.rows[0].protocol, evaluation.caption
-    drawn: dict[str, bytes] = {}
+    protocol, data, caption = evaluation.results.rows[0].protocol, evaluation.results.title, evaluation.caption
     failed = []
     for name, draw in (
-        (FIGURE, lambda: prediction_figure(evaluation.examples.spread, protocol, caption)),
-        (ERRORS, lambda: error_figure(evaluation.scores[0], evaluation.baseline, caption)),
-        (REPORT, lambda: printable(report_page(evaluation, drawn)).encode()),
+        (FIGURE, lambda: prediction_figure(evaluation.examples.spread, protocol, evaluation.scale, data, caption)),
+        (ERRORS, lambda: error_figure(evaluation.scores[0], evaluation.baseline, data, caption)),
+        (REPORT, lambda: printable(report_page(evaluation)).encode()),
     ):
         try:
-            drawn[name] = draw()
+            content = draw()
         except Exception as error:
             failed.append(f"{name} ({' '.join(f'{type(error).__name__}: {error}'.split())})")
         else:
-            write_atomically(folder / name, drawn[name])
+            write_atomically(folder / name, content)
     if failed:
         raise SpaceClipError(f"{folder}: could not draw {', '.join(failed)}; the numbers are whole, in {RESULTS}")

@@ -62,6 +62,7 @@ class EvaluateSettings(BaseModel):
         batch_size: Images decoded together.
         precision: Of the decoder's arithmetic.
         figures: Images drawn.
+        figure_scale: Of the colours of depth: equal ratios (`log`), which show what is near, or equal steps of metres.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +78,7 @@ class EvaluateSettings(BaseModel):
     batch_size: int = Field(default=8, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     figures: int = Field(default=6, ge=1)
+    figure_scale: Literal["linear", "log"] = "log"
 
     def protocol(self, name: ProtocolName, about: Mapping[str, Any], min_depth: float, max_depth: float) -> "Protocol":
         """The named protocol for a split, in the variant that counts most: averaged where asked for, never scaled.

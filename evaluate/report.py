@@ -1,35 +1,29 @@
-"""One page that sums up an evaluation: what was measured, tables, figures, and the training run behind them."""
+"""One page that sums up an evaluation: what was measured, tables, pictures, and the training run behind them."""
 
-import csv
-import math
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..cache import SpaceClipError
-from ..train import HISTORY, Checkpoint
+from .charts import by_scene, chart, draw_by_depth, draw_by_scene, scenes_height
 from .evaluation import Evaluation
 from .examples import Example
 from .facts import CheckpointFacts
-from .figures import png
 from .metrics import METRIC_LABELS, METRICS
-from .result_files import ERRORS, FIGURE, PER_SCENE
-from .results import Results
+from .panels import DEPTH_COLOURS, ERROR_COLOURS, HIGHEST_ERROR
+from .pictures import gradient, png_address, thumbnails
+from .result_files import PER_SCENE
+from .results import Results, Row
 from .tables import by_protocol, results_tables
-from .text import literal_text
+from .training_run import training_charts, training_settings
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _SHOWN_SCENES = 20
 _LABELS = [METRIC_LABELS[name] for name in METRICS]
-_PICTURES = {
-    FIGURE: ("Predictions", "Image, ground truth, prediction and relative error of some samples"),
-    ERRORS: ("Errors", "Absolute relative error by true depth and by scene"),
-}
+_HEADLINES = ("abs_rel", "rmse", "log10", "delta1")
 
 
 @dataclass(frozen=True)
@@ -42,43 +36,59 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Section:
-    """What was found under one protocol: its setting, how many images, all metrics, and those of the regions."""
+    """What was found under one protocol: its setting, how many images, and all metrics of all variants."""
 
     setting: str
     count: str
     metrics: _Table
-    regions: _Table
 
 
-def report_page(evaluation: Evaluation, figures: Mapping[str, bytes]) -> str:
+@dataclass(frozen=True)
+class _Picture:
+    """One image: its name, its numbers in a line, the shape of its frame, and its panels by name."""
+
+    name: str
+    numbers: str
+    frame: str
+    panels: list[tuple[str, str]]
+
+
+def report_page(evaluation: Evaluation) -> str:
     """The page as HTML that needs nothing beside it; the same evaluation gives the same text.
 
-    The training run is shown where its history lies beside the checkpoint that was scored.
-
-    Args:
-        evaluation: What was found.
-        figures: PNG files by name, to be shown.
+    Tables but the first, charts and pictures are of the first row. The curves of the training run are shown where its
+    history lies beside the checkpoint.
 
     Raises:
         SpaceClipError: The history is no table of this version.
     """
-    results = evaluation.results
+    results, examples, scale = evaluation.results, evaluation.examples, evaluation.scale
     first = results.rows[0]
-    scenes = sorted(first.scenes.items(), key=lambda item: -item[1].metrics["abs_rel"])
-    shown = [(scene, str(mean.images), *_cells(mean.metrics)) for scene, mean in scenes[:_SHOWN_SCENES]]
-    examples = evaluation.examples
+    checkpoint = evaluation.checkpoint
     return _template().render(
         results=results,
         facts=_facts(results),
-        warnings=[f"{row.protocol.key}: {text}" for row in results.rows for text in row.warnings],
+        warnings=_warnings(results),
+        headlines=list(_headlines(first)),
         sections=list(_sections(results)),
         label=f"{first.protocol.label}, {first.split} split",
-        scenes=_Table(["Scene", "Images", *_LABELS], shown),
-        scenes_left=len(scenes) - len(shown),
+        depth_bar={"gradient": gradient(DEPTH_COLOURS), "ticks": [(f"{tick:g}", scale(tick)) for tick in scale.ticks]},
+        error_bar={
+            "gradient": gradient(ERROR_COLOURS),
+            "ticks": [(f"{share * HIGHEST_ERROR:g}", share) for share in (0, 0.2, 0.4, 0.6, 0.8, 1)],
+        },
+        spread=_pictures(evaluation, examples.spread),
+        extremes={
+            "Worst images": _pictures(evaluation, examples.worst),
+            "Best images": _pictures(evaluation, examples.best),
+        },
+        errors=[png_address(content) for content in _error_charts(evaluation)],
+        scenes=_scenes(first),
+        scenes_left=max(0, len(first.scenes) - _SHOWN_SCENES),
         per_scene=PER_SCENE,
-        images={"Worst images": _images(examples.worst), "Best images": _images(examples.best)},
-        figures=[(*_PICTURES[name], _embedded(content)) for name, content in figures.items()],
-        training=_training(evaluation.checkpoint) if evaluation.checkpoint else None,
+        regions=_regions(first),
+        curves=[png_address(content) for content in (training_charts(checkpoint) if checkpoint else ())],
+        settings=training_settings(checkpoint) if checkpoint else {},
     )
 
 
@@ -93,7 +103,7 @@ def _template() -> "Template":
 def _facts(results: Results) -> dict[str, str]:
     """What was measured, by name."""
     model, backbone = results.model, results.backbone
-    found = {"Data set": results.data, model.kind.capitalize(): model.label}
+    found = {"Data set": results.title, model.kind.capitalize(): model.label}
     if isinstance(model, CheckpointFacts):
         found["SHA-256"] = model.sha256
     if backbone:
@@ -101,91 +111,66 @@ def _facts(results: Results) -> dict[str, str]:
     return found
 
 
+def _warnings(results: Results) -> list[str]:
+    """Each once, with the rows that it is of."""
+    rows: dict[str, list[str]] = {}
+    for row in results.rows:
+        for text in row.warnings:
+            rows.setdefault(text, []).append(row.protocol.key)
+    return [f"{', '.join(keys)}: {text}" for text, keys in rows.items()]
+
+
+def _headlines(row: Row) -> Iterator[tuple[str, str, str]]:
+    """Label and value of the numbers that most readers look for, and what the best prediction without an image has."""
+    best = row.best_baselines
+    for name in _HEADLINES:
+        beside = f"{row.baselines[best[name]][name]:.4f} ({best[name]})" if best else ""
+        yield METRIC_LABELS[name], f"{row.metrics[name]:.4f}", beside
+
+
 def _sections(results: Results) -> Iterator[_Section]:
     """One for each protocol; its metrics are those of the terminal's table."""
     for (setting, rows), table in zip(by_protocol(results), results_tables(results), strict=True):
         header = [str(column.header) for column in table.columns]
         lines = zip(*(map(str, column.cells) for column in table.columns), strict=True)
-        metrics = _Table(header, list(islice(lines, len(METRICS))))
-        regions = [
-            (f"{region.replace('_', ' ')}, {heading}", str(row.regions[region].images), *_cells(measured))
-            for region in rows[0].regions
-            for row, heading in zip(rows, header[1:], strict=False)
-            if (measured := row.regions[region].metrics)
-        ]
-        yield _Section(setting, rows[0].count, metrics, _Table(["Region", "Images", *_LABELS], regions))
+        yield _Section(setting, rows[0].count, _Table(header, list(islice(lines, len(METRICS)))))
 
 
-def _images(examples: Sequence[Example]) -> _Table:
-    scores = [example.score for example in examples]
-    rows = [(score.sample_id, str(score.pixels), *_cells(score.metrics)) for score in scores]
-    return _Table(["Image", "Pixels", *_LABELS], rows)
+def _scenes(row: Row) -> _Table:
+    scenes = sorted(row.scenes.items(), key=lambda item: -item[1].metrics["abs_rel"])[:_SHOWN_SCENES]
+    return _Table(
+        ["Scene", "Images", *_LABELS], [(name, str(mean.images), *_cells(mean.metrics)) for name, mean in scenes]
+    )
 
 
-def _training(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Settings and curves of the run that made the weights."""
-    info = checkpoint.info
-    settings = {"Training": info.training, "Decoder": info.decoder.model_dump(mode="json")}
-    return {
-        "curves": _curves(checkpoint.path.with_name(HISTORY), info.epoch),
-        "settings": {title: dict(_flat(values)) for title, values in settings.items()},
-    }
+def _regions(row: Row) -> _Table:
+    lines = [
+        (name.replace("_", " "), str(mean.images), *_cells(mean.metrics))
+        for name, mean in row.regions.items()
+        if mean.metrics
+    ]
+    return _Table(["Region", "Images", *_LABELS], lines)
 
 
-@literal_text()
-def _curves(path: Path, kept: int) -> str | None:
-    """Loss and, where a validation split was scored, its AbsRel over the epochs."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    if not path.is_file():
-        return None
-    names = ("epoch", "loss", "val_raw", "val_ema")
-    values = _read(path, names)
-    scored = any(map(math.isfinite, values["val_raw"]))
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
-    axes[0].plot(values["epoch"], values["loss"], ".-")
-    axes[0].set(title="Training loss")
-    if scored:
-        axes[1].plot(values["epoch"], values["val_raw"], ".-", label="raw weights")
-        axes[1].plot(values["epoch"], values["val_ema"], ".-", label="EMA weights")
-        axes[1].set(title="Validation AbsRel")
-    for ax in axes:
-        ax.axvline(kept, color="0.5", linestyle=":", label=f"kept: epoch {kept}")
-        ax.legend(frameon=False)
-        ax.set(xlabel="epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.spines[["top", "right"]].set_visible(False)
-    return _embedded(png(figure))
+def _error_charts(evaluation: Evaluation) -> Iterator[bytes]:
+    if evaluation.scores:
+        scores, baseline = evaluation.scores[0], evaluation.baseline
+        yield chart(lambda ax: draw_by_depth(ax, scores, baseline, evaluation.results.title))
+        if by_scene(scores):
+            yield chart(lambda ax: draw_by_scene(ax, scores, baseline), scenes_height(scores))
 
 
-def _read(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
-    """Columns of a table by name; a number that is not there is NaN."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
-        return {name: [float(line[name] or "nan") for line in lines] for name in names}
-    except (KeyError, ValueError, csv.Error) as error:
-        wanted = ", ".join(names)
-        raise SpaceClipError(
-            f"{path} is no table of this version ({error!r}), expected the columns {wanted}: delete it"
-        ) from error
-
-
-def _flat(settings: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
-    """Settings with the full name of those in sections of their own."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{inside}{name}.")
-        else:
-            yield f"{inside}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _pictures(evaluation: Evaluation, examples: Sequence[Example]) -> list[_Picture]:
+    protocol = evaluation.results.rows[0].protocol
+    found = []
+    for example in examples:
+        score, (height, width) = example.score, example.ground_truth.shape
+        metrics = score.metrics
+        numbers = f"AbsRel {metrics['abs_rel']:.4f}, RMSE {metrics['rmse']:.2f} m, δ1 {metrics['delta1']:.3f}"
+        pictures = thumbnails(example, protocol, evaluation.scale)
+        found.append(_Picture(score.sample_id, numbers, f"{width} / {height}", pictures))
+    return found
 
 
 def _cells(metrics: Mapping[str, float]) -> list[str]:
     return [f"{metrics[name]:.4f}" for name in METRICS]
-
-
-def _embedded(content: bytes) -> str:
-    """A PNG as the address of an image."""
-    return f"data:image/png;base64,{b64encode(content).decode()}"

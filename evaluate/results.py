@@ -144,11 +144,15 @@ class Row(BaseModel):
         return f"mean over {self.images} images{distinct} of the {self.split} split{skipped}{quarantined}{storage}"
 
 
+DATA_NAMES = {"kitti": "KITTI", "nyu": "NYU Depth V2"}
+
+
 class Results(BaseModel):
     """What one evaluation found.
 
     Attributes:
         data: Kind of the data set: `kitti`, `nyu`, `folder` or `synthetic`.
+        name: What its features are called, which names anybody's own data.
         model: What was scored.
         backbone: The encoder it reads; None for saved maps.
         rows: One for each protocol and variant, what counts most first.
@@ -157,9 +161,15 @@ class Results(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
+    name: str = ""
     model: CheckpointFacts | SavedMapsFacts
     backbone: BackboneFacts | None
     rows: tuple[Row, ...] = Field(min_length=1)
+
+    @property
+    def title(self) -> str:
+        """The data set's own name."""
+        return DATA_NAMES.get(self.data) or (self.name if self.data == "folder" and self.name else self.data)
 
     @property
     def origin(self) -> str:
@@ -169,4 +179,4 @@ class Results(BaseModel):
 
     def caption(self, row: Row) -> str:
         """What the numbers of a row are: data set, protocol, images, weights and backbone."""
-        return f"{self.data}, {row.protocol.label}\n{row.count}\n{self.origin}"
+        return f"{self.title}, {row.protocol.label}\n{row.count}\n{self.origin}"

@@ -28,7 +28,7 @@ def results_tables(results: Results) -> "Iterator[Table]":
         warnings = dict.fromkeys(f"\nWarning: {text}" for row in rows for text in row.warnings)
         caption = f"{rows[0].count}\n{results.origin}{''.join(warnings)}"
         table = Table(
-            title=Text(f"{results.data}, {title}"),
+            title=Text(f"{results.title}, {title}"),
             title_justify="left",
             caption=Text(caption),
             caption_justify="left",

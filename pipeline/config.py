@@ -75,7 +75,11 @@ def load_experiment(path: Path) -> Experiment:
     # Beside their pointers, stores need no place of their own.
     beside = start == Path() and features == path.stem
     store = locate(experiment.extract.store or ("" if beside else f"features/{features}"))
-    update = {"data": absolute(experiment.data, start), "backbone": absolute_backbone(experiment.backbone, start)}
+    update = {
+        "features": features,
+        "data": absolute(experiment.data, start),
+        "backbone": absolute_backbone(experiment.backbone, start),
+    }
     if store != Path():
         store = start / store if isinstance(store, Path) else store
         update["extract"] = experiment.extract.model_copy(update={"store": str(store)})

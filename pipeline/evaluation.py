@@ -64,12 +64,12 @@ def score_checkpoint(
     require_writable(out)
     loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
     splits = open_scored(features, local_copy)
-    if baseline is None:
-        baseline = (features if "train" in split_pointers(features) else features.parent) / "train.json"
+    folder = _folder_of(features)
+    baseline = baseline or folder / "train.json"
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)
     with progress("evaluate", "images") as report:
-        return evaluate_checkpoint(loaded, splits, training, settings, out, report, force=force)
+        return evaluate_checkpoint(loaded, splits, training, settings, out, report, name=folder.name, force=force)
 
 
 def score_saved(
@@ -108,9 +108,9 @@ def score_saved(
     maps = SavedMaps(folder, DEPTH_SUFFIXES, partial(decode_depth, scale=depth_scale))
     splits: Mapping[str, GroundTruth]
     if features is not None:
-        splits = open_scored(features, local_copy)
+        splits, data_name = open_scored(features, local_copy), _folder_of(features).name
     elif experiment is not None:
-        splits = _from_files(experiment)
+        splits, data_name = _from_files(experiment), experiment.features or ""
     else:
         raise SpaceClipError("saved maps need a truth: give --features (a store) or --config (an experiment)")
     data = next((split.about.get("data") for split in splits.values()), None)
@@ -126,10 +126,17 @@ def score_saved(
         maps.check(splits[split])
     facts = SavedMapsFacts(path=str(folder), name=name or folder.resolve().name, depth_scale=depth_scale)
     with progress("score", "images") as report:
-        found = evaluate_saved(facts, maps, splits, (_MIN_DEPTH, farthest), settings, out, report, force=force)
+        found = evaluate_saved(
+            facts, maps, splits, (_MIN_DEPTH, farthest), settings, out, report, name=data_name, force=force
+        )
     if maps.with_zeros:
         click.echo(f"{len(maps.with_zeros)} maps hold zeros, which were scored as {_MIN_DEPTH:g} m", err=True)
     return found
+
+
+def _folder_of(features: "Location") -> "Location":
+    """The folder of all splits, of which a store may be one."""
+    return features if split_pointers(features) else features.parent
 
 
 def _check_stores(

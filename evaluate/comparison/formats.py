@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..csv_text import csv_text
 from ..metrics import METRICS
+from ..results import DATA_NAMES
 from .rows import Line, Section
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _HEADINGS = {
     "delta3": "δ3 ↑",
     "boundary_0.05_abs_rel": "Boundary AbsRel ↓",
 }
-_NAMES = {"kitti": "KITTI", "nyu": "NYU Depth V2"}
 # Below this width a terminal shows the metrics that most readers look for.
 _WIDE = 115
 _FEW = ("abs_rel", "rmse", "delta1")
@@ -194,4 +194,4 @@ def _notes(section: Section) -> list[tuple[str, str]]:
 
 def _title(section: Section) -> str:
     study = f", {section.study} study" if section.study else ""
-    return f"Monocular depth on {_NAMES.get(section.data, section.data)}{study}"
+    return f"Monocular depth on {DATA_NAMES.get(section.data, section.data)}{study}"

@@ -19,6 +19,7 @@ from spaceclip.evaluate import (
     find_examples,
     report_page,
 )
+from spaceclip.evaluate.panels import DepthScale
 from spaceclip.train import Checkpoint, CheckpointInfo, DecoderSettings, TrainSettings
 
 HISTORY = "epoch,loss,silog,ssim,skipped,val_raw,val_ema\n1,4.0,6.0,0.4,0,{0}\n2,3.0,5.0,0.3,0,{0}\n"
@@ -30,6 +31,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.names, self.open, self.addresses, self.tables, self.text = [], [], [], {}, ""
+        self.shown: dict[str, dict[str, list[bytes]]] = {}
         self._title, self.source = "", text
         self.feed(text)
         self.close()
@@ -48,6 +50,8 @@ class Page(HTMLParser):
             self.tables[self._title].append([])
         elif tag in ("td", "th"):
             self.tables[self._title][-1].append("")
+        elif tag == "img" and "figure" in self.open:
+            self.shown[self._title][self._figure].append(content_of(dict(attrs)["src"]))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -57,14 +61,17 @@ class Page(HTMLParser):
             self._title += data
         elif self.open and self.open[-1] in ("td", "th"):
             self.tables[self._title][-1][-1] += data
+        elif self.open[-2:] == ["figcaption", "b"]:
+            self._figure = data
+            self.shown.setdefault(self._title, {})[data] = []
         if "style" not in self.open:
             self.text += f"{data} "
 
-    @property
-    def pictures(self):
-        head = "data:image/png;base64,"
-        assert all(address.startswith(head) for address in self.addresses)
-        return [base64.b64decode(address.removeprefix(head), validate=True) for address in self.addresses]
+
+def content_of(address):
+    head, _, content = address.partition(",")
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    return base64.b64decode(content, validate=True)
 
 
 @pytest.fixture
@@ -81,18 +88,21 @@ def results(make_maps, scored, both, facts):
 
 
 @pytest.fixture
-def page():
+def page(make_maps):
     """Lays out results as a page, and reads it."""
 
-    def lay_out(results, scores=(), checkpoint=None, figures=None):
-        truth = np.ones((6, 8), np.float32)
+    def lay_out(results, scores=(), checkpoint=None):
+        maps = {found.sample_id: found for found in make_maps(12)}
 
         def load(names):
-            chosen = [image for image in scores[0].images if image.sample_id in names]
-            return [Example(image, np.zeros((6, 8, 3), np.uint8), truth, truth) for image in chosen]
+            for image in (image for image in scores[0].images if image.sample_id in names):
+                found = maps.get(image.sample_id, maps["id_0"])
+                depth, truth = found.depths["plain"].numpy(), found.truths[None]
+                yield Example(image, np.full((6, 8, 3), 200, np.uint8), depth, truth)
 
         examples = find_examples(scores[0].images, 2, load) if scores else Examples((), (), ())
-        return Page(report_page(Evaluation(results, tuple(scores), None, examples, checkpoint), figures or {}))
+        scale = DepthScale(2, 8, "linear")
+        return Page(report_page(Evaluation(results, tuple(scores), None, examples, scale, checkpoint)))
 
     return lay_out
 
@@ -118,23 +128,16 @@ def shown(metrics):
     return [f"{metrics[name]:.4f}" for name in METRICS]
 
 
-def picture():
-    content = io.BytesIO()
-    Image.new("RGB", (4, 3), "red").save(content, "png")
-    return content.getvalue()
-
-
 def test_an_evaluation_gives_the_same_page_again(page, results, both, trained):
-    first, again = (
-        page(results, both, trained(HISTORY.format("0.2,0.3")), figures={"errors.png": picture()}) for _ in range(2)
-    )
+    first, again = (page(results, both, trained(HISTORY.format("0.2,0.3"))) for _ in range(2))
     assert first.source == again.source
 
 
 def test_the_page_needs_nothing_from_elsewhere(page, results, both):
-    content = picture()
-    found = page(results, both, figures={"predictions.png": content, "errors.png": content[:-1]})
-    assert found.pictures == [content, content[:-1]]
+    found = page(results, both)
+    assert found.addresses
+    for address in found.addresses:
+        assert Image.open(io.BytesIO(content_of(address))).width > 1
     assert not {"script", "link", "iframe", "object"} & set(found.names)
     assert "url(" not in found.source
 
@@ -174,25 +177,41 @@ def test_every_protocol_has_its_table_with_all_metrics(page, results):
     assert [line[1] for line in table[1:]] == ["0.1250"] * len(METRICS)
 
 
+def test_anybodys_data_set_goes_by_its_own_name(page, results):
+    for data, title in (("folder", "kitchens"), ("nyu", "NYU Depth V2"), ("synthetic", "synthetic")):
+        found = page(results.model_copy(update={"data": data, "name": "kitchens"}))
+        assert f"Depth evaluation: {title}" in found.text
+
+
+def test_the_numbers_most_look_for_stand_at_the_top_beside_the_best_without_an_image(page, results):
+    row = results.rows[0]
+    text = " ".join(page(results).text.split())
+    best = row.baselines["median map"]["abs_rel"]
+    assert f"AbsRel ↓ {row.metrics['abs_rel']:.4f} without an image {best:.4f} (median map)" in text
+
+
 def test_what_weakens_the_numbers_is_a_notice(page, results):
     row = results.rows[0].model_copy(update={"variation": {"pixels": 0.5, "images": 0.03}})
     found = page(results.model_copy(update={"rows": (row,)}))
     assert "controlled: predictions are nearly constant: log depth varies over images 3.0% as much" in found.text
 
 
+def test_a_notice_of_several_rows_stands_once(page, results):
+    rows = [row.model_copy(update={"variation": {"pixels": 0.03}}) for row in results.rows]
+    found = page(results.model_copy(update={"rows": tuple(rows)}))
+    assert "controlled, controlled_plain: predictions are nearly constant" in found.text
+    assert found.text.count("nearly constant") == 1
+
+
 def test_boundaries_and_interiors_say_how_many_images_have_them(page, results):
     row = results.rows[0]
     regions = {**row.regions, "boundary_0.03": row.regions["boundary_0.03"].model_copy(update={"metrics": None})}
     changed = row.model_copy(update={"regions": regions})
-    found = page(results.model_copy(update={"rows": (changed,)})).tables
-    table = found[
-        "Boundaries and interiors, controlled protocol: no crop, 0.001 to 10 m, native size, no median scaling"
-    ]
+    table = page(results.model_copy(update={"rows": (changed,)})).tables["Boundaries and interiors"]
     present = [name for name in REGIONS if regions[name].metrics]
     assert present
     assert table[1:] == [
-        [f"{name.replace('_', ' ')}, flip averaged", str(regions[name].images), *shown(regions[name].metrics)]
-        for name in present
+        [name.replace("_", " "), str(regions[name].images), *shown(regions[name].metrics)] for name in present
     ]
 
 
@@ -209,20 +228,35 @@ def test_the_worst_scenes_stand_first_and_the_rest_is_counted(page, results):
     assert "3 more in per_scene.csv" in found.text
 
 
-def test_the_worst_and_best_images_are_those_of_the_first_row(page, results, both):
+def test_the_worst_and_best_images_are_those_of_the_first_row_and_are_to_be_seen(page, results, both):
     found = page(results, both)
     ordered = sorted(both[0].images, key=lambda image: image.metrics["abs_rel"])
     for title, wanted in (("Best images", ordered[:5]), ("Worst images", ordered[:-6:-1])):
-        assert found.tables[title][1:] == [[image.sample_id, "4800", *shown(image.metrics)] for image in wanted]
+        assert list(found.shown[title]) == [image.sample_id for image in wanted]
+        for image in wanted:
+            assert f"AbsRel {image.metrics['abs_rel']:.4f}" in found.text
+        for pictures in found.shown[title].values():
+            photo, truth, prediction, error = (Image.open(io.BytesIO(content)) for content in pictures)
+            assert photo.size == (8, 6)
+            assert photo.getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=3)
+            assert truth.size == prediction.size == error.size == (80, 60)
 
 
 @pytest.mark.parametrize(("count", "worst", "best"), [(3, 3, 0), (7, 5, 2), (10, 5, 5)])
-def test_no_image_is_among_both_worst_and_best(page, make_maps, scored, facts, count, worst, best):
-    scores = scored(make_maps(count))
-    found = page(Results(rows=(Row.of(scores, {}, split="test"),), **facts), [scores])
-    named = [[line[0] for line in found.tables.get(title, [])[1:]] for title in ("Worst images", "Best images")]
-    assert [len(several) for several in named] == [worst, best]
-    assert not set(named[0]) & set(named[1])
+def test_no_image_is_among_both_worst_and_best(make_maps, scored, count, worst, best):
+    images = scored(make_maps(count)).images
+    blank = np.zeros((1, 1), np.float32)
+
+    def load(names):
+        return [
+            Example(image, np.zeros((1, 1, 3), np.uint8), blank, blank) for image in images if image.sample_id in names
+        ]
+
+    examples = find_examples(images, 2, load)
+    assert (len(examples.worst), len(examples.best)) == (worst, best)
+    named = [example.score.sample_id for example in (*examples.worst, *examples.best)]
+    assert len(set(named)) == len(named)
+    assert [example.score for example in examples.spread] == [images[0], images[-1]]
 
 
 def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
@@ -230,14 +264,15 @@ def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
     scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
     model = SavedMapsFacts(path=wicked, name=wicked, depth_scale=None)
     found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),)), [scores])
-    assert not {"script", "img"} & set(found.names)
-    assert found.tables["Worst images"][1][0] == found.tables["Scenes, highest AbsRel first"][1][0] == wicked
+    assert "script" not in found.names
+    assert "x" not in found.addresses
+    assert list(found.shown["Worst images"]) == [found.tables["Scenes, highest AbsRel first"][1][0]] == [wicked]
     assert f"Depth evaluation: {wicked}" in found.text
 
 
 def test_what_is_not_known_is_left_out(page, results):
     found = page(results)
-    assert found.pictures == []
+    assert found.addresses == []
     assert [title for title in ("Worst images", "Predictions", "Training") if title in found.text] == []
 
 
@@ -247,7 +282,6 @@ def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_m
     results = Results(data="nyu", model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),))
     found = page(results, [scores])
     assert "Other Model (maps/other)" in found.text
-    assert found.pictures == []
     assert not any(word in found.text for word in ("Backbone", "best baseline", "Training", "encoder"))
 
 
@@ -264,10 +298,9 @@ def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, tr
 
     monkeypatch.setattr(Figure, "savefig", watched)
     found = page(results, checkpoint=trained(HISTORY.format(scored_too)))
-    with Image.open(io.BytesIO(found.pictures[0])) as image:
-        assert image.width == 1650
-    axes = drawn[0].axes
+    axes = [figure.axes[0] for figure in drawn]
     assert [ax.get_title() for ax in axes] == ["Training loss", "Validation AbsRel"][:panels]
+    assert len(found.addresses) == panels
     assert axes[0].lines[0].get_xydata().tolist() == [[1, 4], [2, 3]]
     if panels == 2:
         raw, ema, _ = axes[1].lines

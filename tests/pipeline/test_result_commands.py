@@ -34,7 +34,8 @@ def test_names_that_are_no_utf_8_are_printed(tmp_path, spaceclip, result):
 @pytest.mark.parametrize("command", ["evaluate", "compare"])
 def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_read(project, spaceclip, command):
     (project / "file").write_text("")
-    for arguments in {"evaluate": [CONFIG, ("--predictions", "absent")], "compare": [("absent",)]}[command]:
+    (project / "empty").mkdir()
+    for arguments in {"evaluate": [CONFIG, ("--predictions", "empty")], "compare": [("empty",)]}[command]:
         refused = spaceclip(command, *arguments, "--out", "file/results", fails=True).output
         assert "file/results: cannot be written" in refused
         assert refused.count("\n") == 1
