@@ -2,7 +2,7 @@
 
 from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
-from .errors import SpaceClipError, StoreError
+from .errors import SpaceClipError, StoreError, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
 from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
@@ -72,6 +72,7 @@ __all__ = [
     "locate",
     "missing_parts",
     "only_writer",
+    "out_of_memory",
     "part_name",
     "parts",
     "place_at",

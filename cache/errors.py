@@ -1,6 +1,10 @@
 """The one family of errors that a user can cause and mend."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
+
+_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 class SpaceClipError(Exception):
@@ -37,3 +41,21 @@ class DamagedError(StoreError):
             f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
             "written anew since the store was opened, open it again"
         )
+
+
+@contextmanager
+def out_of_memory(remedy: str) -> Iterator[None]:
+    """Context in which memory that runs out, on a GPU or beside it, is one line that ends with what to do.
+
+    Raises:
+        SpaceClipError: It did.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        # PyTorch has an exception of its own for the memory that it manages, and none for the rest.
+        if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
+            raise
+        what = ". ".join(said.splitlines()[0].split(". ")[:2]) if said else "for its buffers"
+        raise SpaceClipError(f"out of memory ({what}); {remedy}") from error

@@ -1,7 +1,7 @@
 """Filling whole shards: decoding ahead, encoding, and the bad rows marked."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import tee
 from typing import NamedTuple
@@ -10,15 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cache import POOLED, Quarantined, Record, SpaceClipError, StoreSpec, arrays, layer_array, part_name
+from ..cache import (
+    POOLED,
+    Quarantined,
+    Record,
+    SpaceClipError,
+    StoreSpec,
+    arrays,
+    layer_array,
+    out_of_memory,
+    part_name,
+)
 from .remaining import Work
 from .samples import Block, OnError, Prepared, decoded
 from .settings import ExtractSettings
 from .sources.source import Source
 from .stages import ENCODE, Stages
 from .towers import Backbone
-
-_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 class Filled(NamedTuple):
@@ -85,26 +93,17 @@ def shard_blocks(
         yield from _filled(source, backbone, work, settings, progress, on_error, stages or Stages())
 
 
-@contextmanager
-def enough_memory(settings: ExtractSettings) -> Iterator[None]:
-    """Say in one line that memory ran out, on a GPU or beside it.
+def enough_memory(settings: ExtractSettings) -> AbstractContextManager[None]:
+    """Context in which memory that runs out is one line.
 
     Raises:
         SpaceClipError: It did.
     """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        said = str(error)
-        # PyTorch has an exception of its own for the memory that it manages, and none for the rest.
-        if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
-            raise
-        what = ". ".join(said.splitlines()[0].split(". ")[:2]) if said else "for its buffers"
-        batch = settings.batch_size or "chosen by itself"
-        raise SpaceClipError(
-            f"out of memory ({what}); give it more, or lower batch_size (now {batch}) or shard (now {settings.shard} "
-            "images), then run the same command again to go on from what is saved"
-        ) from error
+    batch = settings.batch_size or "chosen by itself"
+    return out_of_memory(
+        f"give it more, or lower batch_size (now {batch}) or shard (now {settings.shard} images), then run the same "
+        "command again to go on from what is saved"
+    )
 
 
 def _filled(

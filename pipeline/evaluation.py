@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..cache import FeatureCache, SpaceClipError, require_disjoint, require_same
+from ..cache import FeatureCache, SpaceClipError, out_of_memory, require_disjoint, require_same
 from ..evaluate import (
     EvaluateSettings,
     Evaluation,
@@ -68,7 +68,8 @@ def score_checkpoint(
     baseline = baseline or folder / "train.json"
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)
-    with progress("evaluate", "images") as report:
+    remedy = f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"
+    with progress("evaluate", "images") as report, out_of_memory(remedy):
         return evaluate_checkpoint(loaded, splits, training, settings, out, report, name=folder.name, force=force)
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cache import Batches, FeatureCache, SpaceClipError, only_writer, write_atomically
-from .checkpoint import INFO, CheckpointInfo, save_checkpoint, store_facts
+from ..cache import Batches, FeatureCache, SpaceClipError, is_begun, only_writer, out_of_memory, write_atomically
+from .checkpoint import INFO, WEIGHTS, CheckpointInfo, save_checkpoint, store_facts
 from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import allocator, feed
-from .memory import out_of_memory
 from .recipe import TrainSettings
 from .schedule import learning_rate
 from .state import Progress, StateFolder
@@ -124,7 +123,14 @@ def fit(
     }
     state = StateFolder(out, identity)
     # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
-    with only_writer(out / INFO), out_of_memory(f"lower batch_size, which is {settings.batch_size}"):
+    with (
+        only_writer(out / "checkpoint", "checkpoint"),
+        out_of_memory(f"lower batch_size, which is {settings.batch_size}"),
+    ):
+        for file in out.iterdir():
+            # Left by a killed run; others may be writing results of other names into this folder.
+            if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
+                file.unlink()
         saved = state.load()
         if (out / INFO).exists() and not force and saved.epoch < settings.epochs:
             raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")

@@ -20,13 +20,17 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 @contextmanager
-def only_writer(store: Location) -> Iterator[Callable[[], None]]:
+def only_writer(store: Location, what: str = "store") -> Iterator[Callable[[], None]]:
     """Hold a store, there or yet to be made, against other runs.
 
     On a file system the lock is a file beside the store, held by the kernel: it is free as soon as its process is gone,
     however it went. Where the system knows no such locks, the file itself is the lock, and stays when its process is
     killed.
     In a bucket it is a lease (see `lease`).
+
+    Args:
+        store: What is written.
+        what: Its kind, for messages.
 
     Yields:
         A function that raises where another run has taken the store over; to be called before what cannot be undone.
@@ -45,7 +49,7 @@ def only_writer(store: Location) -> Iterator[Callable[[], None]]:
     path = real.with_name(f".{real.name}.lock")
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked(path, store)
+        file = _locked(path, store, what)
     except OSError as error:
         raise StoreError(f"{store}: cannot be written to ({error.strerror}); give another path") from error
     try:
@@ -60,7 +64,7 @@ def only_writer(store: Location) -> Iterator[Callable[[], None]]:
         os.close(file)
 
 
-def _locked(path: Path, store: Path) -> int:
+def _locked(path: Path, store: Path, what: str) -> int:
     while True:
         file, made = _opened(path)
         try:
@@ -76,12 +80,12 @@ def _locked(path: Path, store: Path) -> int:
             os.close(file)
             if lockless:
                 raise StoreError(
-                    f"{store}: {holder} is writing this store, or was killed; this file system knows no locks, so if "
+                    f"{store}: {holder} is writing this {what}, or was killed; this file system knows no locks, so if "
                     f"that process is gone, delete {path}, then run the same command again"
                 ) from None
             if isinstance(error, BlockingIOError):
                 raise StoreError(
-                    f"{store}: {holder} is writing this store; wait for it, or end it, then run the same command again"
+                    f"{store}: {holder} is writing this {what}; wait for it, or end it, then run the same command again"
                 ) from None
             raise
         os.close(file)

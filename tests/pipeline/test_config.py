@@ -68,7 +68,8 @@ def test_the_paper_s_experiments_have_the_paper_s_settings(name, frames, batch_s
         assert found.evaluate.protocol("validation", {"split": "val"}, 0.001, 10.0).crop == "nyu_eigen"
     assert found.backbone.name == "openai/clip-vit-base-patch16"
     assert (found.extract.target_size, found.train.batch_size, found.train.epochs) == (frames, batch_size, 20)
-    assert (found.train.learning_rate, found.train.weight_decay, found.train.ema_decay) == (1e-4, 0.01, 0.996)
+    assert (found.train.learning_rate, found.train.weight_decay) == (1e-4, 0.01)
+    assert (found.train.ema_decay, found.train.ema_warmup) == (0.996, False)
     assert (found.train.keep, found.evaluate.protocols, found.evaluate.median_scaling) == (keep, protocols, False)
     assert found.decoder.channels == (256, 128, 64, 32)
 

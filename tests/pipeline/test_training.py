@@ -96,6 +96,16 @@ def test_an_encoder_folder_whose_weights_have_changed_is_refused(project, tiny, 
     assert "made with other settings: backbone.weights is" in told
 
 
+def test_out_of_memory_in_scoring_is_one_line(extracted, spaceclip, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 is full.\nMore")
+
+    spaceclip("train", *CONFIG)
+    monkeypatch.setattr("spaceclip.evaluate.inference._decode", full)
+    told = spaceclip("evaluate", *CONFIG, fails=True).output
+    assert "out of memory (CUDA out of memory. Tried to allocate 2 GiB); lower evaluate.batch_size, which is 8" in told
+
+
 def exchanged(one: str, other: str) -> None:
     folder = Path("features/tiny")
     (folder / f"{one}.json").rename(folder / "kept")

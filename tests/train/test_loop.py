@@ -222,9 +222,18 @@ def test_a_run_killed_after_its_checkpoint_was_written_ends_well_when_it_is_repe
     assert not list((tmp_path / "run").glob("unfinished-*"))
 
 
+def test_what_a_killed_run_began_is_gone_after_the_next(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in (".checkpoint.safetensors.0123456789ab", ".history.csv.0123456789ab", ".results.json.0123456789ab"):
+        (tmp_path / "run" / name).touch()
+    run("run", epochs=1)
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"checkpoint.json", "checkpoint.safetensors", "history.csv", ".results.json.0123456789ab"}
+
+
 def test_a_second_run_into_one_folder_is_turned_away(run):
     def score(model):
-        with pytest.raises(SpaceClipError, match=rf"process {os.getpid()} on .* is writing"):
+        with pytest.raises(SpaceClipError, match=rf"process {os.getpid()} on .* is writing this checkpoint"):
             run("run", seed=43)
         return {"abs_rel": 1.0}
 
@@ -239,7 +248,7 @@ def test_out_of_memory_is_one_line_and_the_state_stays(run, tmp_path, monkeypatc
         run("run", kill_after=2)
     step = loop_module.TrainingStep.__call__
     monkeypatch.setattr(loop_module.TrainingStep, "__call__", lambda *_: (_ for _ in ()).throw(failure))
-    with pytest.raises(SpaceClipError, match=r"^out of memory \([^\n]*\): lower batch_size, which is 4$"):
+    with pytest.raises(SpaceClipError, match=r"^out of memory \([^\n]*\); lower batch_size, which is 4$"):
         run("run")
     monkeypatch.setattr(loop_module.TrainingStep, "__call__", step)
     assert len(run("run")[1]) == 4
