@@ -160,3 +160,15 @@ def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
 )
 def test_a_cluster_that_cannot_be_is_one_line(project, spaceclip, options, message):
     assert message in spaceclip("extract", "--config", "configs/tiny.yaml", *options, fails=True).output
+
+
+def test_experiments_that_name_the_same_features_share_one_store(project, spaceclip):
+    spaceclip(*CONFIG)
+    config = project / "configs/wide.yaml"
+    config.write_text(f"features: tiny\n{(project / 'configs/tiny.yaml').read_text().replace('[16,', '[24,')}")
+    told = spaceclip("extract", "--config", config).output
+    assert told.count("(0 computed now) in features/tiny/") == 3
+    assert not list(project.glob("features/wide/*.zarr"))
+    theirs, ours = (FeatureCache.open(f"features/{name}/train.json").path for name in ("tiny", "wide"))
+    assert Path(str(ours)).samefile(str(theirs))
+    assert "results/wide: " in spaceclip("train", "--config", config).output
