@@ -9,9 +9,10 @@ import click
 from .commands.cache import cache
 from .commands.compare import compare
 from .commands.data import data
-from .commands.evaluate import evaluate, show
+from .commands.evaluate import evaluate
 from .commands.extract import extract
 from .commands.settings import settings
+from .commands.show import show
 from .commands.train import train
 
 EXTRAS = {

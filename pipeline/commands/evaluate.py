@@ -1,4 +1,4 @@
-"""`spaceclip evaluate` and `spaceclip show`: from a checkpoint, or saved maps, to numbers and figures."""
+"""`spaceclip evaluate`: from a checkpoint, or saved maps, to numbers and figures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,10 +7,10 @@ import click
 
 from ..features import local_copy_option
 from ..paths import FEATURES, FILE, FOLDER, NEW, PRESENT
+from .show import print_files, print_tables
 
 if TYPE_CHECKING:
     from ...cache import Location
-    from ...evaluate import Results
 
 _PROTOCOLS = ("controlled", "standard", "paper", "validation")
 
@@ -94,39 +94,9 @@ def evaluate(
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
         given = _chosen(options, "baseline", "device", "local_copy", "force")
         found = score_checkpoint(checkpoint, features, settings, out, **given)
-    _print_tables(found.results)
+    print_tables(found.results)
     write_figures(out, found)
-    _print_files(out)
-
-
-@click.command()
-@click.argument("folder", type=FOLDER)
-def show(folder: Path) -> None:
-    """Print the results that an evaluation left in FOLDER."""
-    from ...evaluate import read_results
-
-    _print_tables(read_results(folder))
-    _print_files(folder)
-
-
-def _print_tables(results: "Results") -> None:
-    from rich.console import Console
-
-    from ...evaluate import results_tables
-
-    console = Console(width=None if Console().is_terminal else 100)
-    for table in results_tables(results):
-        console.print(table)
-
-
-def _print_files(folder: Path) -> None:
-    """Where figures and numbers lie."""
-    from ...evaluate import ERRORS, FIGURE, PER_IMAGE, REPORT, RESULTS
-
-    files = {"report": REPORT, "predictions": FIGURE, "errors": ERRORS, "per image": PER_IMAGE, "numbers": RESULTS}
-    for name, file in files.items():
-        if (folder / file).is_file():
-            click.echo(f"{name}: {folder / file}")
+    print_files(out)
 
 
 def _chosen(options: dict[str, Any], *names: str) -> dict[str, Any]:

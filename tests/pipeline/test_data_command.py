@@ -1,6 +1,7 @@
 import io
 import zipfile
 from hashlib import sha256
+from importlib import import_module
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_sizes_licence_and_what_is_by_hand_are_said_first(nyu, tmp_path, spacecl
 
 
 def test_asked_on_a_terminal_no_means_no(nyu, web, monkeypatch, spaceclip):
-    monkeypatch.setattr("spaceclip.pipeline.commands.data._can_ask", lambda: True)
+    monkeypatch.setattr(import_module("spaceclip.pipeline.commands.data.fetch"), "_can_ask", lambda: True)
     monkeypatch.setattr("click.confirm", lambda text, abort: (_ for _ in ()).throw(SystemExit(1)))
     spaceclip(*nyu, fails=True)
     assert web.asked == []

@@ -1,4 +1,4 @@
-"""`spaceclip cache`: looking into feature stores, and their upkeep."""
+"""`spaceclip cache info`: what a store holds."""
 
 import json
 from statistics import median
@@ -6,22 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..paths import FEATURES
-from .cache_check import repair, verify
-from .cache_keep import copy, gc
+from ...paths import FEATURES
 
 if TYPE_CHECKING:
-    from ...cache import ChannelStatistics, FeatureCache, Location
+    from ....cache import ChannelStatistics, FeatureCache, Location
 
 _EXTREMES = 5
 
 
-@click.group()
-def cache() -> None:
-    """Look into a feature store, check it, mend it, copy it, or clear away what nothing uses."""
-
-
-@cache.command()
+@click.command()
 @click.argument("path", type=FEATURES)
 @click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
@@ -30,7 +23,7 @@ def info(path: "Location", *, stats: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ...cache import FeatureCache
+    from ....cache import FeatureCache
 
     store = FeatureCache.open(path, allow_incomplete=not stats)
     found = _statistics(store) if stats else {}
@@ -50,7 +43,7 @@ def info(path: "Location", *, stats: bool, as_json: bool) -> None:
 
 
 def _facts(store: "FeatureCache") -> dict[str, Any]:
-    from ...cache import stored_bytes
+    from ....cache import stored_bytes
 
     bad, depth = store.quarantined, store.depth_range
     ids = store.sample_ids if bad else []
@@ -87,8 +80,8 @@ def _described(store: "FeatureCache") -> dict[str, str]:
 
 
 def _statistics(store: "FeatureCache") -> "dict[int, ChannelStatistics]":
-    from ...cache import channel_statistics
-    from .cache_progress import counting
+    from ....cache import channel_statistics
+    from .reading import counting
 
     tokens = store.identity["tokens"]
     total = len(store.usable) * len(store.views) * len(store.layers) * tokens["patches"] * tokens["channels"] * 2
@@ -122,7 +115,3 @@ def _table(layer: int, found: "ChannelStatistics") -> Any:
 
 def _numbers(values: list[float]) -> list[str]:
     return [*(f"{value:.4g}" for value in values[:4]), f"{values[4]:.2%}"]
-
-
-for command in (verify, repair, gc, copy):
-    cache.add_command(command)
