@@ -1,5 +1,6 @@
 """What the tests of several rooms use: servers on loopback, made-up data sets, a folder's content."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,14 @@ from madeup import MadeUp
 from s3server import S3
 from spaceclip.cache.places import bucket
 from webserver import Web
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk():
+    """What a test writes need not outlive the machine; syncing it takes nine tenths of the time of a small store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
 
 
 @pytest.fixture

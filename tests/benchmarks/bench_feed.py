@@ -47,19 +47,19 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
 
 
 def binding_ratios(path: Path, batch: int, threads: int, repeats: int) -> tuple[float, float]:
-    """Seconds of an epoch that only reads, by those of one without the comparison: of the first epoch, and the next."""
+    """Processor time of an epoch that only reads, by that of one without the comparison: the first, and the next."""
     check, pairs = ShardedArray._require_bound, []
-    for _ in range(repeats):
+    for number in range(repeats):
         seconds: dict[bool, list[float]] = {}
-        for bound in (False, True):
+        for bound in (False, True) if number % 2 else (True, False):
             ShardedArray._require_bound = check if bound else lambda *_: None
             batches = Batches(FeatureCache.open(path), batch, LAYERS, seed=1, threads=threads)
             seconds[bound] = []
             for epoch in range(2):
-                start = time.perf_counter()
+                start = time.process_time()
                 for _ in batches.epoch(epoch):
                     pass
-                seconds[bound].append(time.perf_counter() - start)
+                seconds[bound].append(time.process_time() - start)
         pairs.append([one / other for one, other in zip(seconds[True], seconds[False], strict=True)])
     first, later = map(statistics.median, zip(*pairs, strict=True))
     return first, later

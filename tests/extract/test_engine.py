@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from spaceclip.cache import FeatureCache, SpaceClipError, only_writer, require_disjoint, verify
-from spaceclip.extract import Ceilings, Entry, ExtractSettings, extract, load_backbone
+from spaceclip.extract import Ceilings, Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.encode import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
@@ -273,6 +274,26 @@ def test_the_same_pictures_under_other_names_are_found_across_splits(make_frames
     assert stores["test"].content_hashes == stores["train"].content_hashes[:3]
     assert len(set(stores["train"].content_hashes)) == len(set(stores["train"].depth_hashes)) == 20
     with pytest.raises(SpaceClipError, match=r"share 3 pictures \(copy0 = frame000, copy1 = frame001, copy2 = frame0"):
+        require_disjoint(stores)
+
+
+def test_one_picture_in_two_files_or_behind_a_link_is_found_across_splits(backbone, tmp_path):
+    draw = np.random.default_rng(0)
+    pictures = [Image.fromarray(draw.integers(0, 256, (24, 36, 3), dtype=np.uint8)) for _ in range(6)]
+    for folder in ("train/kitchen", "train/hall", "test/copied"):
+        (tmp_path / folder).mkdir(parents=True)
+    for at, picture in enumerate(pictures[:4]):  # all of one size
+        picture.save(tmp_path / f"train/{'kitchen' if at % 2 else 'hall'}/{at}.bmp")
+    pictures[4].save(tmp_path / "test/copied/new.bmp")
+    pictures[2].save(tmp_path / "test/copied/again.png")
+    (tmp_path / "test/linked").symlink_to(tmp_path / "train/kitchen")
+    stores = {}
+    for name in ("train", "test"):
+        source = FolderSource(FolderSettings(images=tmp_path / name))
+        stores[name] = FeatureCache.open(extract(source, backbone, SETTINGS, tmp_path / "out", name, {}).store)
+    with pytest.raises(
+        SpaceClipError, match=r"share 3 pictures \(copied/again = hall/2, linked/1 = kitchen/1, linked/3 "
+    ):
         require_disjoint(stores)
 
 
