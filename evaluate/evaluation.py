@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, SpaceClipError
+from ..cache import FeatureCache, SpaceClipError, out_of_memory
 from ..train import Checkpoint
 from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
@@ -121,12 +121,13 @@ def evaluate_checkpoint(
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
     read = len(training)
     total = read + _images(splits, plan)
-    baselines = image_free_depths(training, *depths, progress=lambda done: progress(done, total))
 
     def further(done: int, _: int) -> None:
         progress(read + done, total)
 
-    found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further, name)
+    with out_of_memory(f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"):
+        baselines = image_free_depths(training, *depths, progress=lambda done: progress(done, total))
+        found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further, name)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -173,7 +174,8 @@ def evaluate_saved(
     plan = _plan(settings, splits, depth_range, saved=True)
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress, name)
+    with out_of_memory("end what else holds memory"):
+        return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress, name)
 
 
 def _evaluate(

@@ -62,14 +62,14 @@ def score_checkpoint(
         SpaceClipError: The checkpoint was not trained on such features, or a store cannot be scored.
     """
     require_writable(out)
-    loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
+    with out_of_memory("end what else holds the device's memory, or give another --device"):
+        loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
     splits = open_scored(features, local_copy)
     folder = _folder_of(features)
     baseline = baseline or folder / "train.json"
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)
-    remedy = f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"
-    with progress("evaluate", "images") as report, out_of_memory(remedy):
+    with progress("evaluate", "images") as report:
         return evaluate_checkpoint(loaded, splits, training, settings, out, report, name=folder.name, force=force)
 
 

@@ -298,3 +298,17 @@ def test_a_flat_map_that_beats_the_mean_map_is_no_improvement(tmp_path, checkpoi
     flat, worse = row.warnings
     assert "nearly constant: log depth varies over pixels 0.0% and over images 0.0%" in flat
     assert "no better than the best prediction without an image by AbsRel" in worse
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate"), MemoryError("Unable to allocate 3 GiB")]
+)
+def test_running_out_of_memory_is_one_line(tmp_path, checkpoint, splits, make_cache, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(checkpoint.decoder, "forward", full)
+    with pytest.raises(SpaceClipError, match=r"out of memory \(.*\): lower evaluate.batch_size, which is 2") as failure:
+        evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "out")
+    assert "\n" not in str(failure.value)
+    assert not (tmp_path / "out").exists()
