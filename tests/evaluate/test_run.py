@@ -308,7 +308,7 @@ def test_running_out_of_memory_is_one_line(tmp_path, checkpoint, splits, make_ca
         raise error
 
     monkeypatch.setattr(checkpoint.decoder, "forward", full)
-    with pytest.raises(SpaceClipError, match=r"out of memory \(.*\): lower evaluate.batch_size, which is 2") as failure:
+    with pytest.raises(SpaceClipError, match=r"out of memory \(.*\); lower evaluate.batch_size, which is 2") as failure:
         evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path / "out")
     assert "\n" not in str(failure.value)
     assert not (tmp_path / "out").exists()
