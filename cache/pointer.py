@@ -107,12 +107,11 @@ class Pointer:
         store = locate(self.store)
         if isinstance(store, Url) or store.is_absolute():
             return store
-        if isinstance(path, Path) and path.is_symlink():
-            path = path.resolve()
-        beside = path.parent / self.store
-        if isinstance(beside, Path) and isinstance(path, Path) and not os.path.exists(beside):  # noqa: PTH110
-            return in_project(path).parent / self.store
-        return beside
+        if isinstance(path, Url):
+            return path.parent / self.store
+        # Beside the pointer, or where a link to it leads, or in the checkout that a working folder is a copy of.
+        places = [place.parent / self.store for place in (path, Path(os.path.realpath(path)), in_project(path))]
+        return next(filter(os.path.exists, places), places[0])
 
 
 class Resolved(NamedTuple):

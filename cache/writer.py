@@ -200,9 +200,11 @@ def whole_store(path: Location, spec: StoreSpec) -> FeatureCache | None:
     None where it cannot be read, which is the writer's to say.
     """
     try:
+        if len(place_at(path).names(FOLDER)) < spec.shards:
+            return None
         cache = FeatureCache.open(path, expect=spec.identity)
         return None if damaged_metadata(cache.place, {"identity": cache.identity}) else cache
-    except StoreError:
+    except (StoreError, OSError):
         return None
 
 

@@ -88,3 +88,23 @@ def test_nesting_without_end_is_one_clear_line(make_store, file):
     with pytest.raises(StoreError, match=f"{file}: "):
         _ = FeatureCache.open(path).depth(0), FeatureCache.open(path).entries
     assert verify(path).problems[0].file == file
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_store_of_another_format_is_one_line_and_todays_is_made_beside_it(make_store, tmp_path, number):
+    path, spec = make_store()
+
+    def change(content):
+        fields = content["attributes"]["spaceclip"]
+        fields["format"] = number
+        del fields["sha256"]
+        if number > 1:
+            fields["sha256"] = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    _changed(path, change, "zarr.json")
+    line = f"store.zarr: a store of format {number}, this version reads 3; run the same `spaceclip extract`"
+    for use in (FeatureCache.open, verify, repair, lambda path: copy(path, tmp_path / "out")):
+        with pytest.raises(StoreError, match=line):
+            use(path)
+    identity = json.dumps(spec.identity, sort_keys=True, separators=(",", ":"))
+    assert spec.fingerprint != hashlib.sha256(identity.encode()).hexdigest()[:12]  # as format 2 had it

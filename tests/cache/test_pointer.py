@@ -123,6 +123,9 @@ def test_a_link_to_a_pointer_leads_where_the_pointer_leads(store, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/train.json").symlink_to(store.parent / "train.json")
     assert FeatureCache.open(tmp_path / "elsewhere").path.samefile(store)
+    (store.parent / "train.json").rename(tmp_path / "cached")  # as DVC does it where its cache is of links
+    (store.parent / "train.json").symlink_to(tmp_path / "cached")
+    assert FeatureCache.open(store.parent).path == store
 
 
 class TestInsideAStore:
