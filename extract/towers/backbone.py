@@ -37,12 +37,10 @@ class BackboneSettings(BaseModel):
 
     def expected_identity(self) -> dict[str, Any]:
         """What these settings say of the identity of the features that they make; an encoder at a path is loaded."""
-        found: dict[str, Any] = {"name": self.name}
+        found: dict[str, Any] = {"name": _known_as(self.name)}
         if self.name.startswith(RANDOM):
             found["revision"] = _random_revision(self.seed)
-        elif Path(self.name).is_dir():
-            found["name"] = Path(self.name).resolve().name
-        elif revision := self.revision or PINNED.get(self.name):
+        elif not Path(self.name).is_dir() and (revision := self.revision or PINNED.get(self.name)):
             found["revision"] = revision
         if self.precision != "auto":
             found["precision"] = self.precision
@@ -136,9 +134,17 @@ def load_backbone(
         model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
     else:
         model, revision = load_pretrained(name, revision or PINNED.get(name))
-    # A folder is known by its last name and its weights, so that its place on a disk does not matter.
-    known_as = Path(name).resolve().name if Path(name).is_dir() else name
-    return ClipBackbone(model, {"name": known_as, "revision": revision}, device, dtype)
+    return ClipBackbone(model, {"name": _known_as(name), "revision": revision}, device, dtype)
+
+
+def _known_as(name: str) -> str:
+    """A path is known by its last name, and by its weights, so that its place on a disk does not matter."""
+    kind = RANDOM if name.startswith(RANDOM) else ""
+    path = Path(name.removeprefix(kind))
+    if not path.exists():
+        return name
+    path = path.resolve()
+    return kind + (f"{path.parent.name}/{path.name}" if path.is_file() else path.name)
 
 
 def _random_revision(seed: int) -> str:

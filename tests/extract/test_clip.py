@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub.errors as hub
@@ -9,7 +10,7 @@ import requests
 import torch
 from safetensors.torch import load_file, save_file
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract import load_backbone
+from spaceclip.extract import BackboneSettings, load_backbone
 from spaceclip.extract.towers import weights
 from spaceclip.extract.towers.clip import weights_hash
 from transformers.models.bert import BertConfig
@@ -114,6 +115,19 @@ def test_random_weights_follow_their_seed_and_say_so(tiny_config, images):
     assert first.identity["name"].startswith("random:")
     assert first.identity["revision"] == "random weights, seed 1"
     assert torch.equal(first.encode(images, [3]).states[3], again.encode(images, [3]).states[3])
+
+
+def test_random_weights_do_not_depend_on_where_their_configuration_lies(tiny_config, tmp_path, monkeypatch):
+    there = tmp_path / "there" / Path(tiny_config).parent.name
+    there.mkdir(parents=True)
+    shutil.copy(tiny_config, there)
+    monkeypatch.chdir(there.parent)
+    names = [f"random:{tiny_config}", f"random:{there.name}/{Path(tiny_config).name}"]
+    identities = [load_backbone(name, precision="float32").identity for name in names]
+    assert identities[0] == identities[1]
+    wanted = [BackboneSettings(name=name).expected_identity() for name in names]
+    assert wanted[0] == wanted[1]
+    assert wanted[0].items() <= identities[0].items()
 
 
 def test_a_model_s_identity_does_not_depend_on_where_its_folder_lies(clip_folder, tmp_path):
