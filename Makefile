@@ -1,13 +1,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test demo bench
+.PHONY: test test-lowest demo bench
 
 test: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The lowest versions that pyproject.toml admits, in an environment of their own.
+test-lowest: .venv-lowest/ready
+	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest --numprocesses 2 --dist loadfile tests/cache tests/train tests/evaluate \
+	$(addprefix tests/extract/test_,clip.py encoder_folders.py images.py depth_files.py labelled.py folder.py engine.py \
+	worker.py connection.py) tests/pipeline/test_commands.py
 
 demo: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -26,4 +32,9 @@ bench: .venv/ready
 	@bash -o pipefail -c "$(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
 	--editable '.[dev]' | awk '/^[CDBI][a-z]+ing/ { printf \"\\r%-78.78s\", \$$0; fflush() } END { print \"\" }'"
 	mkdir -p .venv/src && ln -sfn ../.. .venv/src/spaceclip
+	touch $@
+
+.venv-lowest/ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.[dev]'
 	touch $@

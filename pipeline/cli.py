@@ -16,6 +16,7 @@ from .commands.show import show
 from .commands.train import train
 
 EXTRAS = {
+    "cryptography": "cluster",
     "distributed": "cluster",
     "h5py": "datasets",
     "pooch": "datasets",

@@ -1,5 +1,6 @@
 """What `spaceclip extract` says and how it exits: quarantine, dry runs, what held a run back."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -172,3 +173,11 @@ def test_experiments_that_name_the_same_features_share_one_store(project, spacec
     theirs, ours = (FeatureCache.open(f"features/{name}/train.json").path for name in ("tiny", "wide"))
     assert Path(str(ours)).samefile(str(theirs))
     assert "results/wide: " in spaceclip("train", "--config", config).output
+
+
+def test_names_that_are_no_text_or_look_like_formulas_are_extracted(pictures, tiny, spaceclip, tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(pictures / "rgb/scene00", root / "a$b$c/$x$")
+    options = ("--images", root, "--backbone", tiny, "--layers", "0", "--store", root / "stores")
+    spaceclip("extract", *options, "--out", root / "out")
+    assert FeatureCache.open(root / "out").sample_ids == ["a$b$c/$x$/0", "a$b$c/$x$/1"]
