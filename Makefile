@@ -1,13 +1,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test test-lowest demo bench
+.PHONY: test test-long test-lowest demo bench
 
 test: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# 60 kills and 5,000 mutated inputs; TMPDIR=/dev/shm spares the disk.
+test-long: .venv/ready
+	PYTHONPATH=tests/shared OMP_NUM_THREADS=1 $(BIN)/python tests/long/kills.py
+	PYTHONPATH=tests/shared OMP_NUM_THREADS=1 $(BIN)/python tests/long/fuzz.py
 
 # The lowest versions that pyproject.toml admits, in an environment of their own.
 test-lowest: .venv-lowest/ready

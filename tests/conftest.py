@@ -1,15 +1,21 @@
 """What the tests of several rooms use: servers on loopback, made-up data sets, a folder's content."""
 
 import os
+import signal
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dask.config import set as configured
 from faultproxy import FaultProxy
 from madeup import MadeUp
 from s3server import S3
 from spaceclip.cache.places import bucket
+from warm import Forked
 from webserver import Web
+
+# A shell that starts tests in the background has them, and so what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,6 +57,14 @@ def web():
     """A server of files."""
     with Web() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def forked_workers():
+    """Workers of a Dask cluster of this machine, also those started anew, are forked from a process that is warm."""
+    Forked("-c", "").communicate()  # the server is running before Dask would start one that imports less
+    with configured({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
 
 
 @pytest.fixture

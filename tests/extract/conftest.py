@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from spaceclip.extract import Entry, Sample
+from warm import Forked
 
 VISION = {
     "hidden_size": 32,
@@ -86,9 +85,7 @@ def make_frames():
 def start_script():
     """Starts Python on a script that may import this file's helpers as `conftest`."""
 
-    def start(script: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-c", textwrap.dedent(script)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start(script: str) -> Forked:
+        return Forked("-c", textwrap.dedent(script), env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
 
     return start

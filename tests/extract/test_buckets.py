@@ -6,6 +6,7 @@ from threading import Timer
 
 import numpy as np
 import pytest
+from dask.config import set as configured
 from PIL import Image
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, locate, verify
 from spaceclip.cache.places import lease
@@ -41,6 +42,7 @@ def committed(s3):
     return sum("/ledger/" in key for key in s3.buckets["bucket"])
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(s3, tiny_config, tmp_path, contents):
     draw = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
@@ -48,7 +50,8 @@ def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(s3, tiny_config,
         Image.fromarray(draw.integers(0, 256, (24, 36, 3), dtype=np.uint8)).save(tmp_path / f"pictures/{number}.png")
     data, named = FolderData(images=tmp_path / "pictures"), BackboneSettings(name=f"random:{tiny_config}")
     source, backbone = open_splits(data)["train"], load_backbone(named.name)
-    with local_cluster(2, gpus=False) as client:
+    # Forked workers have the environment of the server that they are forked from.
+    with configured({"distributed.nanny.environ": s3.environment()}), local_cluster(2, gpus=False) as client:
         fill = fill_on(client, data, "train", named, "cpu", SETTINGS)
         done = extract(source, backbone, SETTINGS, OUT, "train", {}, fill=fill)
     assert done.computed == 10

@@ -24,7 +24,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(forked_workers):
     with local_cluster(2, gpus=False) as client:
         client.wait_for_workers(2, timeout=60)
         yield client

@@ -5,10 +5,11 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing.connection import Client, Connection, Listener
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from typing import Self
 
 PRELOADED = [
     "dvc.cli.parser",
@@ -28,7 +29,7 @@ _CONTEXT.set_forkserver_preload(PRELOADED)
 
 
 class Forked:
-    """What tests use of `subprocess.Popen`, for Python: no seconds of imports come first.
+    """What tests use of `subprocess.Popen`, for Python: no seconds of imports come first; leaving it ends it.
 
     Args:
         command: What would stand behind `python`: `-c` and a script or `-m` and a module, then arguments.
@@ -45,7 +46,7 @@ class Forked:
         for end in (*out, *err):
             end.close()
         assert self._process.pid is not None
-        self.pid, self.kill = self._process.pid, self._process.kill
+        self.pid, self.kill, self.sentinel = self._process.pid, self._process.kill, self._process.sentinel
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -56,15 +57,23 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if self._process.exitcode is None:
-            self.kill()
             raise TimeoutError(f"{self._process} is still there after {timeout} s")
         return self._process.exitcode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Its output once it has ended: at most what two pipes hold."""
-        self.wait(timeout)
-        with ExitStack() as closing:
-            return closing.enter_context(self.stdout).read(), closing.enter_context(self.stderr).read()
+        with self:
+            self.wait(timeout)
+            return self.stdout.read(), self.stderr.read()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
 
 
 def _run(command: list[str], cwd: Path, env: dict[str, str], out: Connection, err: Connection) -> None:
@@ -103,25 +112,28 @@ def command_folder(folder: Path) -> Iterator[Path]:
     with Listener(family="AF_UNIX", backlog=16) as listener:
         command.write_text(_ASKING.format(python=sys.executable, address=listener.address))
         command.chmod(0o755)
-        server = Thread(target=_serve, args=(listener,))
+        closing = Event()
+        server = Thread(target=_serve, args=(listener, closing))
         server.start()
         yield folder
-        with Client(listener.address) as last:
-            last.send(None)
+        closing.set()
+        Client(listener.address).close()
         server.join()
 
 
-def _serve(listener: Listener) -> None:
+def _serve(listener: Listener, closing: Event) -> None:
     while True:
         asking = listener.accept()
-        if (asked := asking.recv()) is None:
+        if closing.is_set():
             asking.close()
             return
-        Thread(target=_answer, args=(asking, *asked)).start()
+        Thread(target=_answer, args=(asking,)).start()
 
 
-def _answer(asking: Connection, arguments: list[str], cwd: str, env: dict[str, str]) -> None:
-    run = Forked("-c", SPACECLIP, *arguments, cwd=Path(cwd), env=env)
-    out, err = run.communicate()
-    with asking, suppress(BrokenPipeError):  # whoever asked may have been killed
-        asking.send((run.poll(), out, err))
+def _answer(asking: Connection) -> None:
+    """Runs a command for whoever asks, who may be killed: then so is the command."""
+    with asking, suppress(EOFError, OSError):
+        arguments, cwd, env = asking.recv()
+        with Forked("-c", SPACECLIP, *arguments, cwd=Path(cwd), env=env) as run:
+            if asking not in wait([asking, run.sentinel]):
+                asking.send((run.wait(), run.stdout.read(), run.stderr.read()))
