@@ -23,6 +23,8 @@ from warm import Forked, command_folder
 CONFIG = ("--config", "configs/tiny.yaml")
 # What a run leaves that says when it ran, or where: no result.
 VARYING = ("report.html", "results.json", "history.csv")
+# The kill came after the last byte.
+FINISHED = "holds a finished checkpoint"
 
 
 class Step(NamedTuple):
@@ -75,7 +77,7 @@ def finished(step: Step, environment: dict[str, str]) -> str | None:
     """Runs the command to its end; returns what it said if that was no success."""
     with running(step.command, environment) as run:
         said = run.communicate(timeout=300)[0]
-    return None if run.returncode == 0 else said
+    return None if run.returncode == 0 or FINISHED in said else said
 
 
 def restore(saved: Path) -> None:
@@ -99,6 +101,7 @@ def kill_step(step: Step, kills: int, environment: dict[str, str], draw: Random,
         with running(step.command, environment) as run:
             try:
                 run.wait(moment)
+                continue
             except subprocess.TimeoutExpired:
                 met += 1
                 os.killpg(run.pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ from madeup import MadeUp
 from PIL import Image
 from spaceclip.pipeline.cli import main
 from spaceclip.train import DecoderSettings, DepthDecoder, load_release_checkpoint
+from spaceclip.train.release import release_name
 
 VISION = {
     "model_type": "clip_vision_model",
@@ -86,12 +87,12 @@ def prepare_subjects() -> None:
         file = Path(f"few/rgb/{kind}/0.{kind}")
         file.parent.mkdir(parents=True)
         Image.fromarray(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(file)
-        Path(f"few/depth/{kind}").mkdir(parents=True)
-    metres = draw.uniform(1, 8, (24, 32)).astype(np.float32)
-    for name in ("png/0.png", "jpg/0.png", "bmp/0.png"):
-        Image.fromarray((metres * 1000).astype(np.uint16)).save(f"few/depth/{name}")
-    np.save("few/depth/tiff/0.npy", metres)
-    pairs = [(f"{kind}/0.{kind}", f"{kind}/0.png") for kind in ("png", "jpg", "bmp")]
+        metres = draw.uniform(1, 8, (24, 32)).astype(np.float32)
+        for folder in ("depth", "metres"):
+            Path(f"few/{folder}/{kind}").mkdir(parents=True)
+        Image.fromarray((metres * 1000).astype(np.uint16)).save(f"few/depth/{kind}/0.png")
+        np.save(f"few/metres/{kind}/0.npy", metres)
+    pairs = [(f"{kind}/0.{kind}", f"{kind}/0.png") for kind in ("png", "jpg", "tiff", "bmp")]
     rows = [f"{image},{depth},train,s{at}\n" for at, (image, depth) in enumerate(pairs)]
     Path("list.csv").write_text("image,depth,split,scene\n" + "".join(rows))
     Path("list.jsonl").write_text("".join(json.dumps({"image": i, "depth": d}) + "\n" for i, d in pairs))
@@ -100,7 +101,8 @@ def prepare_subjects() -> None:
     MadeUp.nyu(Path("nyu"))
     MadeUp.labelled(Path("nyu"))
     Path("configs/nyu.yaml").write_text(NYU)
-    torch.save({"model": DepthDecoder(RELEASED).state_dict()}, "release.pth")
+    weights = DepthDecoder(RELEASED).state_dict()
+    torch.save({"model": {release_name(name): value for name, value in weights.items()}}, "release.pth")
 
 
 RELEASED = DecoderSettings(hidden_size=16, channels=(8, 8, 8, 4), film_hidden=8)
@@ -139,13 +141,16 @@ class Subject(NamedTuple):
 SUBJECTS = {
     "image": Subject("few/rgb/*/*", False, on_few),
     "depth file": Subject("few/depth/*/*", False, with_depth),
+    "depth array": Subject("few/metres/*/*", False, partial(on_few, "--depth", "few/metres")),
     "manifest": Subject("list.csv", True, partial(with_depth, "--manifest", "list.csv")),
     "manifest (jsonl)": Subject("list.jsonl", True, partial(with_depth, "--manifest", "list.jsonl")),
     "list": Subject("list.txt", True, partial(with_depth, "--manifest", "list.txt")),
     "released list": Subject("nyu/*.txt", True, partial(run, "data", "check", "nyu", "--root", "nyu")),
     "YAML": Subject("configs/tiny.yaml", True, partial(run, "extract", "--config", "configs/tiny.yaml", "--dry-run")),
     "pointer": Subject("features/tiny/*.json", True, partial(run, "cache", "verify", "features/tiny/train.json")),
-    "store": Subject("features/tiny/train-*/*.json*", True, partial(run, "cache", "verify", "features/tiny")),
+    "store": Subject(
+        "features/tiny/train-*/*.json*", True, partial(run, "cache", "verify", "features/tiny/train.json")
+    ),
     "checkpoint.json": Subject("results/tiny/checkpoint.json", True, evaluate),
     "checkpoint.safetensors": Subject("results/tiny/checkpoint.safetensors", False, evaluate),
     "release checkpoint": Subject("release.pth", False, lambda: load_release_checkpoint("release.pth", RELEASED)),
