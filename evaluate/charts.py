@@ -41,8 +41,10 @@ def draw_by_depth(ax: "Axes", scores: Scores, baseline: Scores | None, data: str
     bars = ax.bar(edges[:-1], scores.depth_abs_rel, np.diff(edges), align="edge", color="C0", edgecolor="white")
     ax.set(xlabel=f"{data}: true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
     if baseline:
+        # Room above the bars for the legend.
+        ax.set_ylim(0, 1.3 * np.nanmax([scores.depth_abs_rel, baseline.depth_abs_rel]))
         line = ax.stairs(baseline.depth_abs_rel, edges, color="C1", linewidth=1.8)
-        ax.legend((bars, line), ("prediction", "best without an image"), frameon=False)
+        ax.legend((bars, line), ("prediction", "best without an image"), frameon=False, loc="upper left")
 
 
 def draw_by_scene(ax: "Axes", scores: Scores, baseline: Scores | None) -> None:

@@ -142,6 +142,11 @@ def test_the_page_needs_nothing_from_elsewhere(page, results, both):
     assert "url(" not in found.source
 
 
+def test_every_table_scrolls_by_itself(page, results, both):
+    found = page(results, both)
+    assert found.source.count("<table>") == len(found.tables) == found.source.count('<div class="wide" tabindex="0">')
+
+
 def test_the_top_says_what_was_measured(page, results, both):
     text = " ".join(page(results, both).text.split())
     for part in (
