@@ -3,7 +3,8 @@
 from .blocks import resize
 from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
-from .loop import HISTORY, Epoch, fit
+from .history import HISTORY, Epoch
+from .loop import fit
 from .losses import LossSettings, silog_loss, ssim_loss
 from .precision import autocast
 from .recipe import TrainSettings

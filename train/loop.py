@@ -1,9 +1,7 @@
 """The training run: epochs over the store, choice of weights on validation, a checkpoint at the end."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +13,13 @@ from .checkpoint import INFO, WEIGHTS, CheckpointInfo, save_checkpoint, store_fa
 from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import allocator, feed
+from .history import HISTORY, Epoch, history_csv
 from .recipe import TrainSettings
 from .schedule import learning_rate
 from .state import Progress, StateFolder
 from .step import TrainingStep
 
-HISTORY = "history.csv"
-_COLLAPSED = 0.5
 _CALM = "lower learning_rate, or set precision to float32"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch in numbers.
-
-    Attributes:
-        epoch: Its number, from 1.
-        loss: Mean total loss of its steps.
-        silog: Mean SILog loss.
-        ssim: Mean SSIM loss.
-        valid: Share of the pixels whose depth counts.
-        zero: Share of those for which 0 m was predicted.
-        skipped: Steps skipped for a non-finite loss.
-        val_raw: Validation AbsRel of the raw weights; None without a validation split.
-        val_ema: Likewise of their moving average.
-    """
-
-    epoch: int
-    loss: float
-    silog: float
-    ssim: float
-    valid: float
-    zero: float
-    skipped: int
-    val_raw: float | None
-    val_ema: float | None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Epoch":
-        """From a row of the history."""
-        return cls(**row)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether most of the depth is 0 m, which the loss cannot move: the head's ReLU has no gradient there."""
-        return self.zero > _COLLAPSED
-
-    def __str__(self) -> str:
-        skipped = f", {self.skipped} steps skipped" if self.skipped else ""
-        scored = ""
-        if self.val_raw is not None and self.val_ema is not None:
-            scored = f", validation AbsRel {self.val_raw:.4f} raw, {self.val_ema:.4f} EMA"
-        losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
-        zero = f", COLLAPSED: 0 m predicted at {self.zero:.0%} of them" if self.collapsed else ""
-        return f"epoch {self.epoch}: {losses}, {self.valid:.1%} of the pixels valid{zero}{scored}"
-
 
 Score = Callable[[DepthDecoder], dict[str, float]]
 
@@ -147,11 +97,11 @@ def fit(
         for row in saved.history:
             each_epoch(Epoch.of(row))
         while saved.epoch < settings.epochs:
-            epoch = run.one_more(batches, score, saved, progress)
+            epoch = run.advance(batches, score, saved, progress)
             state.save(saved)
             each_epoch(epoch)
         info = _info(cache, validation, decoder_settings, settings, protocol, saved)
-        write_atomically(out / HISTORY, _csv(saved.history))
+        write_atomically(out / HISTORY, history_csv(saved.history))
         save_checkpoint(out, saved.kept, info)
         state.remove()
     return info
@@ -168,7 +118,7 @@ class _Run:
         self.step = TrainingStep(self.decoder, settings)
         self.skipped_in_a_row = 0
 
-    def one_more(
+    def advance(
         self, batches: Batches, score: Score | None, saved: Progress, progress: Callable[[int, int], None]
     ) -> Epoch:
         """Train and score for one epoch more than was saved, and add it to that."""
@@ -287,11 +237,3 @@ def _info(
         chosen=settings.keep,
         **saved.best,
     )
-
-
-def _csv(history: list[dict[str, float | None]]) -> bytes:
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    return text.getvalue().encode()
