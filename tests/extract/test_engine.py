@@ -253,13 +253,14 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
 def test_a_whole_store_is_used_while_another_run_holds_it(make_frames, backbone, tmp_path):
     frames = make_frames(20)
     done = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
-    pointer = done.pointer.read_bytes()
-    done.pointer.unlink()
+    file = tmp_path / "train.json"
+    pointer = file.read_bytes()
+    file.unlink()
     with only_writer(done.store):
         again = extract(frames, backbone, SETTINGS, tmp_path, "train", {})
     assert (again.computed, again.store) == (0, done.store)
-    assert done.pointer.read_bytes() == pointer
-    (done.store / "depth/zarr.json").unlink()
+    assert file.read_bytes() == pointer
+    (tmp_path / done.store.name / "depth/zarr.json").unlink()
     with only_writer(done.store), pytest.raises(SpaceClipError, match="is writing this store"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
 
