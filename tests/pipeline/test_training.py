@@ -121,3 +121,11 @@ def test_splits_that_were_exchanged_after_training_are_not_scored(extracted, spa
     assert "is named for the" in told
     told = spaceclip("train", *CONFIG, "--out", "again", fails=True).output
     assert f"{split}.json: is named for the {split} split and points to the test split" in told
+
+
+def test_the_validation_split_is_never_scored_in_place_of_a_test_split_that_is_gone(extracted, spaceclip):
+    spaceclip("train", *CONFIG)
+    Path("features/tiny/test.json").unlink()
+    told = spaceclip("evaluate", *CONFIG, "--protocol", "controlled", fails=True).output
+    assert "test split" in told
+    assert not Path("results/tiny/metrics.json").exists()
