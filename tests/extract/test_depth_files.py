@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.sources.folder.images import depth_header, read_depth
+from spaceclip.extract.sources.folder.depth_maps import depth_header, read_depth
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)

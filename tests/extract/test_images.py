@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.sources.folder.images import (
-    ImageHeader,
-    allow_pixels,
-    depth_header,
-    image_header,
-    read_depth,
-    read_image,
-)
+from spaceclip.extract.sources.folder.depth_maps import depth_header, read_depth
+from spaceclip.extract.sources.folder.images import ImageHeader, image_header, read_image
+from spaceclip.extract.sources.folder.raster import allow_pixels
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)

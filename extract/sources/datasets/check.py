@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ....cache import SpaceClipError
+from ..folder.depth_maps import depth_header
 from ..folder.files import check_crop
 from ..folder.headers import check_aligned, read_all
-from ..folder.images import depth_header, image_header
+from ..folder.images import image_header
 from ..splits import assign, check_disjoint
 from .depth import DepthStats, judge, overall, probe
 from .findings import DatasetReport, PartReport

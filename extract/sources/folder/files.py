@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
 from ..source import Entry, Sample
+from .depth_maps import DepthHeader, read_depth
 from .finding import file_bytes
 from .headers import check_aligned, read_all, read_depth_headers, read_image_headers
-from .images import MAX_PIXELS, DepthHeader, ImageHeader, read_depth, read_image
+from .images import ImageHeader, read_image
+from .raster import MAX_PIXELS
 
 MILLIMETRE = 0.001
 _PROBED = 8

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from ....cache import SpaceClipError
 from .files import Files, FileSource, Reading
 from .finding import check_text, find_images, skipped, suspected_depth
-from .images import MAX_PIXELS, allow_pixels
 from .manifest import Row, read_manifest
 from .naming import sample_ids, sample_scenes
 from .pairing import checked_pattern, pair_depths
+from .raster import MAX_PIXELS, allow_pixels
 
 
 class FolderSettings(BaseModel):

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
-from .images import DepthHeader, ImageHeader, check_scale, depth_header, image_header
+from .depth_maps import DepthHeader, check_scale, depth_header
+from .images import ImageHeader, image_header
 
 _THREADS = 8
 _Item = TypeVar("_Item")

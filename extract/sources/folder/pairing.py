@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
-from .images import DEPTH_SUFFIXES
+from .depth_maps import DEPTH_SUFFIXES
 
 PLACEHOLDERS = ("parent", "stem", "name", "number")
 
