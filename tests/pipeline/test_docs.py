@@ -95,7 +95,8 @@ def reader(somebody, tmp_path, monkeypatch, spaceclip, s3):
     def run(words):
         words = [word.replace("/mnt/", f"{tmp_path}/mnt/") for word in words]
         if words[:2] == ["data", "fetch"]:
-            assert "there is no terminal to ask on" in spaceclip(*words, fails=True).output
+            found = spaceclip(*words[:-1], "an/empty/disk", fails=True)
+            assert "there is no terminal to ask on" in found.output
         elif {"--workers", "--scheduler"} & {*words}:
             at = words.index("--workers" if "--workers" in words else "--scheduler")
             with Client(n_workers=1, processes=False, dashboard_address=":0") as client:
