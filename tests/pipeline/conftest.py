@@ -27,6 +27,7 @@ def spaceclip():
     def run(*arguments: object, fails: bool = False) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         if fails:
+            assert isinstance(result.exception, SystemExit), repr(result.exception)
             assert result.exit_code in (1, 2, 130), result.output
             assert "Traceback" not in result.output
             return result
