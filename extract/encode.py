@@ -83,7 +83,7 @@ def shard_blocks(
         settings: Batch size and threads.
         progress: Called with the images done.
         on_error: What to do with a sample that cannot be used.
-        stages: Told how long decoding and encoding take.
+        stages: Counts how long decoding and encoding take.
 
     Raises:
         SpaceClipError: A sample cannot be used, and `on_error` is `stop`; a store that rows come from is

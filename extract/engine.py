@@ -102,7 +102,7 @@ def extract(
         on_error: `stop` at a sample that cannot be used, or `quarantine` it: it keeps its row, is recorded with the
             reason, and is left out of batches. The other rows' bytes are the same.
         retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
-        predicted: Told what the run will take, before the long work.
+        predicted: Called with what the run will take, before the long work.
         fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
 
     Raises:

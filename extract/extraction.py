@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Report(Protocol):
-    """Is told how far the work is."""
+    """Shows how far the work is."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Done of total, and what else to show."""
@@ -74,7 +74,7 @@ class DatasetExtraction:
         settings: What to keep.
         folder: Where stores and pointers go.
         options: How it is carried out.
-        say: Told, a line at a time, what a user should know on the way.
+        say: Called with each line that a user should know on the way.
         progress: Makes the progress bar of a piece of work, from its name and unit.
     """
 

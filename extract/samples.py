@@ -52,7 +52,7 @@ def decoded(
         most: The most rows that a batch has.
         threads: Threads that decode.
         on_error: With `quarantine`, what is wrong with a bad sample takes its place; else it is raised.
-        stages: Told how long decoding takes.
+        stages: Counts how long decoding takes.
     """
 
     def attempt(row: int) -> Prepared:

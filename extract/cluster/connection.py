@@ -57,7 +57,7 @@ def connected(
     Args:
         address: Of the scheduler.
         certificates: For an encrypted connection; else Dask's own configuration has its say.
-        say: Told in a line that others could reach the cluster too.
+        say: Called with a line where others could reach the cluster too.
 
     Raises:
         SpaceClipError: There is none at the address, or the certificates do not fit.

@@ -47,7 +47,7 @@ def fill_on(
     workers: Callable[[int], None] = lambda _count: None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Fill:
-    """The `fill` of `extract` that runs on a cluster; `workers` is told how many there are now, `say` what is odd."""
+    """The `fill` of `extract` on a cluster; `workers` is called with how many there are, `say` with what is odd."""
 
     def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Ceilings | None:
         def watch(done: int, _total: int, count: int) -> None:
@@ -82,7 +82,7 @@ def extract_on_cluster(
         work: Shards that have no record yet, and what of them is known.
         watch: Called with (images computed, images in all, workers) whenever shards are done, and each second. What is
             computed of a shard that has to be begun again counts no more.
-        say: Told in a line of workers that seem to hang or are given no more, and of there being none.
+        say: Called with a line about workers that hang or are given no more, and there being none.
         overdue_seconds: See `Flight`.
 
     Returns:
@@ -113,15 +113,15 @@ def extract_on_cluster(
             begun = sum(images for shard, images in list(under_way.items()) if shard in flight.open)
             watch(done + begun, work.images, flight.workers)
         with _scheduler_needed():
-            told: Any = client.get_events(run)
+            events: Any = client.get_events(run)
     finally:
         flight.release()
         _unregister(client, run)
         with suppress(Exception):  # a scheduler that was lost
             client.unsubscribe_topic(topic)
-    last = {event["worker"]: Ceilings(**event["ceilings"]) for _, event in told}
+    last = {event["worker"]: Ceilings(**event["ceilings"]) for _, event in events}
     # A worker that was started anew has said so under two addresses.
-    here = {worker: found for worker, found in last.items() if worker in flight.crew.present} or last
+    here = {worker: found for worker, found in last.items() if worker in flight.pool.present} or last
     return together(list(here.values()), done, time.perf_counter() - start)
 
 

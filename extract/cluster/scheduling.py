@@ -12,7 +12,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from ...cache import SpaceClipError
-from .worker_pool import Crew, ShardFailedError, WorkerUnfitError
+from .worker_pool import ShardFailedError, WorkerPool, WorkerUnfitError
 
 OVERDUE_SECONDS = 600.0
 """A shard is never called overdue before; the first ones load the encoder."""
@@ -49,12 +49,12 @@ class Flight:
         task: What a worker calls with a shard and what `given` says of it. Nothing it returns is fetched; what it
             raises is a `ShardFailedError`.
         given: What to tell the worker of a shard.
-        say: Told in a line of shards that are overdue, of workers that are given no more, and of there being none.
+        say: Called with a line about overdue shards, workers that are given no more, and there being none.
         overdue_seconds: Shards that take longer, and ten times the median too, are overdue.
 
     Attributes:
         open: Shards under way. Tasks that hang are held also when their shard is done: their worker is given less.
-        crew: The workers.
+        pool: The workers.
         able: How many of those that are given shards have nothing overdue.
     """
 
@@ -78,13 +78,13 @@ class Flight:
         self._looked, self._manned = float("-inf"), time.monotonic()
         self._deserted = False
         self.open: set[int] = set()
-        self.crew = Crew(say)
+        self.pool = WorkerPool(say)
         self.able = 0
 
     @property
     def workers(self) -> int:
         """How many workers there are that are given shards."""
-        return len(self.crew.fit)
+        return len(self.pool.fit)
 
     def begin(self, shards: Sequence[int], workers: Collection[str] = ()) -> None:
         """Submit shards, to some workers alone if need be."""
@@ -94,7 +94,7 @@ class Flight:
         for shard in shards:
             self._begun[shard] += 1
             keys.append(f"{self._name}-{shard}-{self._begun[shard]}")
-        places = frozenset(workers or self.crew.chosen)
+        places = frozenset(workers or self.pool.chosen)
         # Idle workers steal also what was rather meant for others. What nobody is left to do is found by `_look`.
         where: dict[str, Any] = {"workers": sorted(places), "allow_other_workers": False} if places else {}
         given = [self._given(shard) for shard in shards]
@@ -137,16 +137,16 @@ class Flight:
         if future.status == "finished":
             self._took.append(time.monotonic() - attempt.since if attempt.worker else 0.0)
             tried = self._tried.pop(shard, ())
-            if self.crew.troubled:  # asking each time would cost
-                self.crew.did_well(self._client.who_has([future]).get(future.key, ()))
-                self.crew.outdone(tried)
+            if self.pool.troubled:  # asking each time would cost
+                self.pool.did_well(self._client.who_has([future]).get(future.key, ()))
+                self.pool.outdone(tried)
             self.open.remove(shard)
             return True
         error, worker = future.exception(), attempt.worker
         if isinstance(error, ShardFailedError):
             error, worker = error.error, error.worker
-        if isinstance(error, WorkerUnfitError) and worker and self.crew.fit - {worker}:
-            self.crew.leave_out(worker, str(error))
+        if isinstance(error, WorkerUnfitError) and worker and self.pool.fit - {worker}:
+            self.pool.leave_out(worker, str(error))
             self._again(shard)
         elif self._is_alone(shard):
             self._failed(shard, worker, error)
@@ -169,7 +169,7 @@ class Flight:
             tried = self._tried.setdefault(shard, [])
             tried.append(worker or "")
             if worker:
-                self.crew.failed(worker)
+                self.pool.failed(worker)
             if len(tried) == _TRIES:
                 first, *_ = str(error).strip().splitlines() or [""]
                 raise SpaceClipError(
@@ -181,7 +181,7 @@ class Flight:
     def _again(self, shard: int) -> None:
         if self._is_alone(shard):
             tried = self._tried.get(shard, ())
-            self.begin([shard], self.crew.others(tried) if tried else ())
+            self.begin([shard], self.pool.others(tried) if tried else ())
 
     def _look(self) -> None:
         """Once a second, ask which workers there are and what they have."""
@@ -189,7 +189,7 @@ class Flight:
         if now - self._looked < _LOOK_SECONDS:
             return
         processing: dict[str, list[str]] = self._client.processing()
-        self._looked, self.crew.present = now, set(processing)
+        self._looked, self.pool.present = now, set(processing)
         where = {key: worker for worker, keys in processing.items() for key in keys}
         for key, attempt in self._attempts.items():
             worker = where.get(key)
@@ -202,7 +202,7 @@ class Flight:
     def _rescue(self) -> None:
         """Begin shards anew that only workers may do of which none is left."""
         for key, attempt in list(self._attempts.items()):
-            if attempt.places and self.crew.present.isdisjoint(attempt.places) and not attempt.future.done():
+            if attempt.places and self.pool.present.isdisjoint(attempt.places) and not attempt.future.done():
                 attempt.future.release()
                 del self._attempts[key]
                 if attempt.shard in self.open:
@@ -215,7 +215,7 @@ class Flight:
         slow = [found for found in self._attempts.values() if found.worker and now - found.since > limit]
         live = {found.shard for found in self._attempts.values() if found not in slow}
         late = sorted({found.shard for found in slow if found.shard in self.open} - live)
-        able = sorted(self.crew.fit - {found.worker for found in slow})
+        able = sorted(self.pool.fit - {found.worker for found in slow})
         self.able = len(able)
         if not able:
             late = [shard for shard in late if shard not in self._told]
@@ -231,7 +231,7 @@ class Flight:
             self.begin(late, able)
 
     def _say_deserted(self, now: float) -> None:
-        if self.crew.present:
+        if self.pool.present:
             self._manned, self._deserted = now, False
         elif now - self._manned > _PATIENCE_SECONDS and not self._deserted:
             self._deserted = True

@@ -25,14 +25,14 @@ class ShardFailedError(Exception):
         self.worker, self.error = worker, error
 
 
-class Crew:
+class WorkerPool:
     """The workers of a run.
 
     One that cannot take part, or that fails again and again on what others then do, is given no more: it would always
     be the idlest, and so get all that waits.
 
     Args:
-        say: Told in a line of workers that are given no more.
+        say: Called with a line about workers that are given no more.
 
     Attributes:
         present: Addresses of those that are there.

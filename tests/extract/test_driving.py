@@ -54,7 +54,7 @@ class Flown:
 
     def __init__(self, *_given):
         self.open, self.able, self.workers = set(), 1, 1
-        self.crew = SimpleNamespace(present={"tcp://started-anew"})
+        self.pool = SimpleNamespace(present={"tcp://started-anew"})
 
     def begin(self, shards):
         self.open.update(shards)
