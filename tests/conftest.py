@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from dask.config import set as configured
 from faultproxy import FaultProxy
+from hypothesis import settings
 from madeup import MadeUp
 from s3server import S3
 from spaceclip.cache.places import bucket
@@ -16,6 +17,10 @@ from webserver import Web
 
 # A shell that starts tests in the background has them, and so what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is the machine's affair.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ from spaceclip.cache import SpaceClipError
 from subjects import SUBJECTS, prepare_subjects
 from warm import Forked
 
-SECONDS, BYTES = 60, 2 << 30
+SECONDS, BYTES = 120, 2 << 30
 
 
 READ, REFUSED = "read", "refused"

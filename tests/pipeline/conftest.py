@@ -1,6 +1,8 @@
 """A tiny encoder, a folder of tiny pictures with depth, and the command to run on them."""
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +85,48 @@ evaluate: {{ crop: none, figures: 2 }}
 """
 
 
+def _invoke(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def _lay_out(folder: Path, pictures: Path, tiny: str) -> Path:
+    (folder / "configs").mkdir()
+    (folder / "configs" / "tiny.yaml").write_text(CONFIG.format(pictures=pictures, tiny=tiny))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def extracted_once(tmp_path_factory, pictures, tiny) -> Path:
+    folder = _lay_out(tmp_path_factory.mktemp("extracted"), pictures, tiny)
+    with contextlib.chdir(folder):
+        _invoke("extract", "--config", "configs/tiny.yaml")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory, extracted_once) -> Path:
+    folder = shutil.copytree(extracted_once, tmp_path_factory.mktemp("trained"), dirs_exist_ok=True)
+    with contextlib.chdir(folder):
+        _invoke("train", "--config", "configs/tiny.yaml")
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch, pictures, tiny) -> Path:
     """A working folder with one experiment, configs/tiny.yaml."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "tiny.yaml").write_text(CONFIG.format(pictures=pictures, tiny=tiny))
-    return tmp_path
+    return _lay_out(tmp_path, pictures, tiny)
+
+
+@pytest.fixture
+def extracted(project, extracted_once) -> Path:
+    """The same once its features are extracted."""
+    return shutil.copytree(extracted_once, project, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def trained(project, trained_once) -> Path:
+    """And once it is trained."""
+    return shutil.copytree(trained_once, project, dirs_exist_ok=True)

@@ -189,8 +189,7 @@ def test_a_copy_in_int8_is_trained_from_and_scored(store, spaceclip):
     assert "holds hidden states in int8, of which no float16 can be made" in told
 
 
-def test_a_copy_is_trained_from_like_the_original(store, project, spaceclip, contents):
-    spaceclip("extract", *CONFIG)
+def test_a_copy_is_trained_from_like_the_original(store, extracted, spaceclip, contents):
     for split in ("train", "val", "test"):
         told = spaceclip("cache", "copy", f"features/tiny/{split}.json", "other disk").output
         assert f"all {2 if split == 'train' else 1} shards are in" in told

@@ -40,8 +40,7 @@ def test_the_whole_road_by_an_experiment_file(project, spaceclip):
             assert picture.size[0] > 500
 
 
-def test_no_scene_is_in_two_splits(project, spaceclip):
-    spaceclip("extract", *CONFIG)
+def test_no_scene_is_in_two_splits(extracted, spaceclip):
     scenes = [set(FeatureCache.open(f"features/tiny/{name}.json").scenes) for name in ("train", "val", "test")]
     assert sum(map(len, scenes)) == len(set.union(*scenes)) == 12
 
@@ -100,46 +99,41 @@ def test_an_absent_split_by_name_is_no_error_for_an_experiment(project, spacecli
     assert "the data set has no val split" in spaceclip("cache", "info", "features/tiny/val.json", fails=True).output
 
 
-def test_a_protocol_of_another_data_set_is_refused(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
+def test_a_protocol_of_another_data_set_is_refused(trained, spaceclip):
     told = spaceclip("evaluate", *CONFIG, "--protocol", "standard", fails=True).output
     assert "the standard protocol is defined for kitti and nyu, these features are of 'folder'" in told
 
 
-def test_median_scaling_is_scored_beside_and_never_instead(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
+def test_median_scaling_is_scored_beside_and_never_instead(trained, spaceclip):
     told = spaceclip("evaluate", *CONFIG, "--median-scaling").output
     assert "MEDIAN" in told
-    rows = read_results(project / "results/tiny").rows
+    rows = read_results(trained / "results/tiny").rows
     assert [row.protocol.key for row in rows] == [
         "controlled", "controlled_plain", "controlled_median", "controlled_plain_median"
     ]  # fmt: skip
 
 
-def test_saved_maps_are_scored_against_a_store_and_against_the_files_alike(project, spaceclip, pictures):
-    spaceclip("extract", *CONFIG)
+def test_saved_maps_are_scored_against_a_store_and_against_the_files_alike(extracted, spaceclip, pictures):
     test = FeatureCache.open("features/tiny/test.json")
     for index, name in enumerate(test.sample_ids):
-        file = project / "maps" / f"{name}.npy"
+        file = extracted / "maps" / f"{name}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, test.ground_truth(index) * np.float32(1.25))
     maps = ("evaluate", "--predictions", "maps", "--name", "Five Quarters")
     store = spaceclip(*maps, "--features", "features/tiny/test.json", "--out", "by_store", "--max-depth", 20).output
-    shutil.rmtree(project / "features")
+    shutil.rmtree(extracted / "features")
     files = spaceclip(*maps, *CONFIG, "--out", "by_files", "--max-depth", 20).output
     assert "saved maps: Five Quarters (maps)" in " ".join(files.split())
     assert store.replace("by_store", "") == files.replace("by_files", "")
-    numbers = read_results(project / "by_files").rows[0].metrics
+    numbers = read_results(extracted / "by_files").rows[0].metrics
     assert numbers["abs_rel"] == pytest.approx(0.25, rel=1e-5)
     assert numbers["silog"] == pytest.approx(0, abs=1e-4)
     ranged = (*maps, *CONFIG, "--out", "again", "--protocol", "standard", "--max-depth", 5)
     assert "--max-depth 5: standard on folder take none" in spaceclip(*ranged, fails=True).output
-    (project / "maps" / f"{test.sample_ids[2]}.npy").unlink()
+    (extracted / "maps" / f"{test.sample_ids[2]}.npy").unlink()
     told = spaceclip(*maps, *CONFIG, "--out", "again", fails=True).output
     assert f"no map of 1 sample: {test.sample_ids[2]}; expected {test.sample_ids[2]}.npy (metres)" in told
-    assert not (project / "again").exists()
+    assert not (extracted / "again").exists()
 
 
 def test_saved_maps_that_cannot_be_depth_are_refused(project, spaceclip):
@@ -177,10 +171,8 @@ def test_saved_maps_in_integers_need_their_scale(project, spaceclip):
     assert json.loads((project / "other/metrics.json").read_bytes())["controlled"]["abs_rel"] < 1 / 256
 
 
-def test_evaluating_features_of_another_encoder_is_refused_by_field(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
-    file = project / "configs/tiny.yaml"
+def test_evaluating_features_of_another_encoder_is_refused_by_field(trained, spaceclip):
+    file = trained / "configs/tiny.yaml"
     file.write_text(file.read_text().replace("precision: float32", "precision: float32, seed: 5"))
     stale = spaceclip("train", *CONFIG, fails=True)
     assert "made with other settings: backbone.revision is 'random weights, seed 0' there" in stale.output
@@ -233,8 +225,7 @@ def test_cache_info_and_verify(project, spaceclip):
     assert "all 2 shards" in spaceclip("cache", "verify", "features/tiny").output
 
 
-def test_a_store_moved_elsewhere_still_trains(project, spaceclip):
-    spaceclip("extract", *CONFIG)
+def test_a_store_moved_elsewhere_still_trains(extracted, spaceclip):
     shutil.move("features/tiny", "elsewhere")
     spaceclip("train", *CONFIG, "--features", "elsewhere", "--out", "run")
     assert load_checkpoint("run").info.protocol["name"] == "validation"
@@ -294,19 +285,16 @@ def test_bad_input_stops_before_anything_is_computed(project, spaceclip, picture
     assert not (project / "features").exists()
 
 
-def test_scoring_beside_another_training_set_is_refused(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
-    file = project / "configs/tiny.yaml"
+def test_scoring_beside_another_training_set_is_refused(trained, spaceclip):
+    file = trained / "configs/tiny.yaml"
     file.write_text(file.read_text().replace("test: 0.25", "test: 0.25, seed: 7"))
     spaceclip("extract", *CONFIG)
     told = spaceclip("evaluate", *CONFIG, fails=True).output
     assert "was trained on, so what it has seen is unknown; train again on these" in " ".join(told.split())
 
 
-def test_a_validation_split_kept_from_other_settings_is_refused(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    file = project / "configs/tiny.yaml"
+def test_a_validation_split_kept_from_other_settings_is_refused(extracted, spaceclip):
+    file = extracted / "configs/tiny.yaml"
     file.write_text(file.read_text().replace("val: 0.2, test: 0.25", "val: 0"))
     spaceclip("extract", *CONFIG, "--split", "train")
     told = spaceclip("train", *CONFIG, fails=True).output
@@ -315,9 +303,7 @@ def test_a_validation_split_kept_from_other_settings_is_refused(project, spacecl
     assert "scores would flatter; extract all splits anew" in told
 
 
-def test_what_was_trained_on_is_never_scored_as_held_out(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
+def test_what_was_trained_on_is_never_scored_as_held_out(trained, spaceclip):
     told = spaceclip("evaluate", *CONFIG, "--features", "features/tiny/train.json", fails=True).output
     assert "it is what these weights were trained on: its scores would flatter" in told
 

@@ -18,7 +18,7 @@ from madeup import MadeUp, write_frame
 from PIL import Image
 from spaceclip.cache import FeatureCache
 from spaceclip.pipeline.cli import main
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from warm import command_folder
 
 NOT_HERE = {"kubectl", "srun", "sbatch", "dask"}

@@ -41,9 +41,7 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_read(proj
         assert refused.count("\n") == 1
 
 
-def test_a_finished_result_is_replaced_only_by_the_same_evaluation_or_by_force(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    spaceclip("train", *CONFIG)
+def test_a_finished_result_is_replaced_only_by_the_same_evaluation_or_by_force(trained, spaceclip):
     first = spaceclip("evaluate", *CONFIG).output
     assert spaceclip("evaluate", *CONFIG).output == first
     validation = (*CONFIG, "--protocol", "validation")

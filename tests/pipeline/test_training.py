@@ -11,12 +11,6 @@ from spaceclip.train import loop as loop_module
 CONFIG = ("--config", "configs/tiny.yaml")
 
 
-@pytest.fixture
-def extracted(project, spaceclip):
-    spaceclip("extract", *CONFIG)
-    return project
-
-
 def change(project: Path, old: str, new: str) -> None:
     file = project / "configs/tiny.yaml"
     assert old in file.read_text()
@@ -79,7 +73,7 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spa
 
 
 def test_an_encoder_folder_whose_weights_have_changed_is_refused(project, tiny, spaceclip):
-    from transformers import CLIPVisionConfig, CLIPVisionModel
+    from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 
     config = CLIPVisionConfig.from_pretrained(Path(tiny.removeprefix("random:")).parent)
     torch.manual_seed(1)
@@ -96,11 +90,11 @@ def test_an_encoder_folder_whose_weights_have_changed_is_refused(project, tiny, 
     assert "made with other settings: backbone.weights is" in told
 
 
-def test_out_of_memory_in_scoring_is_one_line(extracted, spaceclip, monkeypatch):
+@pytest.mark.usefixtures("trained")
+def test_out_of_memory_in_scoring_is_one_line(spaceclip, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 is full.\nMore")
 
-    spaceclip("train", *CONFIG)
     monkeypatch.setattr("spaceclip.evaluate.inference._decode", full)
     told = spaceclip("evaluate", *CONFIG, fails=True).output
     assert "out of memory (CUDA out of memory. Tried to allocate 2 GiB); lower evaluate.batch_size, which is 8" in told
