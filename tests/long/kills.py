@@ -25,6 +25,8 @@ CONFIG = ("--config", "configs/tiny.yaml")
 VARYING = ("report.html", "results.json", "history.csv")
 # The kill came after the last byte.
 FINISHED = "holds a finished checkpoint"
+# DVC writes this file in place: a kill may leave it empty, and a user takes it away.
+TORN = "'./dvc.lock' validation failed"
 
 
 class Step(NamedTuple):
@@ -77,6 +79,10 @@ def finished(step: Step, environment: dict[str, str]) -> str | None:
     """Runs the command to its end; returns what it said if that was no success."""
     with running(step.command, environment) as run:
         said = run.communicate(timeout=300)[0]
+    if TORN in said and not Path("dvc.lock").read_bytes():
+        print("  dvc.lock was left empty and is taken away", flush=True)
+        Path("dvc.lock").unlink()
+        return finished(step, environment)
     return None if run.returncode == 0 or FINISHED in said else said
 
 

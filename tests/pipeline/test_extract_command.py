@@ -141,6 +141,7 @@ def _extracted(spaceclip):
     return "features/tiny/val.json"
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
     alone = spaceclip("extract", "--config", "configs/tiny.yaml", "--split", "train", "--out", "alone").output
     together = spaceclip(
