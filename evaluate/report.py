@@ -15,7 +15,7 @@ from .panels import DEPTH_COLOURS, ERROR_COLOURS, HIGHEST_ERROR
 from .pictures import gradient, png_address, thumbnails
 from .result_files import PER_SCENE
 from .results import Results, Row
-from .tables import by_protocol, results_tables
+from .tables import by_protocol, heading, results_tables, warnings_of
 from .training_run import training_charts, training_settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def report_page(evaluation: Evaluation) -> str:
     return _template().render(
         results=results,
         facts=_facts(results),
-        warnings=_warnings(results),
+        warnings=list(warnings_of(results.rows, lambda row: f"{row.protocol.name}, {heading(row)}")),
         headlines=list(_headlines(first)),
         sections=list(_sections(results)),
         label=f"{first.protocol.label}, {first.split} split",
@@ -109,15 +109,6 @@ def _facts(results: Results) -> dict[str, str]:
     if backbone:
         found |= {"Backbone": backbone.name, "Revision": backbone.revision, "Encoder weights": backbone.weights}
     return found
-
-
-def _warnings(results: Results) -> list[str]:
-    """Each once, with the rows that it is of."""
-    rows: dict[str, list[str]] = {}
-    for row in results.rows:
-        for text in row.warnings:
-            rows.setdefault(text, []).append(row.protocol.key)
-    return [f"{', '.join(keys)}: {text}" for text, keys in rows.items()]
 
 
 def _headlines(row: Row) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Results on a terminal: for each protocol its variants beside the best prediction without an image."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ def results_tables(results: Results) -> "Iterator[Table]":
     from rich.text import Text
 
     for title, rows in by_protocol(results):
-        warnings = dict.fromkeys(f"\nWarning: {text}" for row in rows for text in row.warnings)
+        warnings = [f"\nWarning: {columns}: {text}" for columns, text in warnings_of(rows, heading)]
         caption = f"{rows[0].count}\n{results.origin}{''.join(warnings)}"
         table = Table(
             title=Text(f"{results.title}, {title}"),
@@ -36,7 +36,7 @@ def results_tables(results: Results) -> "Iterator[Table]":
         )
         table.add_column("Metric")
         for row in rows:
-            table.add_column(_heading(row), justify="right")
+            table.add_column(heading(row), justify="right")
         best = rows[0].best_baselines
         if best:
             table.add_column("best baseline", justify="right")
@@ -52,6 +52,15 @@ def results_tables(results: Results) -> "Iterator[Table]":
         yield table
 
 
+def warnings_of(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[tuple[str, str]]:
+    """Each warning once, behind the names of the rows that it is of."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row.warnings:
+            found.setdefault(text, []).append(name(row))
+    return ((" and ".join(names), text) for text, names in found.items())
+
+
 def _add_regions(table: "Table", rows: list[Row]) -> None:
     """AbsRel of boundaries and interiors; all metrics stand in the files."""
     table.add_section()
@@ -62,7 +71,8 @@ def _add_regions(table: "Table", rows: list[Row]) -> None:
             table.add_row(f"AbsRel, {region.replace('_', ' ')}", *cells)
 
 
-def _heading(row: Row) -> str:
+def heading(row: Row) -> str:
+    """The variant of a protocol that a row is of, as the head of its column."""
     flip = {True: "flip averaged", False: "plain view", None: "saved maps"}[row.protocol.flip_average]
     return f"{flip}, MEDIAN SCALED" if row.protocol.median_scaling else flip
 

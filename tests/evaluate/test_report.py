@@ -198,13 +198,14 @@ def test_the_numbers_most_look_for_stand_at_the_top_beside_the_best_without_an_i
 def test_what_weakens_the_numbers_is_a_notice(page, results):
     row = results.rows[0].model_copy(update={"variation": {"pixels": 0.5, "images": 0.03}})
     found = page(results.model_copy(update={"rows": (row,)}))
-    assert "controlled: predictions are nearly constant: log depth varies over images 3.0% as much" in found.text
+    notice = "controlled, flip averaged: predictions are nearly constant: log depth varies over images 3.0% as much"
+    assert notice in found.text
 
 
 def test_a_notice_of_several_rows_stands_once(page, results):
     rows = [row.model_copy(update={"variation": {"pixels": 0.03}}) for row in results.rows]
     found = page(results.model_copy(update={"rows": tuple(rows)}))
-    assert "controlled, controlled_plain: predictions are nearly constant" in found.text
+    assert "controlled, flip averaged and controlled, plain view: predictions are nearly constant" in found.text
     assert found.text.count("nearly constant") == 1
 
 
