@@ -9,7 +9,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from ..cache import SpaceClipError
 from .crops import check_crop
 
-CropName = Annotated[str, AfterValidator(check_crop)]
+
+def _known_crop(name: str) -> str:
+    try:
+        return check_crop(name)
+    except SpaceClipError as error:
+        # Pydantic collects a ValueError with whatever else is wrong in the settings; any other ends the check at once.
+        raise ValueError(str(error)) from error
+
+
+CropName = Annotated[str, AfterValidator(_known_crop)]
 ProtocolName = Literal["controlled", "standard", "paper", "validation"]
 Size = tuple[int, int]
 

@@ -101,8 +101,6 @@ def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:
         raise SpaceClipError(f"{where}: found {type(content).__name__}, expected settings by name")
     try:
         return kind.model_validate(content)
-    except SpaceClipError as error:
-        raise SpaceClipError(f"{where}: {error}") from error
     except ValidationError as error:
         found = _described(kind, error.errors())
         separator, before = ("\n  ", f" {len(found)} settings are wrong:\n  ") if len(found) > 1 else ("", " ")

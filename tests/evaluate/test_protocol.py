@@ -108,7 +108,7 @@ def test_an_empty_range_is_refused():
 
 
 def test_an_unknown_crop_is_refused_when_the_settings_are_read():
-    with pytest.raises(SpaceClipError, match="did you mean nyu_eigen"):
+    with pytest.raises(ValidationError, match="did you mean nyu_eigen"):
         EvaluateSettings(crop="nyu")
 
 

@@ -109,6 +109,21 @@ def test_all_wrong_settings_are_told_at_once_and_one_that_is_misspelt_once(tmp_p
     assert lines[-1].endswith("did you mean data?")
 
 
+def test_a_wrong_crop_is_told_with_the_other_wrong_settings(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "data: { kind: folder, images: x, depthscale: 1 }\ndecodr: {}\n"
+        "train: { epoch: 3 }\nevaluate: { crop: nyu_eign }\n"
+    )
+    with pytest.raises(SpaceClipError) as raised:
+        load_experiment(file)
+    head, *lines = str(raised.value).splitlines()
+    assert head == f"{file}: 4 settings are wrong:"
+    places = [line.split(":")[0].strip() for line in lines]
+    assert places == ["data.depthscale", "train.epoch", "evaluate.crop", "decodr"]
+    assert lines[2].endswith("did you mean nyu_eigen?")
+
+
 class TestWhereThingsLie:
     """Relative paths of an experiment start at the project's root, wherever it is run."""
 
