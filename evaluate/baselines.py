@@ -40,7 +40,7 @@ def image_free_depths(
     """The best predictions that know no image, in metres, by name; a constant is a map of one pixel.
 
     `mean map`: average of each pixel over the images that know it, exact. `median map`: median of each cell of a grid
-    of at most 128 x 128 over all images, to 0.8 % (of two in the middle the lower). `median constant`: median of all
+    of at most 128 x 128 over all images, to 1.6 % (of two in the middle the lower). `median constant`: median of all
     pixels, and `AbsRel constant`: the constant of the lowest AbsRel (their median with weights 1 / depth), each image
     with equal weight, to 0.02 %.
     Where no image knows a pixel the maps hold the mean of all and the median constant.

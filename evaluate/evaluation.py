@@ -23,7 +23,7 @@ from .result_folder import require_free, sweep_folder
 from .results import Results
 from .saved_maps import check_shape
 from .scoring import SAVED, DepthMaps, Scores, as_map, to_size
-from .split_scoring import MADE_BY, Scored, score_split, split_facts
+from .split_scoring import MADE_BY, Baselines, Scored, score_split, split_facts
 from .truths import GroundTruth, read_truths, samples_digest
 
 Advance = Callable[[int, int], None]
@@ -93,7 +93,7 @@ def evaluate_checkpoint(
         training: The split that those predictions are made of.
         settings: How to score.
         out: Folder for the numbers (see `write_results`).
-        progress: Called with (images done, images in all), those of the training split too.
+        progress: Called with (images done, images in all), those of the training split too, once for each range scored.
         name: Of the data set.
         force: Replace whatever result the folder holds.
 
@@ -115,19 +115,19 @@ def evaluate_checkpoint(
         )
 
     facts = CheckpointFacts.of(checkpoint, training.storage)
-    depths = (info.min_depth, info.max_depth)
-    plan = _plan(settings, splits, depths, saved=False)
+    plan = _plan(settings, splits, (info.min_depth, info.max_depth), saved=False)
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    read = len(training)
-    total = read + _images(splits, plan)
+    ranges = list(dict.fromkeys(protocol.depth_range for _, protocol in plan))
+    done, total = count(1), len(training) * len(ranges) + _images(splits, plan)
 
-    def further(done: int, _: int) -> None:
-        progress(read + done, total)
+    def advance(*_: int) -> None:
+        progress(next(done), total)
 
     with out_of_memory(f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"):
-        baselines = image_free_depths(training, *depths, progress=lambda done: progress(done, total))
-        found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, further, name)
+        # Within the range that is scored, whatever the checkpoint was trained for: else better ones were possible.
+        baselines = {depths: image_free_depths(training, *depths, progress=advance) for depths in ranges}
+        found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, advance, name)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -184,7 +184,7 @@ def _evaluate(
     features: Mapping[str, FeatureCache],
     splits: Mapping[str, _Split],
     maps: _Maps[_Split],
-    baselines: Mapping[str, NDArray[np.float32]],
+    baselines: Baselines,
     plan: Sequence[tuple[str, Protocol]],
     settings: EvaluateSettings,
     out: Path,

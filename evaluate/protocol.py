@@ -179,6 +179,11 @@ class Protocol(BaseModel):
         return self
 
     @property
+    def depth_range(self) -> tuple[float, float]:
+        """`min_depth` and `max_depth`."""
+        return self.min_depth, self.max_depth
+
+    @property
     def key(self) -> str:
         """Name of the variant, for files: `standard`, `standard_plain` (no flip averaging), `standard_median`."""
         plain = "_plain" if self.flip_average is False else ""

@@ -17,6 +17,9 @@ from .truths import GroundTruth, samples_digest
 MADE_BY = {True: AVERAGED, False: PLAIN, None: SAVED}
 """The prediction that a protocol scores, by its flip averaging."""
 
+Baselines = Mapping[tuple[float, float], Mapping[str, NDArray[np.float32]]]
+"""Predictions that know no image (see `image_free_depths`), by the depth range they were made within and by name."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -36,7 +39,7 @@ def score_split(
     maps: Iterable[DepthMaps],
     facts_of: Callable[[Mapping[str, str], Scores], dict[str, Any]],
     variants: Sequence[Protocol],
-    baselines: Mapping[str, NDArray[np.float32]],
+    baselines: Baselines,
 ) -> list[Scored]:
     """Score every variant, and the baselines once for each protocol and scaling, in one pass.
 
@@ -44,13 +47,17 @@ def score_split(
         maps: The images.
         facts_of: Gives what is known of the images (fields of `Row`) from the hashes of their truths and their scores.
         variants: The protocols.
-        baselines: Predictions that know no image, by name.
+        baselines: Of each depth range that the variants score; none at all for saved maps.
     """
     scorers = [(MADE_BY[variant.flip_average], Scorer(variant)) for variant in variants]
     # A baseline knows no views: its numbers are the same with flip averaging and without.
     unflipped = [variant.model_copy(update={"flip_average": False}) for variant in variants]
-    without = {(name, variant): Scorer(variant, regions=False) for name in baselines for variant in unflipped}
-    fixed = {name: as_map(depth) for name, depth in baselines.items()}
+    without = {
+        variant: {name: Scorer(variant, regions=False) for name in baselines.get(variant.depth_range, {})}
+        for variant in unflipped
+    }
+    fixed = {_key(name, depths): as_map(depth) for depths, named in baselines.items() for name, depth in named.items()}
+    beside = [(_key(name, of.depth_range), scorer) for of, named in without.items() for name, scorer in named.items()]
     truths: dict[str, str] = {}
 
     def with_baselines() -> Iterator[DepthMaps]:
@@ -58,12 +65,16 @@ def score_split(
             truths[image.sample_id] = sha256(next(iter(image.truths.values())).tobytes()).hexdigest()
             yield image._replace(depths={**image.depths, **fixed})
 
-    score(with_baselines(), scorers + [(name, scorer) for (name, _), scorer in without.items()])
+    score(with_baselines(), scorers + beside)
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
-        scores, beside = scorer.scores(), {name: without[name, variant].scores() for name in baselines}
-        found.append(Scored(Row.of(scores, beside, **facts_of(truths, scores)), scores, beside))
+        scores, others = scorer.scores(), {name: other.scores() for name, other in without[variant].items()}
+        found.append(Scored(Row.of(scores, others, **facts_of(truths, scores)), scores, others))
     return found
+
+
+def _key(name: str, depths: tuple[float, float]) -> str:
+    return f"{name}, {depths[0]} to {depths[1]} m"
 
 
 def split_facts(

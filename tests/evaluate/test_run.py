@@ -18,6 +18,7 @@ from spaceclip.evaluate import (
     image_free_depths,
     predict,
     read_results,
+    read_truths,
     score,
     write_figures,
 )
@@ -83,6 +84,28 @@ def test_rows_are_the_mean_scores_of_the_decoder_and_of_each_baseline(tmp_path, 
     assert (found.model.storage, found.rows[0].storage) == ("float16", "float16")
     assert found.backbone is not None
     assert found.backbone.random
+
+
+def test_baselines_are_of_the_training_depths_within_the_range_that_is_scored(tmp_path, checkpoint, splits, make_cache):
+    training = make_cache(3, seed=3)
+    settings = SETTINGS.model_copy(update={"protocols": ("validation", "standard"), "max_depth": 3.0})
+    found = evaluate_checkpoint(checkpoint, splits, training, settings, tmp_path).results
+    assert checkpoint.info.max_depth == 10
+    for row in found.rows:
+        low, high = {"validation": (0.001, 3), "standard": (0.001, 10)}[row.protocol.name]
+        valid = [depth[(depth > low) & (depth < high)].astype(np.float64) for depth in training.depths]
+        # A sum of |c - g| / g is lowest at one of the depths.
+        best = min(np.unique(np.concatenate(valid)), key=lambda c: np.mean([np.mean(abs(c - g) / g) for g in valid]))
+        names = list(row.baselines)
+        assert [name.partition(" constant")[0] for name in names] == ["mean map", "median map", "median", "AbsRel"]
+        assert float(names[-1].split()[2]) == pytest.approx(best, rel=5e-3)  # three digits
+        scorer, constant = Scorer(row.protocol), torch.full((1, 1), float(best))
+        maps = predict(
+            checkpoint.decoder, splits[row.split], flip_average=False, precision="float32", batch_size=2,
+            truths=read_truths(splits[row.split], [None]),
+        )  # fmt: skip
+        score([image._replace(depths={"constant": constant}) for image in maps], [("constant", scorer)])
+        assert row.baselines[names[-1]]["abs_rel"] == pytest.approx(scorer.scores().mean["abs_rel"], rel=1e-3)
 
 
 def test_progress_counts_every_split_once(tmp_path, checkpoint, splits, make_cache):
