@@ -135,7 +135,7 @@ class _Run:
         settings = self.settings
         total = settings.epochs * self.steps
         sums, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-        skipped = 0
+        skipped = learned = 0
         # A resumed run must draw the same dropout: each epoch has its own seed.
         torch.manual_seed(settings.seed * 100_003 + number)
         self.decoder.train()
@@ -149,6 +149,7 @@ class _Run:
             counted += values[3:]
             if values[0].isfinite():
                 sums, self.skipped_in_a_row = sums + values[:3], 0
+                learned += bool(values[3])
             else:
                 skipped, self.skipped_in_a_row = skipped + 1, self.skipped_in_a_row + 1
             if self.skipped_in_a_row == settings.max_skipped:
@@ -165,8 +166,10 @@ class _Run:
                 f"({settings.min_depth:g} to {settings.max_depth:g} m), so nothing was learned: set them to the range "
                 "of the data"
             )
-        if skipped == self.steps:
-            raise SpaceClipError(f"the loss was not finite in any step of epoch {number + 1}: {_CALM}")
+        if not learned:
+            raise SpaceClipError(
+                f"the loss was not finite in any step of epoch {number + 1} that had a valid pixel: {_CALM}"
+            )
         loss, silog, ssim = (sums / (self.steps - skipped)).tolist()
         shares = {"valid": valid / self.steps, "zero": zero / valid}
         return {"loss": loss, "silog": silog, "ssim": ssim, **shares, "skipped": skipped}

@@ -169,8 +169,23 @@ def test_non_finite_steps_in_a_row_end_the_run_with_advice(run, monkeypatch):
     )
     with pytest.raises(SpaceClipError, match=r"not finite for 2 steps in a row \(epoch 1, step 2\): lower"):
         run("run", max_skipped=2)
-    with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1: lower learning_rate"):
+    with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1 that had a valid pixel: lower"):
         run("run")
+
+
+def test_an_epoch_whose_only_finite_steps_are_without_a_valid_pixel_ends_the_run(run, tmp_path, monkeypatch):
+    step, calls = loop_module.TrainingStep.__call__, []
+
+    def broken_or_empty(self, states, pooled, target, valid, rate):
+        calls.append(1)
+        if len(calls) % 3 == 0:
+            return step(self, states, pooled, target, torch.zeros_like(valid), rate)
+        return step(self, states, pooled * float("nan"), target, valid, rate)
+
+    monkeypatch.setattr(loop_module.TrainingStep, "__call__", broken_or_empty)
+    with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1 that had a valid pixel: lower"):
+        run("run")
+    assert not (tmp_path / "run" / "checkpoint.json").exists()
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0001, 0.001), (50, 80)])
