@@ -40,6 +40,10 @@ def test_every_experiment_that_is_shipped_is_valid(file):
     assert set(load_experiment(file).by_stage()) == {"extract", "train", "evaluate"}
 
 
+def test_the_example_to_copy_trains_on_a_small_data_set():
+    assert load_experiment(CONFIGS / "folder.yaml").train.fitted(14).batch_size == 14
+
+
 @pytest.mark.parametrize(
     ("name", "other"), [("crop", "garg"), ("min_depth", 1.0), ("max_depth", 5.0), ("precision", "float32")]
 )
