@@ -8,7 +8,7 @@ from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, requir
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP
 from .format.shard import BLOSC
-from .format.statistics import DepthRange
+from .format.statistics import DepthRange, content_hash
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer
@@ -63,6 +63,7 @@ __all__ = [
     "arrays",
     "channel_statistics",
     "compatible_stores",
+    "content_hash",
     "copy",
     "entries_digest",
     "find_garbage",

@@ -30,7 +30,7 @@ from ..cache import (
 from .encode import Filled, enough_memory, shard_blocks
 from .estimate import Prediction, predict
 from .remaining import Work
-from .samples import OnError, decoded
+from .samples import OnError, decoded, require_same_samples
 from .settings import ExtractSettings, store_spec
 from .sources.source import Source
 from .stages import WRITE, Ceilings, Stages
@@ -106,8 +106,8 @@ def extract(
         fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
 
     Raises:
-        SpaceClipError: Bad input found before or during the run, a layer that the encoder lacks, too little space, or
-            another run writes this store. Shards committed until then are kept.
+        SpaceClipError: Bad input found before or during the run, a layer that the encoder lacks, too little space,
+            another run writes this store, or it was made of other files. Shards committed until then are kept.
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
@@ -116,6 +116,7 @@ def extract(
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
+        require_same_samples(source, spec, cache, settings.threads)
         progress(total, total)
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
     else:

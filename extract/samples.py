@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import DepthSpec, SpaceClipError, StoreSpec
+from ..cache import DepthSpec, FeatureCache, SpaceClipError, StoreSpec, content_hash
 from .preprocess import prepare_depth, prepare_image
+from .sources.folder.files import spread
 from .sources.source import Sample, Source
 from .stages import DECODE, Stages
 
@@ -17,6 +18,8 @@ Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
 Prepared = Block | SpaceClipError
 
+# Decoded of a store that is whole, before it is taken for the data set's.
+_COMPARED = 4
 _MOST_COUNTS = np.iinfo(np.uint32).max
 
 
@@ -77,6 +80,28 @@ def decoded(
     finally:
         # A file on a dead network file system must not hold a run that has failed or was interrupted.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def require_same_samples(source: Source, spec: StoreSpec, cache: FeatureCache, threads: int) -> None:
+    """Refuse a store that was made of other files: names and sizes, all that its fingerprint knows, may be the same.
+
+    A few samples spread over the store are decoded. Those quarantined there, or unreadable now, are passed over.
+
+    Raises:
+        SpaceClipError: A picture or depth map is another than the store's.
+    """
+    known = {"image": cache.content_hashes, **({"depth": cache.depth_hashes} if cache.has_depth else {})}
+    rows = spread(len(cache), _COMPARED)
+    (samples,) = decoded(source, spec, [rows], len(rows), threads, "quarantine", Stages())
+    for row, sample in zip(rows, samples, strict=True):
+        if isinstance(sample, SpaceClipError):
+            continue
+        if differ := [name for name, kept in known.items() if kept[row] not in ("", content_hash(sample[name]))]:
+            raise SpaceClipError(
+                f"{cache.path}: holds another {differ[0]} of {spec.entries[row].id} than the file of the same name and "
+                "size has now: give other data another name (`features`, or --out); if the files were changed, delete "
+                "this store, then run the same command again"
+            )
 
 
 def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:

@@ -13,6 +13,7 @@ from spaceclip.extract import Ceilings, Entry, ExtractSettings, FolderSettings, 
 from spaceclip.extract.encode import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
+from spaceclip.extract.samples import OnError
 from spaceclip.extract.settings import store_spec
 from spaceclip.extract.stages import together
 
@@ -70,7 +71,48 @@ def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path, contents
     before = contents(tmp_path)
     frames = make_frames(20)
     assert extract(frames, backbone, SETTINGS, tmp_path, "train", {}).computed == 0
-    assert (frames.loaded, contents(tmp_path)) == ([], before)
+    assert contents(tmp_path) == before
+    assert len(frames.loaded) == 4  # to see that they are still what the store holds
+
+
+class TestOtherFilesOfTheSameNamesAndSizes:
+    @pytest.fixture
+    def data(self, tmp_path):
+        """Ten pictures with depth, of which another folder holds half as much, all files of one size."""
+        draw = np.random.default_rng(0)
+        for folder in ("images", "depth", "half"):
+            (tmp_path / folder).mkdir()
+        for at in range(10):
+            Image.fromarray(draw.integers(0, 256, (24, 36, 3), dtype=np.uint8)).save(tmp_path / f"images/{at}.bmp")
+            depth = draw.uniform(1, 9, (24, 36)).astype(np.float32)
+            np.save(tmp_path / f"depth/{at}.npy", depth)
+            np.save(tmp_path / f"half/{at}.npy", depth / 2)
+        return tmp_path
+
+    def extract(self, data, backbone, depth="depth", on_error: OnError = "stop"):
+        source = FolderSource(FolderSettings(images=data / "images", depth=data / depth))
+        return extract(source, backbone, SETTINGS, data / "out", "train", {}, on_error=on_error)
+
+    def test_are_not_taken_for_those_that_the_store_holds(self, data, backbone):
+        done = self.extract(data, backbone)
+        with pytest.raises(SpaceClipError, match=rf"{done.store}: holds another depth of 0 than .*delete this store"):
+            self.extract(data, backbone, "half")
+        picture = data / "images/9.bmp"
+        content = picture.read_bytes()
+        picture.write_bytes(content[:-100] + bytes(100))
+        with pytest.raises(SpaceClipError, match=r"holds another image of 9 than .*another name \(`features`"):
+            self.extract(data, backbone)
+        picture.write_bytes(content)
+        assert self.extract(data, backbone).computed == 0
+
+    def test_what_cannot_be_read_is_not_compared(self, data, backbone):
+        first, last = data / "images/0.bmp", data / "images/9.bmp"
+        sound = first.read_bytes()
+        first.write_bytes(bytes(len(sound)))
+        assert len(self.extract(data, backbone, on_error="quarantine").quarantined) == 1
+        first.write_bytes(sound)  # it was quarantined
+        last.write_bytes(bytes(len(sound)))  # it can no longer be read
+        assert self.extract(data, backbone).computed == 0
 
 
 def test_a_layer_that_is_not_there_is_refused_before_any_work(make_frames, backbone, tmp_path):
