@@ -24,16 +24,18 @@ def require_disjoint(splits: Mapping[str, FeatureCache]) -> None:
     """
     by_sample = any(cache.about.get("split_by") == "ratio" for cache in splits.values())
     for (one, mine), (other, theirs) in combinations(splits.items(), 2):
-        noun, shared = "scenes", [] if by_sample else _shared_scenes(mine, theirs)
+        remedy = "extract all splits anew by one experiment, or give others"
+        noun, shared = "scene", [] if by_sample else _shared_scenes(mine, theirs)
         if not shared:
-            noun, shared = "samples", _shared_samples(mine, theirs)
+            noun, shared = "sample", _shared_samples(mine, theirs)
         if not shared:
-            noun, shared = "pictures", _shared_pictures(mine, theirs)
+            noun, shared = "picture", _shared_pictures(mine, theirs)
+            remedy = "leave one of each pair out of the data (its folder or list), then extract again"
         if shared:
             raise StoreError(
-                f"{mine.path} ({one}) and {theirs.path} ({other}) share {len(shared)} {noun} "
+                f"{mine.path} ({one}) and {theirs.path} ({other}) share {len(shared)} {noun}{'s' * (len(shared) > 1)} "
                 f"({', '.join(shared[:_SHOWN])}{', ...' if len(shared) > _SHOWN else ''}): scores would flatter; "
-                "extract all splits anew by one experiment, or give others"
+                f"{remedy}"
             )
 
 
