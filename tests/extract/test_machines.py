@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,20 +81,24 @@ def test_a_lost_scheduler_is_one_line_and_what_is_committed_stays(make_job, mach
     assert 1 <= len(committed) < len(pending)
 
 
-def test_ctrl_c_in_a_terminal_ends_the_processes_of_a_local_cluster(start_script):
+def test_ctrl_c_in_a_terminal_ends_the_processes_of_a_local_cluster(start_script, tmp_path):
     run = start_script(
-        """
-        import os
+        f"""
+        import os, time
+        from pathlib import Path
         from spaceclip.extract.cluster.connection import local_cluster
         os.setpgrp()
         with local_cluster(2, gpus=False) as client:
             print(*client.run(os.getpid).values())
-            client.submit(__import__("time").sleep, 600).result()
+            client.submit(lambda: (Path("{tmp_path / "begun"}").touch(), time.sleep(600))).result()
         """
     )
     with run:
         workers = list(map(int, run.stdout.readline().split()))
         assert len(workers) == 2
+        while not (tmp_path / "begun").exists():
+            assert run.poll() is None
+            time.sleep(0.01)
         os.killpg(run.pid, signal.SIGINT)
         _, said = run.communicate(timeout=60)
     assert said.count("Traceback") == 1
