@@ -119,7 +119,9 @@ def extract(
         require_same_samples(source, spec, cache, settings.threads)
         progress(total, total)
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
-    else:
+        # Until there was a pointer, `cache gc` might have taken the store away.
+        cache = whole_store(store, spec)
+    if cache is None:
         with only_writer(store) as still_ours:
             writer = StoreWriter(store, spec, about, still_ours)
             computed, ceilings = _complete(

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from spaceclip.cache import FeatureCache, SpaceClipError, only_writer, require_disjoint, verify
+from spaceclip.cache import (
+    FeatureCache,
+    Pointer,
+    SpaceClipError,
+    find_garbage,
+    only_writer,
+    remove,
+    require_disjoint,
+    verify,
+)
 from spaceclip.extract import Ceilings, Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.encode import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
@@ -305,6 +314,27 @@ def test_a_whole_store_is_used_while_another_run_holds_it(make_frames, backbone,
     (tmp_path / done.store.name / "depth/zarr.json").unlink()
     with only_writer(done.store), pytest.raises(SpaceClipError, match="is writing this store"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
+
+
+def test_a_whole_store_that_gc_removes_before_it_has_a_pointer_is_made_again(
+    make_frames, backbone, tmp_path, monkeypatch, contents
+):
+    settings = SETTINGS.model_copy(update={"layers": (0, 2)})
+    extract(make_frames(20), backbone, settings, tmp_path, "train", {})
+    before = contents(tmp_path)
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    write, removed = Pointer.write, []
+
+    def late(pointer, path):
+        if not removed:
+            removed.extend(remove(one, tmp_path) for one in find_garbage(tmp_path))
+        write(pointer, path)
+
+    monkeypatch.setattr(Pointer, "write", late)
+    done = extract(make_frames(20), backbone, settings, tmp_path, "train", {})
+    assert removed == [True]
+    assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
+    assert verify(done.store).problems == []
 
 
 def test_the_same_pictures_under_other_names_are_found_across_splits(make_frames, backbone, tmp_path):
