@@ -111,7 +111,10 @@ class Pointer:
             return path.parent / self.store
         # Beside the pointer, or where a link to it leads, or in the checkout that a working folder is a copy of.
         places = [place.parent / self.store for place in (path, Path(os.path.realpath(path)), in_project(path))]
-        return next(filter(os.path.exists, places), places[0])
+        found = next(filter(os.path.exists, places), places[0])
+        # Without `..`, for messages; behind a link, what `..` leaves is not what the path says.
+        short = Path(os.path.normpath(found))
+        return short if os.path.realpath(short) == os.path.realpath(found) else found
 
 
 class Resolved(NamedTuple):

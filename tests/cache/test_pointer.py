@@ -38,6 +38,11 @@ class TestWhereThePointerLeads:
         assert Pointer.to(Path(store), Path(pointer), "", 1, "").store == told
         assert Pointer.to(tmp_path / store, Path(pointer), "", 1, "").store == told
 
+    def test_a_store_in_another_folder_is_named_by_its_short_path(self, store, tmp_path):
+        at = tmp_path / "mine/train.json"
+        write_pointer(store, at)
+        assert str(FeatureCache.open(at).path) == str(store)
+
     @pytest.mark.parametrize("linked", ["features", "stores", "both"])
     def test_it_leads_there_through_links_to_deeper_disks(self, make_store, tmp_path, linked):
         for name in ("features", "stores"):
