@@ -8,7 +8,7 @@ import click
 
 from ..cache import require_disjoint
 from ..evaluate import EvaluateSettings, validate
-from ..train import CheckpointInfo, DecoderSettings, Epoch, TrainSettings, fit
+from ..train import CheckpointInfo, DecoderSettings, Epoch, TrainSettings, fit, range_warning
 from .device import choose_device
 from .features import open_training, open_validation
 from .paths import require_writable
@@ -68,6 +68,9 @@ def train_decoder(
     def each_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
         click.echo(str(epoch), err=True)
+        within, depths = epoch.valid / epoch.measured, (settings.min_depth, settings.max_depth)
+        if epoch.epoch == 1 and (text := range_warning(within, epoch.mean_depth, *depths)):
+            click.echo(f"warning: {text}", err=True)
 
     with progress("train", "steps") as report:
         info = fit(

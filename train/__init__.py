@@ -3,7 +3,7 @@
 from .blocks import resize
 from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
-from .history import HISTORY, Epoch
+from .history import HISTORY, Epoch, range_warning
 from .loop import fit
 from .losses import LossSettings, silog_loss, ssim_loss
 from .precision import autocast
@@ -25,6 +25,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_release_checkpoint",
+    "range_warning",
     "resize",
     "save_checkpoint",
     "silog_loss",

@@ -8,6 +8,7 @@ from typing import Any
 
 HISTORY = "history.csv"
 _COLLAPSED = 0.5
+_WITHIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Epoch:
         silog: Mean SILog loss.
         ssim: Mean SSIM loss.
         valid: Share of the pixels whose depth counts.
+        measured: Share of the pixels that have a depth, in the range or not.
+        mean_depth: Of those, in metres.
         zero: Share of those for which 0 m was predicted.
         skipped: Steps skipped for a non-finite loss.
         val_raw: Validation AbsRel of the raw weights; None without a validation split.
@@ -31,6 +34,8 @@ class Epoch:
     silog: float
     ssim: float
     valid: float
+    measured: float
+    mean_depth: float
     zero: float
     skipped: int
     val_raw: float | None
@@ -54,6 +59,23 @@ class Epoch:
         losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
         zero = f", COLLAPSED: 0 m predicted at {self.zero:.0%} of them" if self.collapsed else ""
         return f"epoch {self.epoch}: {losses}, {self.valid:.1%} of the pixels valid{zero}{scored}"
+
+
+def range_warning(within: float, mean_depth: float, min_depth: float, max_depth: float) -> str | None:
+    """What to say where most of the measured depth lies outside the range; None where it does not.
+
+    Args:
+        within: Share of the measured pixels that lie within the range.
+        mean_depth: Of all measured pixels, in metres.
+        min_depth: Of the range, in metres.
+        max_depth: Likewise.
+    """
+    if within >= _WITHIN:
+        return None
+    return (
+        f"only {100 * within:.2g} % of the measured pixels lie within {min_depth:g} to {max_depth:g} m "
+        f"(mean depth {mean_depth:.3g} m): is the range or the unit right?"
+    )
 
 
 def history_csv(history: Sequence[Mapping[str, float | None]]) -> bytes:

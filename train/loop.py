@@ -134,7 +134,7 @@ class _Run:
         """Train for one epoch; returns mean losses and the number of skipped steps."""
         settings = self.settings
         total = settings.epochs * self.steps
-        sums, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        sums, counted = torch.zeros(3, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
         skipped = learned = 0
         # A resumed run must draw the same dropout: each epoch has its own seed.
         torch.manual_seed(settings.seed * 100_003 + number)
@@ -144,8 +144,8 @@ class _Run:
             rate = learning_rate(done, total, settings.learning_rate, settings.min_learning_rate, settings.warmup)
             valid = (inputs.depth > settings.min_depth) & (inputs.depth < settings.max_depth)
             losses = self.step(inputs.states, inputs.pooled, inputs.depth, valid, rate)
-            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim, losses.valid, losses.zero])
-            values = values.cpu().double()
+            shares = (losses.valid, losses.zero, (inputs.depth > 0).float().mean(), inputs.depth.mean())
+            values = torch.stack([losses.total.detach(), losses.silog, losses.ssim, *shares]).cpu().double()
             counted += values[3:]
             if values[0].isfinite():
                 sums, self.skipped_in_a_row = sums + values[:3], 0
@@ -159,7 +159,7 @@ class _Run:
                 )
             self.average.update(self.decoder, done)
             progress(done + 1, total)
-        valid, zero = counted.tolist()
+        valid, zero, measured, depth = (counted / self.steps).tolist()
         if not valid:
             raise SpaceClipError(
                 f"no pixel of epoch {number + 1} has a depth between min_depth and max_depth "
@@ -171,8 +171,8 @@ class _Run:
                 f"the loss was not finite in any step of epoch {number + 1} that had a valid pixel: {_CALM}"
             )
         loss, silog, ssim = (sums / (self.steps - skipped)).tolist()
-        shares = {"valid": valid / self.steps, "zero": zero / valid}
-        return {"loss": loss, "silog": silog, "ssim": ssim, **shares, "skipped": skipped}
+        found = {"valid": valid, "measured": measured, "mean_depth": depth / measured, "zero": zero / valid}
+        return {"loss": loss, "silog": silog, "ssim": ssim, **found, "skipped": skipped}
 
     def choose(self, score: Score | None, saved: Progress, epoch: int) -> dict[str, float | None]:
         """Score raw and EMA weights; keep what the settings say."""

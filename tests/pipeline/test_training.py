@@ -3,8 +3,10 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from spaceclip.cache import FeatureCache
 from spaceclip.train import load_checkpoint
 from spaceclip.train import loop as loop_module
 
@@ -28,6 +30,20 @@ def test_an_empty_depth_range_is_refused_by_its_place(extracted, spaceclip):
     change(extracted, "max_depth: 10", "min_depth: 10, max_depth: 10")
     told = " ".join(spaceclip("train", *CONFIG, fails=True).output.split())
     assert "train.max_depth: found 10; expected more than min_depth, which is 10 m" in told
+
+
+def test_a_range_that_most_of_the_measured_depth_lies_outside_is_warned_of_once(extracted, spaceclip):
+    change(extracted, "batch_size: 4", "batch_size: 14")
+    assert "warning" not in spaceclip("train", *CONFIG, "--out", "whole").output
+    cache = FeatureCache.open("features/tiny/train.json")
+    depth = np.stack([cache.depth(index) for index in range(len(cache))])
+    change(extracted, "max_depth: 10", "max_depth: 3")
+    told = " ".join(spaceclip("train", *CONFIG).output.split())
+    assert told.count("warning") == 1
+    assert (
+        f"warning: only {100 * (depth < 3).mean():.2g} % of the measured pixels lie within 0.001 to 3 m "
+        f"(mean depth {depth.mean():.3g} m): is the range or the unit right?"
+    ) in told
 
 
 def test_fewer_images_than_the_default_batch_train_in_one(extracted, spaceclip):

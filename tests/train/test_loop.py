@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.train import fit, load_checkpoint
+from spaceclip.train import fit, load_checkpoint, range_warning
 from spaceclip.train import loop as loop_module
 from spaceclip.train.checkpoint import store_facts
 from torch import nn
@@ -200,6 +200,28 @@ def test_the_history_says_how_many_pixels_counted(run, cache, tmp_path):
     run("run", max_depth=4.0, flip_probability=0)
     shares = [float(row["valid"]) for row in _history(tmp_path / "run")]
     assert shares == pytest.approx([float((depth < 4).mean())] * 4)
+
+
+def test_the_range_is_judged_by_the_measured_pixels_alone(run, cache, tmp_path, monkeypatch):
+    depth = np.stack([cache.depth(index) for index in range(len(cache))])
+    depth[:, :12] = 0  # a sparse target: half of the pixels have no depth
+    read = loop_module.feed
+
+    def sparse(batches, device):
+        for inputs in read(batches, device):
+            inputs.depth[:, :, :12] = 0
+            yield inputs
+
+    monkeypatch.setattr(loop_module, "feed", sparse)
+    _, told = run("run", max_depth=4.0, flip_probability=0)
+    for epoch in told:
+        assert epoch.measured == pytest.approx(0.5)
+        assert epoch.valid / epoch.measured == pytest.approx((depth[depth > 0] < 4).mean())
+        assert epoch.mean_depth == pytest.approx(depth[depth > 0].mean(), rel=1e-5)
+    assert range_warning(0.5, 5.0, 0.001, 4) is None
+    assert range_warning(0.173, 31.04, 0.001, 10) == (
+        "only 17 % of the measured pixels lie within 0.001 to 10 m (mean depth 31 m): is the range or the unit right?"
+    )
 
 
 def test_a_decoder_that_predicts_nothing_but_zero_is_named_collapsed(run, tmp_path, monkeypatch):
