@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from spaceclip.extract import Backbone, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.malloc import keep_freed_memory
+from spaceclip.extract.towers.clip import ClipBackbone
 
 NAME = "random:openai/clip-vit-base-patch16"
 SIDE = 224
@@ -49,6 +50,7 @@ def tiny_backbone(place: Path, device: str = "cpu") -> Backbone:
 
 def bare_rate(backbone: Backbone, batch: int, batches: int) -> float:
     """Images a second of the encoder alone, two views an image, on normalised pixels in memory."""
+    assert isinstance(backbone, ClipBackbone)
     pixels = torch.randn(batch, 3, SIDE, SIDE, device=backbone.device, dtype=backbone.dtype)
     synchronise(backbone.device)
     start = time.perf_counter()

@@ -32,8 +32,8 @@ class Frames:
     def depth_sizes(self) -> list[None]:
         return [None] * len(self.entries)
 
-    def check(self) -> None:
-        pass
+    def check(self) -> tuple[str, ...]:
+        return ()
 
     def load(self, index: int) -> Sample:
         if self.probed:

@@ -62,7 +62,7 @@ class Frames:
         return [None if self.depth_unit is None else self._size(index) for index in range(len(self.entries))]
 
     def check(self):
-        pass
+        return ()
 
     def load(self, index):
         self.loaded.append(index)

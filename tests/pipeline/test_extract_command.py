@@ -131,7 +131,7 @@ def test_a_second_run_on_a_store_is_told_who_has_it(project, spaceclip):
     store = FeatureCache.open(_extracted(spaceclip)).path
     with only_writer(store):
         assert "(0 computed now)" in spaceclip(*CONFIG, "--split", "val").output  # there is nothing to write
-        (store / "ledger/000000.json").unlink()
+        Path(str(store), "ledger/000000.json").unlink()
         told = spaceclip(*CONFIG, "--split", "val", fails=True).output
     assert re.search(r"process \d+ on \S+ is writing this store; wait for it, or end it", told)
 
