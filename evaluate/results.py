@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ..train import range_warning
 from .boundary import REGIONS
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .metrics import METRIC_LABELS, METRICS, better
@@ -52,6 +53,8 @@ class Row(BaseModel):
         images: How many were scored.
         distinct: How many of them differ, by their decoded pictures and truths; None if that was not looked at.
         pixels: Valid pixels of all these images together.
+        measured: Pixels of the crop with a depth, in the range or not, in all images; None if that was not looked at.
+        mean_depth: Of those, in metres.
         skipped: Ids of those that were not: without a valid pixel, or without any ground truth.
         quarantined: Ids of those that extraction could not read.
         samples_sha256: Of the ids of all images of the split.
@@ -71,6 +74,8 @@ class Row(BaseModel):
     images: int
     distinct: int | None = None
     pixels: int
+    measured: int | None = None
+    mean_depth: float | None = None
     skipped: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
     samples_sha256: str | None = None
@@ -90,6 +95,8 @@ class Row(BaseModel):
             protocol=scores.protocol,
             images=len(scores.images),
             pixels=scores.pixels(WHOLE),
+            measured=scores.measured,
+            mean_depth=scores.mean_depth,
             skipped=scores.skipped,
             **facts,
             metrics=scores.mean,
@@ -127,6 +134,9 @@ class Row(BaseModel):
         ]
         if worse:
             found.append(f"no better than the best prediction without an image by {', '.join(worse)}")
+        if self.measured and self.mean_depth is not None:
+            outside = range_warning(self.pixels / self.measured, self.mean_depth, *self.protocol.depth_range)
+            found += [outside] if outside else []
         return tuple(found)
 
     @property

@@ -71,6 +71,8 @@ class Scores:
         protocol: What they were measured under.
         images: One entry an image.
         skipped: Ids of the images without a valid pixel; they are in no entry and no mean.
+        measured: Pixels of the crop with a depth, in the range or not, those of skipped images too.
+        mean_depth: Of those, in metres.
         depth_edges: [K + 1] bins of the true depth, in metres.
         depth_abs_rel: [K] AbsRel over all pixels of a bin together; NaN where the bin is empty.
         variation: See `Variation.ratios`.
@@ -79,6 +81,8 @@ class Scores:
     protocol: Protocol
     images: tuple[ImageScore, ...]
     skipped: tuple[str, ...]
+    measured: int
+    mean_depth: float
     depth_edges: NDArray[np.float64]
     depth_abs_rel: NDArray[np.float64]
     variation: dict[str, float | None]
@@ -119,6 +123,8 @@ class Scorer:
     regions: bool = True
     _images: list[ImageScore] = field(default_factory=list, init=False)
     _skipped: list[str] = field(default_factory=list, init=False)
+    _measured: int = field(default=0, init=False)
+    _metres: float = field(default=0.0, init=False)
     _variation: Variation = field(default_factory=Variation, init=False)
     _by_depth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _DEPTH_BINS)), init=False)
 
@@ -130,6 +136,9 @@ class Scorer:
         """
         try:
             depth, valid = prepare(prediction, ground_truth, self.protocol)
+            measured = ground_truth[(ground_truth > 0) & crop_mask(self.protocol.crop, *ground_truth.shape)]
+            self._measured += measured.size
+            self._metres += float(measured.sum(dtype=np.float64))
             if not valid.any():
                 self._skipped.append(sample_id)
                 return
@@ -156,7 +165,9 @@ class Scorer:
         sums, pixels = self._by_depth
         by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
         images, skipped = tuple(self._images), tuple(self._skipped)
-        return Scores(self.protocol, images, skipped, self._edges, by_depth, self._variation.ratios())
+        mean_depth = self._metres / self._measured
+        variation = self._variation.ratios()
+        return Scores(self.protocol, images, skipped, self._measured, mean_depth, self._edges, by_depth, variation)
 
     @property
     def _edges(self) -> NDArray[np.float64]:

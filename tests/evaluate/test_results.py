@@ -1,6 +1,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 from spaceclip.cache import SpaceClipError
@@ -153,6 +154,19 @@ def test_improvement_is_positive_where_the_decoder_is_better(results):
     assert cells["SqRel (m) ↓"] == ["0.0000", "mean map", "-"]
     warning = " ".join(text.replace("│", " ").split())
     assert "no better than the best prediction without an image by SqRel (m), RMSE (m), δ < 1.25²" in warning
+
+
+def test_a_range_that_most_of_the_measured_depth_lies_outside_is_warned_of(make_maps, scored, protocol):
+    maps = [image._replace(truths={None: image.truths[None] * 4}) for image in make_maps(4, known=0.5)]  # a wrong unit
+    depth = np.concatenate([image.truths[None].ravel() for image in maps])
+    depth = depth[depth > 0]
+    row = Row.of(scored(maps), {}, split="test")
+    assert (row.measured, row.mean_depth) == (depth.size, pytest.approx(depth.mean(dtype=np.float64), rel=1e-6))
+    assert (
+        f"only {100 * (depth < 10).mean():.2g} % of the measured pixels lie within 0.001 to 10 m "
+        f"(mean depth {depth.mean():.3g} m): is the range or the unit right?"
+    ) in row.warnings
+    assert not Row.of(scored(maps, protocol.model_copy(update={"max_depth": 80.0})), {}, split="test").warnings
 
 
 def test_predictions_that_hardly_vary_are_called_nearly_constant(results, make_maps, scored):
