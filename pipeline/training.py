@@ -89,7 +89,8 @@ def train_decoder(
     scored = (
         f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"
     )
-    click.echo(f"{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
+    done = "" if epochs else "already finished: "
+    click.echo(f"{done}{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
     if collapsed := [epoch.epoch for epoch in epochs if epoch.collapsed]:
         click.echo(
             f"warning: this run collapsed (most of the predicted depth is 0 m, first in epoch {collapsed[0]}): its "

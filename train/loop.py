@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..cache import Batches, FeatureCache, SpaceClipError, is_begun, only_writer, out_of_memory, write_atomically
-from .checkpoint import INFO, WEIGHTS, CheckpointInfo, save_checkpoint, store_facts
+from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
 from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import allocator, feed
@@ -40,6 +41,8 @@ def fit(
 ) -> CheckpointInfo:
     """Train a decoder, or finish an interrupted run of the same settings, features and code.
 
+    A finished checkpoint of the same settings and stores is returned as it is, and no epoch is reported.
+
     Args:
         cache: Training features with depth.
         decoder_settings: The network.
@@ -49,14 +52,15 @@ def fit(
         protocol: What `score` measures, for the record.
         device: Where to train.
         validation: The store that `score` reads, for the record.
-        force: Replace a finished checkpoint of another run; it stays until this one is finished.
+        force: Replace a finished checkpoint; it stays until this one is finished.
         progress: Called with (steps done, steps in all).
         each_epoch: Called after each epoch.
 
     Raises:
         SpaceClipError: The features do not fit the settings, the best weights are wanted and there is nothing to choose
             them by, no pixel counts, the loss stays non-finite, memory runs out; or the folder holds a finished
-            checkpoint, is written by another run, holds a damaged state, or cannot be written to.
+            checkpoint of other settings or stores, is written by another run, holds a damaged state or checkpoint, or
+            cannot be written to.
     """
     if score is None and settings.keep == "best":
         raise SpaceClipError(
@@ -72,6 +76,7 @@ def fit(
         "device": device.type,
     }
     state = StateFolder(out, identity)
+    describe = partial(_info, cache, validation, decoder_settings, settings, protocol)
     # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
     with (
         only_writer(out / "checkpoint", "checkpoint"),
@@ -83,7 +88,7 @@ def fit(
                 file.unlink()
         saved = state.load()
         if (out / INFO).exists() and not force and saved.epoch < settings.epochs:
-            raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
+            return _finished(out, describe)
         batches = Batches(
             cache,
             settings.batch_size,
@@ -100,7 +105,8 @@ def fit(
             epoch = run.advance(batches, score, saved, progress)
             state.save(saved)
             each_epoch(epoch)
-        info = _info(cache, validation, decoder_settings, settings, protocol, saved)
+        assert saved.best is not None
+        info = describe(saved.best)
         write_atomically(out / HISTORY, history_csv(saved.history))
         save_checkpoint(out, saved.kept, info)
         state.remove()
@@ -218,15 +224,25 @@ class _Run:
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
+def _finished(out: Path, describe: Callable[[Mapping[str, Any]], CheckpointInfo]) -> CheckpointInfo:
+    """The finished checkpoint of a folder, if its record is what `describe` says of this run."""
+    try:
+        info = load_checkpoint(out).info
+    except SpaceClipError as error:
+        raise SpaceClipError(f"{error}, with --force") from error
+    if info != describe(info.model_dump(include={"weights", "epoch", "metrics", "sha256"})):
+        raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
+    return info
+
+
 def _info(
     cache: FeatureCache,
     validation: FeatureCache | None,
     decoder: DecoderSettings,
     settings: TrainSettings,
     protocol: Mapping[str, Any],
-    saved: Progress,
+    best: Mapping[str, Any],
 ) -> CheckpointInfo:
-    assert saved.best is not None
     return CheckpointInfo(
         decoder=decoder,
         backbone=cache.identity["backbone"],
@@ -238,5 +254,5 @@ def _info(
         protocol=dict(protocol),
         training=settings.model_dump(mode="json"),
         chosen=settings.keep,
-        **saved.best,
+        **best,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, help="Without --config: images in a step.")
 @click.option("--max-depth", type=float, help="Without --config: farthest depth in metres that counts.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--force", is_flag=True, help="Replace a finished checkpoint.")
+@click.option("--force", is_flag=True, help="Replace a finished checkpoint, of whatever settings.")
 @local_copy_option
 def train(
     config: Path | None,
@@ -37,7 +37,8 @@ def train(
 
     or any store:          spaceclip train --features features/mine --out results/mine
 
-    An interrupted run goes on from its last whole epoch when the same command is given again, with the same result.
+    An interrupted run goes on from its last whole epoch when the same command is given again, with the same result; a
+    finished one stays as it is.
     """
     from ...evaluate import EvaluateSettings
     from ...train import DecoderSettings, TrainSettings

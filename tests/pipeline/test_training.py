@@ -61,13 +61,34 @@ def test_a_batch_that_was_asked_for_is_never_lowered(extracted, spaceclip):
 def test_a_finished_checkpoint_is_replaced_only_by_force(extracted, spaceclip):
     spaceclip("train", *CONFIG)
     before = Path("results/tiny/checkpoint.json").read_bytes()
+    change(extracted, "epochs: 3", "epochs: 2")
     told = spaceclip("train", *CONFIG, fails=True).output
     assert told.strip() == (
         "Error: results/tiny holds a finished checkpoint: give another --out, or --force to replace it"
     )
-    change(extracted, "epochs: 3", "epochs: 2")
     spaceclip("train", *CONFIG, "--force")
     assert Path("results/tiny/checkpoint.json").read_bytes() != before
+
+
+def test_the_same_command_again_finds_it_finished_and_changes_nothing(trained, spaceclip):
+    files = {path: path.read_bytes() for path in Path("results/tiny").iterdir()}
+    told = spaceclip("train", *CONFIG).output
+    assert told.startswith("already finished: results/tiny: ")
+    assert told.count("\n") == 1
+    assert {path: path.read_bytes() for path in Path("results/tiny").iterdir()} == files
+    Path("results/tiny/checkpoint.safetensors").write_bytes(b"damaged")
+    told = " ".join(spaceclip("train", *CONFIG, fails=True).output.split())
+    assert "altered, or not the weights" in told
+    assert told.endswith("train it again, with --force")
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"),
+    [("epochs: 3", "epochs: 4"), ("crop: none", "crop: garg"), ("film_hidden: 16", "film_hidden: 8")],
+)
+def test_a_checkpoint_of_another_setting_is_not_taken_for_this_one(trained, spaceclip, setting, other):
+    change(trained, setting, other)
+    assert "holds a finished checkpoint" in spaceclip("train", *CONFIG, fails=True).output
 
 
 def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spaceclip, monkeypatch):

@@ -248,6 +248,14 @@ def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run
     assert load_checkpoint(tmp_path / "run").info.training["seed"] == 43
 
 
+def test_a_checkpoint_of_these_settings_and_stores_is_found_finished(run, make_cache):
+    made, _ = run("run", epochs=1)
+    found, reported = run("run", epochs=1)
+    assert (found.model_copy(update={"sha256": ""}), reported) == (made, [])
+    with pytest.raises(SpaceClipError, match="holds a finished checkpoint"):
+        run("run", epochs=1, validation=make_cache(5, "val.zarr", seed=1))
+
+
 def test_a_run_killed_after_its_checkpoint_was_written_ends_well_when_it_is_repeated(run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop_module.StateFolder, "remove", lambda self: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
