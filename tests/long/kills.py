@@ -23,8 +23,6 @@ from warm import Forked, command_folder
 CONFIG = ("--config", "configs/tiny.yaml")
 # What a run leaves that says when it ran, or where: no result.
 VARYING = ("report.html", "results.json", "history.csv")
-# The kill came after the last byte.
-FINISHED = "holds a finished checkpoint"
 # DVC writes this file in place: a kill may leave it empty, and a user takes it away.
 TORN = "'./dvc.lock' validation failed"
 
@@ -83,7 +81,7 @@ def finished(step: Step, environment: dict[str, str]) -> str | None:
         print("  dvc.lock was left empty and is taken away", flush=True)
         Path("dvc.lock").unlink()
         return finished(step, environment)
-    return None if run.returncode == 0 or FINISHED in said else said
+    return None if run.returncode == 0 else said
 
 
 def restore(saved: Path) -> None:
