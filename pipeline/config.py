@@ -43,8 +43,13 @@ class Experiment(BaseModel):
     evaluate: EvaluateSettings = EvaluateSettings()
 
     def by_stage(self) -> dict[str, dict[str, Any]]:
-        """What each stage of the pipeline reads, defaults filled in; the same on every machine."""
+        """What each stage of the pipeline reads, defaults filled in; the same on every machine.
+
+        The decoder's `hidden_size` is None unless it was set: it follows from the features.
+        """
         every = self.model_dump(mode="json", exclude={"extract": {"threads"}})
+        if "hidden_size" not in self.decoder.model_fields_set:
+            every["decoder"]["hidden_size"] = None
         validation = {name: every["evaluate"][name] for name in ("crop", "min_depth", "max_depth")}
         return {
             "extract": {name: every[name] for name in ("data", "features", "backbone", "extract")},

@@ -44,6 +44,12 @@ def test_the_example_to_copy_trains_on_a_small_data_set():
     assert load_experiment(CONFIGS / "folder.yaml").train.fitted(14).batch_size == 14
 
 
+@pytest.mark.parametrize(("decoder", "expected"), [({}, None), ({"hidden_size": 768}, 768)])
+def test_a_hidden_size_that_the_file_leaves_to_the_features_is_not_made_up(decoder, expected):
+    experiment = Experiment.model_validate({"data": {"kind": "synthetic"}, "decoder": decoder})
+    assert experiment.by_stage()["train"]["decoder"]["hidden_size"] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "other"), [("crop", "garg"), ("min_depth", 1.0), ("max_depth", 5.0), ("precision", "float32")]
 )
