@@ -25,3 +25,12 @@ def in_project(path: Path) -> Path:
     if root == here or not path.absolute().is_relative_to(here):
         return path
     return root / path.absolute().relative_to(here)
+
+
+def features_folders() -> list[Path]:
+    """The `features` of the project, of the working folder, and of the copies in which DVC runs experiments."""
+    root = project_root()
+    copies = root / ".dvc" / "tmp" / "exps"
+    # The queue's lie beside `standalone`, which holds those of `dvc exp run --temp`.
+    places = {root, Path.cwd(), *copies.glob("*"), *copies.glob("standalone/*")}
+    return [folder for place in sorted(places) if (folder := place / "features").is_dir()]

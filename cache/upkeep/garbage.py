@@ -19,6 +19,7 @@ from ..places.location import Location
 from ..places.lock import only_writer
 from ..places.opening import place_at
 from ..places.place import Place
+from ..places.project import features_folders
 from .references import STORE, References, below
 
 # Names in a store, of any format so far.
@@ -55,11 +56,12 @@ def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Ga
     """Look for garbage below a folder; what links lead to is none. What is a Zarr group of others is passed over.
 
     A store is kept where a pointer, there or where links lead, points to it or its fingerprint, or where the pointer
-    that should is unreadable (`train.json` of `train-*.zarr`).
+    that should is unreadable (`train.json` of `train-*.zarr`). The project's own pointers always count, in its
+    `features` and in those of the copies that DVC runs experiments in.
 
     Args:
         folder: Where stores lie.
-        pointers: Folders of pointers, beside those below `folder`.
+        pointers: Folders of pointers, beside those below `folder` and the project's.
 
     Raises:
         StoreError: The folder is not there, is itself a store, or cannot be read; a folder of `pointers` has none, or
@@ -70,10 +72,10 @@ def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Ga
         if folder / GROUP in found or not (found or (isinstance(folder, Path) and folder.is_dir())):
             raise StoreError(f"{folder}: a folder that holds stores was expected; give the one that --out named")
         stores = [path for path in found if path.name.endswith(STORE)]
-        references = References(folder, *pointers)
+        references = _references(folder, pointers)
         judged = {store: _judged(store, references) for store in stores}
         if any(garbage.kind != "unfinished" for garbage in judged.values() if garbage):
-            _require_pointers(references, folder, pointers)
+            _require_pointers(folder, pointers)
         begun = [_stale(file) for file in found]
         for store, garbage in judged.items():
             if garbage is None and isinstance(store, Path):
@@ -102,9 +104,8 @@ def remove(garbage: Garbage, folder: Location, pointers: Sequence[Location] = ()
             if store != path:
                 place_at(path.parent).delete(path.name)
                 return True
-            references = References(folder, *pointers)
-            _require_pointers(references, folder, pointers)
-            now = _judged(store, references)
+            _require_pointers(folder, pointers)
+            now = _judged(store, _references(folder, pointers))
             if now is None or now.kind != garbage.kind:
                 return False
             _delete(store, still_ours)
@@ -184,11 +185,16 @@ def _parents(path: Location) -> Sequence[Location]:
     return path.parents if isinstance(path, Path) else ()
 
 
-def _require_pointers(references: References, folder: Location, pointers: Sequence[Location]) -> None:
+def _references(folder: Location, pointers: Sequence[Location]) -> References:
+    return References(folder, *pointers, *features_folders())
+
+
+def _require_pointers(folder: Location, pointers: Sequence[Location]) -> None:
     for given in pointers:
         if not References(given):
             raise StoreError(f"{given}: no pointer to a store is there; give the folder that holds train.json")
-    if not references:
+    # The project's own are not enough: a folder elsewhere may hold the stores of many.
+    if not pointers and not References(folder):
         raise StoreError(
             f"{folder}: holds stores and no pointer to any, so that all would look unused; give the folder of their "
             "pointers (--pointers)"

@@ -124,6 +124,32 @@ class TestPointersElsewhere:
         assert (apart / "stores" / "train-old.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    "elsewhere", ["features/other", ".dvc/tmp/exps/standalone/tmp1/features/mine", ".dvc/tmp/exps/tmp2/features/mine"]
+)
+def test_what_another_experiment_of_the_project_points_to_is_kept(folder, tmp_path_factory, monkeypatch, elsewhere):
+    project = tmp_path_factory.mktemp("project")
+    mine = shutil.copytree(folder, project / "features/mine")
+    monkeypatch.chdir(project)
+    (found,) = find_garbage(Path("features/mine"))
+    shared = FeatureCache.open(found.path)
+    other = project / elsewhere / "train.json"
+    other.parent.mkdir(parents=True)
+    Pointer("../mine/train-old.zarr", shared.fingerprint, len(shared), shared.digest).write(other)
+    assert not remove(found, mine)
+    assert find_garbage(Path("features/mine")) == find_garbage(mine) == []
+
+
+def test_pointers_of_the_project_do_not_speak_for_stores_elsewhere(folder, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("project"))
+    Path("features").mkdir()
+    Pointer("train-1.zarr", "1", 10, "").write(Path("features/train.json"))
+    for pointer in folder.glob("*.json"):
+        pointer.unlink()
+    with pytest.raises(StoreError, match="no pointer to any"):
+        find_garbage(folder)
+
+
 class TestUnfinished:
     def test_a_store_that_lacks_shards_is_told_apart(self, make_store, folder):
         path, _ = make_store("train-begun.zarr", shards=[1], layers=(1, 2))
