@@ -119,7 +119,7 @@ def _filled(
     size = settings.batch_on(backbone.device)
     batches, ahead = tee(_batches(work, size))
     rows, most = (batch.rows for batch in ahead), min(size, spec.shard)
-    samples = decoded(source, spec, rows, most, settings.threads, on_error, stages)
+    samples = decoded(source, spec, rows, most, settings.threads_here(), on_error, stages)
     buffers: list[Block] = []
     bad: list[Quarantined] = []
     block: Block = {}

@@ -116,7 +116,7 @@ def extract(
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
-        require_same_samples(source, spec, cache, settings.threads)
+        require_same_samples(source, spec, cache, settings.threads_here())
         progress(total, total)
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
         # Until there was a pointer, `cache gc` might have taken the store away.
@@ -171,7 +171,7 @@ def _complete(
         progress(done + computed, total)
 
     if fill is None:
-        stages = Stages(settings.threads)
+        stages = Stages(settings.threads_here())
         filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
         with enough_memory(settings):
             _write(writer, work, filled, stages)
@@ -238,7 +238,7 @@ def _mended(
     """
     bad = {shard: [sample.row for sample in record.quarantined] for shard, record in records.items()}
     bad = {shard: bad[shard] for shard in sorted(bad) if bad[shard]}
-    tried = decoded(source, spec, bad.values(), spec.shard, settings.threads, on_error, Stages())
+    tried = decoded(source, spec, bad.values(), spec.shard, settings.threads_here(), on_error, Stages())
     return [
         shard
         for shard, samples in zip(bad, tried, strict=True)

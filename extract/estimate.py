@@ -249,5 +249,5 @@ def _batch_seconds(backbone: Backbone, spec: StoreSpec, images: torch.Tensor, mi
 
 def _at_once(backbone: Backbone, settings: ExtractSettings, decoding: float, encoding: float) -> float:
     """Decoding, by its threads, and encoding run at once; on one processor they share its cores."""
-    decoding /= min(settings.threads, CPU_COUNT)
+    decoding /= min(settings.threads_here(), CPU_COUNT)
     return decoding + encoding if backbone.device.type == "cpu" else max(decoding, encoding)

@@ -10,13 +10,9 @@ from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .sources.source import Source
 from .towers import Backbone
 
-_MOST_THREADS = 16
+# Beyond, Python's own part of decoding, which one thread at a time can do, is what binds.
+_MOST_THREADS = 64
 _ON_CPU = 16
-
-
-def decoding_threads() -> int:
-    """One a core that this process may use, sixteen at most."""
-    return min(CPU_COUNT, _MOST_THREADS)
 
 
 class ExtractSettings(BaseModel):
@@ -28,7 +24,7 @@ class ExtractSettings(BaseModel):
         target_size: (height, width) that images and depth are brought to first; None where all depth maps agree.
         batch_size: Images in one forward pass, of one view; chosen by itself if not given (see `batch_on`).
         shard: Images in one stored object. A run that is killed loses at most the shard it was at.
-        threads: Threads that decode images; by default one a core, sixteen at most.
+        threads: Threads that decode images; chosen by each process for itself if not given (see `threads_here`).
         store: Folder or URL (`s3://bucket/features`) that stores go into, where they do not lie beside their pointers.
     """
 
@@ -39,7 +35,7 @@ class ExtractSettings(BaseModel):
     target_size: tuple[PositiveInt, PositiveInt] | None = None
     batch_size: PositiveInt | None = None
     shard: PositiveInt = 64
-    threads: PositiveInt = Field(default_factory=decoding_threads)
+    threads: PositiveInt | None = None
     store: str | None = None
 
     @field_validator("layers", "views")
@@ -48,6 +44,15 @@ class ExtractSettings(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"{', '.join(map(str, names))} names one twice: expected each once")
         return names
+
+    def threads_here(self, sharing: int = 1) -> int:
+        """Threads that decode in this process: as asked, or one a core but for an eighth that drives device and disk.
+
+        Args:
+            sharing: Processes that share the cores which this one may use.
+        """
+        cores = max(1, CPU_COUNT // sharing)
+        return self.threads or min(cores - cores // 8, _MOST_THREADS)
 
     def batch_on(self, device: torch.device) -> int:
         """Images in one forward pass: as asked, or a whole shard on a GPU, and sixteen on a processor.

@@ -147,9 +147,19 @@ def test_what_is_not_timed_says_the_same_bytes(smooth, backbone, tmp_path, encod
     assert len(encoded) == 2
 
 
-def test_threads_are_those_cores_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(settings, "CPU_COUNT", 3)
-    assert ExtractSettings().threads == 3
+@pytest.mark.parametrize(
+    ("cores", "sharing", "threads"),
+    [(1, 1, 1), (2, 1, 2), (2, 2, 1), (2, 5, 1), (16, 1, 14), (128, 1, 64), (128, 8, 14)],
+)
+def test_threads_are_most_of_the_cores_that_a_process_has_to_itself(monkeypatch, cores, sharing, threads):
+    monkeypatch.setattr(settings, "CPU_COUNT", cores)
+    assert ExtractSettings().threads_here(sharing) == threads
+    assert ExtractSettings(threads=5).threads_here(sharing) == 5
+
+
+def test_no_machine_s_threads_or_batch_stand_in_the_settings():
+    chosen = ExtractSettings().model_dump()
+    assert (chosen["threads"], chosen["batch_size"]) == (None, None)
 
 
 @pytest.mark.parametrize(
