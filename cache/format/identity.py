@@ -11,7 +11,7 @@ from ..errors import StoreError
 
 Storage = Literal["float16", "int8"]
 
-FORMAT = 3
+FORMAT = 4
 """Of stores, by which they lie apart: one of an older format is extracted again beside it."""
 
 

@@ -1,7 +1,6 @@
 """A store's objects in a bucket of S3, Google Cloud Storage or Azure, or of a server that speaks as they do."""
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
+from blake3 import blake3
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 from typing_extensions import override
@@ -180,7 +180,7 @@ class Bucket(Place):
 
     @override
     def stored(self, key: str) -> Stored:
-        size, digest = 0, hashlib.sha256()
+        size, digest = 0, blake3()
         with self._plainly(key):
             for piece in obstore.get(self._reading, key).stream(_PIECE):
                 size += len(piece)

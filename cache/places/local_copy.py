@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class LocalCopy(Place):
     """A store for reading, of which each object is fetched once, checked against the ledger, and kept.
 
-    An object is kept under its SHA-256: a store that has grown or was made anew finds what has stayed the same, and
+    An object is kept under its hash: a store that has grown or was made anew finds what has stayed the same, and
     nothing else. What was damaged or deleted in the folder is fetched again.
 
     Args:
@@ -93,7 +93,7 @@ class LocalCopy(Place):
         return False
 
     def _piece(self, key: str, expected: Stored, start: int, length: int) -> bytes:
-        name = f"{expected.sha256[:2]}/{expected.sha256}"
+        name = f"{expected.blake3[:2]}/{expected.blake3}"
         if (piece := self._kept(name, start, length)) is not None:
             return piece
         with self._fetching[key]:

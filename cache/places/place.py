@@ -1,9 +1,10 @@
 """Where the objects of a store are read and written by key: a folder or a bucket. Each is there whole or not at all."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
 
 from .location import Location
 
@@ -14,18 +15,18 @@ Content = bytes | bytearray | memoryview
 
 
 class Stored(NamedTuple):
-    """Size and SHA-256 of one stored object.
+    """Size and BLAKE3 hash of one stored object.
 
     The hash must not be a CRC-32C: each chunk ends with its own, which makes that of the whole blind to its content.
     """
 
     bytes: int
-    sha256: str
+    blake3: str
 
     @classmethod
     def of(cls, content: Content) -> "Stored":
         """Of an object's content."""
-        return cls(len(content), hashlib.sha256(content).hexdigest())
+        return cls(len(content), blake3(content).hexdigest())
 
 
 class Place(ABC):

@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_kept(s3, store, near):
         with pytest.raises(StoreError, match=r"near: the local copy cannot be kept \(No space left on") as caught:
             everything(opened(near))
         assert "\n" not in str(caught.value)
-        sound = {stored.sha256 for record in store.records.values() for stored in record.objects.values()}
+        sound = {stored.blake3 for record in store.records.values() for stored in record.objects.values()}
         assert {file.name for file in kept(near)} < sound
     finally:
         subprocess.run(["umount", str(near)], check=True)
