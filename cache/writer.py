@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DamagedError, StoreError, UnreadableError
-from .format.arrays import DEPTH, IMAGE, arrays, parts
+from .format.arrays import DEPTH, arrays, parts
+from .format.buffers import ShardBuffer
 from .format.identity import StoreSpec, require_same
 from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
 from .format.metadata import (
@@ -24,8 +25,8 @@ from .format.metadata import (
     read_samples,
     write_missing,
 )
-from .format.shard import ShardedArray, chunk_checksums, encode_shard
-from .format.statistics import content_hash, depth_range, layer_statistics
+from .format.shard import ShardedArray
+from .format.statistics import depth_range, layer_statistics
 from .places.folder import is_begun
 from .places.location import Location, Url
 from .places.opening import place_at
@@ -110,37 +111,60 @@ class StoreWriter:
         quarantined: Sequence[Quarantined] = (),
         kept: Record | None = None,
     ) -> Record:
+        """Write one whole shard from its arrays, and commit it (see `write_buffer`).
+
+        Args:
+            shard: Index of the shard.
+            block: For each array of the layout, the rows of the shard; those of kept parts are not looked at.
+            quarantined: Samples of it that could not be used.
+            kept: Names parts whose objects are there already.
+
+        Raises:
+            StoreError: As `write_buffer`; and a block of another shape or type.
+        """
+        start, stop = self.spec.rows(shard)
+        self._check_block(block, stop - start)
+        there = kept.objects if kept else {}
+        buffer = ShardBuffer.of(self.spec, block, [name for name in self._parts if name not in there])
+        with ThreadPoolExecutor(connections(self.path), thread_name_prefix="objects") as pool:
+            return self.write_buffer(shard, buffer, pool, quarantined, kept)
+
+    def write_buffer(
+        self,
+        shard: int,
+        buffer: ShardBuffer,
+        pool: Executor,
+        quarantined: Sequence[Quarantined] = (),
+        kept: Record | None = None,
+    ) -> Record:
         """Write one whole shard and commit it. Writing it again gives the same bytes and the same record.
 
         Args:
             shard: Index of the shard.
-            block: For each array of the layout, the rows of the shard.
+            buffer: Its rows, as they will be stored.
+            pool: Seals, hashes and writes an object each.
             quarantined: Samples of it that could not be used.
-            kept: Names parts whose objects are there already, of sound samples all; their rows of the block are not
+            kept: Names parts whose objects are there already, of sound samples all; what the buffer has of them is not
                 looked at. They stay, or are written anew where samples are quarantined now: zeros for those, and the
                 others' very bits.
 
         Raises:
-            StoreError: A block of another shape or type, features beyond float16's range, no space left, or a kept
-                object that is damaged.
+            StoreError: Features beyond float16's range, no space left, or a kept object that is damaged.
         """
         start, stop = self.spec.rows(shard)
-        self._check_block(block, stop - start)
         bad = sorted(sample.row - start for sample in quarantined)
-        sound = np.setdiff1d(np.arange(stop - start), bad)
         stays = kept if kept and not bad else Record(self.spec.fingerprint, shard, start, stop, {}, {})
         written = [name for name in self._parts if name not in stays.objects]
-        # What is compressed takes longest, and must not be begun last.
+        # What is compressed may be long, and must not be begun last.
         written.sort(key=lambda name: not self._parts[name].layout.compressed)
 
         def store(name: str) -> Record:
-            there = kept if kept and name in kept.objects else None
-            rows = self._without(there, name, bad) if there else self._parts[name].of(block)
-            return self._write_part(name, shard, rows, sound)
+            if kept and name in kept.objects:
+                self._put_kept(buffer, kept, name, bad)
+            return self._write_part(name, shard, buffer, bad)
 
         try:
-            with ThreadPoolExecutor(connections(self.path), thread_name_prefix="objects") as pool:
-                record = reduce(Record.plus, pool.map(store, written), replace(stays, quarantined=tuple(quarantined)))
+            record = reduce(Record.plus, pool.map(store, written), replace(stays, quarantined=tuple(quarantined)))
             self.still_ours()
             commit(self.place, record)
         except OSError as error:
@@ -151,36 +175,61 @@ class StoreWriter:
         self.records[shard] = record
         return record
 
-    def _without(self, kept: Record, name: str, bad: Sequence[int]) -> NDArray[Any]:
-        """The rows of a part whose object is there, zeros in place of bad ones."""
+    def _put_kept(self, buffer: ShardBuffer, kept: Record, name: str, bad: Sequence[int]) -> None:
+        """Put the rows of a part whose object is there into a buffer, zeros in place of bad ones."""
         part, checksums = self._parts[name], kept.row_checksums(name)
         array = ShardedArray(self.place, part.array, part.layout, self.spec.shard, lambda _shard, _view: checksums)
         rows = array.read_rows(kept.start, kept.stop, part.view)
         rows[bad] = 0
-        return rows
+        for at, row in enumerate(rows):
+            buffer.put(name, at, row)
 
-    def _write_part(self, name: str, shard: int, rows: NDArray[Any], sound: NDArray[np.intp]) -> Record:
+    def _write_part(self, name: str, shard: int, buffer: ShardBuffer, bad: Sequence[int]) -> Record:
         """Write one object of a shard; what the shard's record says of it."""
-        part, (start, stop) = self._parts[name], self.spec.rows(shard)
-        statistics: Mapping[str, float] = {}
-        if rows.dtype == np.float16 and len(sound):
-            statistics = layer_statistics(rows if len(sound) == len(rows) else rows[sound], name, start)
-        elif name == DEPTH and self.spec.depth and (measured := depth_range(rows, self.spec.depth.unit)):
-            statistics = measured._asdict()
-        elif rows.dtype == np.float32 and not np.isfinite(rows).all():
+        start, stop = self.spec.rows(shard)
+        statistics = self._statistics(name, shard, buffer, np.setdiff1d(np.arange(stop - start), bad))
+        sealed = buffer.object(name).seal(stop - start)
+        self.place.write(self._parts[name].key(shard), sealed.content)
+        contents = buffer.contents.get(name)
+        return Record(
+            *(self.spec.fingerprint, shard, start, stop),
+            {name: Stored.of(sealed.content)},
+            {name: statistics} if statistics else {},
+            checksums={name: sealed.checksums},
+            contents={name: "".join(contents[: stop - start])} if contents else {},
+        )
+
+    def _statistics(
+        self, name: str, shard: int, buffer: ShardBuffer, sound: NDArray[np.intp]
+    ) -> Mapping[str, float] | None:
+        """What the record says of the values of a part's sound rows.
+
+        Raises:
+            StoreError: Some of them are not finite.
+        """
+        if name == DEPTH and self.spec.depth:
+            found = depth_range([buffer.measured[at] for at in sound], self.spec.depth.unit)
+            return found and found._asdict()
+        if name not in buffer.features or not len(sound):
+            return None
+        feature = buffer.features[name]
+        rows = feature.rows
+        if feature.moments is not None:
+            statistics = layer_statistics(feature.moments[sound], rows[0].size)
+            if statistics:
+                return statistics
+            bad = ~np.isfinite(rows[sound])
+            first = self.spec.rows(shard)[0] + int(sound[np.argmax(bad.reshape(len(sound), -1).any(axis=1))])
+            raise StoreError(
+                f"{name}: {int(bad.sum())} of {bad.size} values do not fit float16 (first at row {first}); nothing of "
+                "this shard was committed: compute in float32 or bfloat16, or leave this layer out"
+            )
+        if rows.dtype == np.float32 and not np.isfinite(rows[sound]).all():
             raise StoreError(
                 f"{name}: shard {shard} holds values that are not finite; nothing of it was committed: "
                 "compute in float32 or bfloat16"
             )
-        content = encode_shard(rows, self.spec.shard, compressed=part.layout.compressed)
-        self.place.write(part.key(shard), content)
-        return Record(
-            *(self.spec.fingerprint, shard, start, stop),
-            {name: Stored.of(content)},
-            {name: statistics} if statistics else {},
-            checksums={name: chunk_checksums(content, len(rows), self.spec.shard)},
-            contents={name: "".join(map(content_hash, rows))} if name in (IMAGE, DEPTH) else {},
-        )
+        return None
 
     def _check_block(self, block: Mapping[str, NDArray[Any]], rows: int) -> None:
         if set(block) != set(self._layout):

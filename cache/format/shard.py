@@ -23,65 +23,21 @@ from .arrays import ArrayLayout
 
 BLOSC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
 
-_NEVER_WRITTEN = 2**64 - 1
+NEVER_WRITTEN = 2**64 - 1
 # The CRC-32C of anything followed by its own little-endian CRC-32C, as of nothing.
 _CRC_RESIDUE = google_crc32c.value(bytes(4))
-_PAIR, _CRC = 16, 4
-
-
-def encode_shard(rows: NDArray[Any], images: int, *, compressed: bool) -> bytes:
-    """The content of the object that holds some rows.
-
-    Args:
-        rows: [n, ...], n not above `images`; each is a chunk.
-        images: Rows of a full shard.
-        compressed: Whether chunks are compressed.
-    """
-    chunks: list[Any] = []
-    index = np.full((images, 2), _NEVER_WRITTEN, "<u8")
-    offset = 0
-    for at, row in enumerate(rows):
-        plain = np.ascontiguousarray(row).reshape(-1)
-        chunk = BLOSC.encode(plain) if compressed else plain.view(np.uint8)
-        chunks += [chunk, google_crc32c.value(chunk).to_bytes(_CRC, "little")]
-        index[at] = offset, len(chunk) + _CRC
-        offset += len(chunk) + _CRC
-    pairs = index.tobytes()
-    return b"".join([*chunks, pairs, google_crc32c.value(pairs).to_bytes(_CRC, "little")])
-
-
-def decode_shard(content: bytes, layout: ArrayLayout, rows: int, images: int) -> NDArray[Any]:
-    """The rows that `encode_shard` made an object of without compression; its hash has been checked.
-
-    Args:
-        content: The object.
-        layout: Of its array.
-        rows: Number of rows n.
-        images: Rows of a full shard.
-
-    Returns:
-        [n, ...].
-    """
-    shape, index = layout.row, _index_of(content[-index_bytes(images) :], images)
-    chunks = [np.frombuffer(content, layout.dtype, math.prod(shape), int(start)) for start, _ in index[:rows]]
-    return np.stack(chunks).reshape(rows, *shape)
-
-
-def chunk_checksums(content: bytes, rows: int, images: int) -> str:
-    """The CRC-32C that each chunk of an object of some rows ends with, 8 hexadecimal digits a row."""
-    ends = _index_of(content[-index_bytes(images) :], images)[:rows].sum(axis=1)
-    return "".join(content[end - _CRC : end].hex() for end in ends.tolist())
+_PAIR, CRC = 16, 4
 
 
 def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
     """Size of the object of some rows, but for those of an array that is compressed."""
     chunk = math.prod(layout.row) * np.dtype(layout.dtype).itemsize
-    return rows * (chunk + _CRC) + index_bytes(images)
+    return rows * (chunk + CRC) + index_bytes(images)
 
 
 def index_bytes(images: int) -> int:
     """Size of an object's index, its checksum included."""
-    return images * _PAIR + _CRC
+    return images * _PAIR + CRC
 
 
 def _index_of(end: bytes, images: int) -> NDArray[np.uint64]:
@@ -125,13 +81,13 @@ class ShardedArray:
         try:
             index, checksums = self._index(shard, view)
             offset, length = index[inside].tolist()
-            if offset == _NEVER_WRITTEN:
+            if offset == NEVER_WRITTEN:
                 raise self._damaged(key, f"row {row} was never written")
             content = self._place.read_range(key, offset, length)
             if not is_sound(content):
                 raise self._damaged(key, f"row {row} fails its checksum")
             self._require_bound(key, row, content, checksums)
-            plain = decompress(content[:-_CRC]) if self._layout.compressed else content
+            plain = decompress(content[:-CRC]) if self._layout.compressed else content
             np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
         except FileNotFoundError:
             raise self._damaged(key, "the file is missing") from None
@@ -158,8 +114,8 @@ class ShardedArray:
 
     def _require_bound(self, key: str, row: int, chunk: bytes, checksums: bytes) -> None:
         """Refuse a chunk that is sound and belongs elsewhere."""
-        start = row % self._images * _CRC
-        if chunk[-_CRC:] != checksums[start : start + _CRC]:
+        start = row % self._images * CRC
+        if chunk[-CRC:] != checksums[start : start + CRC]:
             raise self._damaged(key, f"row {row} is whole, but is not the one written here")
 
     def _read_index(self, shard: int, view: int) -> tuple[NDArray[np.uint64], bytes]:

@@ -1,13 +1,12 @@
-"""Statistics of what is stored, and the guard that float16 held it."""
+"""Statistics of what is stored; those that are not finite tell that float16 did not hold it."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 from typing_extensions import override
-
-from ..errors import StoreError
 
 # Of one depth map: more do not move the median of a shard by what is printed of it.
 _MOST_VALUES = 4096
@@ -27,36 +26,39 @@ def content_hash(values: NDArray[Any]) -> str:
     return blake3(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data).hexdigest(HASH_DIGITS // 2)
 
 
-def layer_statistics(rows: NDArray[np.float16], name: str, first: int) -> dict[str, float]:
+MOMENTS = ("sum", "square", "min", "max", "nonzero")
+"""What is taken of each row of a hidden state; the sum of squares is of the values as they are stored."""
+
+
+def row_moments(row: NDArray[np.float16]) -> tuple[float, ...]:
+    """The `MOMENTS` of one row, summed in float32: of a row that is exact enough, and several times as fast."""
+    values = widened(row).reshape(-1)
+    square = float(values @ values)
+    return float(values.sum()), square, float(values.min()), float(values.max()), float(np.count_nonzero(values))
+
+
+def layer_statistics(moments: NDArray[np.float64], size: int) -> dict[str, float] | None:
     """Mean, standard deviation, minimum, maximum and share of zeros of one hidden state's rows.
 
     Args:
-        rows: [N, ...] as they will be stored, N at least 1.
-        name: The part's name, for the message.
-        first: Row of the store that the first of these is, for the message.
+        moments: [N, 5] of the rows, N at least 1.
+        size: Values in a row.
 
-    Raises:
-        StoreError: Some values are not finite, which is what float16 makes of numbers beyond 65,504.
+    Returns:
+        None where values are not finite, which is what float16 makes of numbers beyond 65,504.
     """
-    count, total, squares, zeros = rows.size, 0.0, 0.0, 0
-    low, high = np.inf, -np.inf
-    for row in rows:
-        values = widened(row).reshape(-1)
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        zeros += values.size - int(np.count_nonzero(values))
-        # One row at a time float32 is exact enough, and several times as fast.
-        total += float(values.sum())
-        squares += float(values @ values)
-    if not np.isfinite([low, high, total]).all():
-        bad = ~np.isfinite(rows)
-        row = first + int(np.argmax(bad.reshape(len(rows), -1).any(axis=1)))
-        raise StoreError(
-            f"{name}: {int(bad.sum())} of {count} values do not fit float16 (first at row {row}); nothing of this "
-            "shard was committed: compute in float32 or bfloat16, or leave this layer out"
-        )
-    mean = total / count
-    deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
-    return {"mean": mean, "std": deviation, "min": low, "max": high, "zeros": zeros / count}
+    if not np.isfinite(moments).all():
+        return None
+    count, (total, squares, low, high, nonzero) = len(moments) * size, moments.T
+    mean = float(total.sum()) / count
+    deviation = float(np.sqrt(max(float(squares.sum()) / count - mean**2, 0.0)))
+    return {
+        "mean": mean,
+        "std": deviation,
+        "min": float(low.min()),
+        "max": float(high.max()),
+        "zeros": (count - float(nonzero.sum())) / count,
+    }
 
 
 class DepthRange(NamedTuple):
@@ -76,18 +78,32 @@ class DepthRange(NamedTuple):
         return f"{median} m ({low} to {high})"
 
 
-def depth_range(rows: NDArray[np.uint32], unit: float) -> DepthRange | None:
+class MeasuredDepth(NamedTuple):
+    """What was measured of one depth map, in counts: some of the pixels, the least and the most."""
+
+    some: NDArray[np.uint32]
+    min: int
+    max: int
+
+
+def measured_depth(row: NDArray[np.uint32]) -> MeasuredDepth | None:
+    """About 4,096 pixels of a depth map [H, W] for the median, and its ends; None where nothing was measured."""
+    measured = row[row > 0]
+    if not measured.size:
+        return None
+    some = measured[:: 1 + measured.size // _MOST_VALUES].copy()
+    return MeasuredDepth(some, int(measured.min()), int(measured.max()))
+
+
+def depth_range(maps: Iterable[MeasuredDepth | None], unit: float) -> DepthRange | None:
     """Median, minimum and maximum of the depth that was measured; None where none was.
 
     Args:
-        rows: [N, H, W] counts, 0 where nothing was measured. Of each, about 4,096 pixels count for the median.
+        maps: Of each depth map.
         unit: Metres of one count.
     """
-    thinned, ends = [], []
-    for row in rows:
-        if (measured := row[row > 0]).size:
-            thinned.append(measured[:: 1 + measured.size // _MOST_VALUES].copy())
-            ends += [int(measured.min()), int(measured.max())]
-    if not thinned:
+    found = [one for one in maps if one]
+    if not found:
         return None
-    return DepthRange(float(np.median(np.concatenate(thinned))) * unit, min(ends) * unit, max(ends) * unit)
+    median = float(np.median(np.concatenate([one.some for one in found])))
+    return DepthRange(median * unit, min(one.min for one in found) * unit, max(one.max for one in found) * unit)

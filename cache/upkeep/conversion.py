@@ -7,10 +7,11 @@ from typing import Any, Self
 
 from ..errors import StoreError
 from ..format.arrays import Part, identity_parts, layer_array, parts, scales_array
+from ..format.buffers import PlainObject, Sealed, stored_rows
 from ..format.identity import Storage, StoreSpec
 from ..format.int8 import quantise
 from ..format.ledger import Record
-from ..format.shard import chunk_checksums, decode_shard, encode_shard, shard_bytes
+from ..format.shard import shard_bytes
 from ..places.place import Stored
 from ..reader import FeatureCache
 
@@ -49,28 +50,27 @@ class Conversion:
         """What the copy's record of a shard says as the original's does."""
         return replace(record.only(self._unchanged), fingerprint=self.spec.fingerprint)
 
-    def record(self, record: Record, name: str, content: bytes) -> Record:
+    def record(self, record: Record, name: str, made: Sealed) -> Record:
         """What the copy's record of a shard says of one converted object: no statistics, which stay with the values."""
-        rows = record.stop - record.start
         return Record(
             *(self.spec.fingerprint, record.shard, record.start, record.stop),
-            {name: Stored.of(content)},
+            {name: Stored.of(made.content)},
             {},
             record.quarantined,
-            {name: chunk_checksums(content, rows, self.spec.shard)},
+            {name: made.checksums},
         )
 
-    def contents(self, record: Record, name: str, content: bytes) -> dict[str, bytes]:
-        """The copy's objects, by part, that come of one object of the original."""
+    def converted(self, record: Record, name: str, content: bytes) -> dict[str, Sealed]:
+        """The copy's objects, by part, that are made of one of the original's; none where that is kept as it is."""
         if name not in self._changed:
-            return {name: content}
-        part, rows, images = self._originals[name], record.stop - record.start, self.spec.shard
-        steps, scales = quantise(decode_shard(content, part.layout, rows, images))
-        there = self._changed[name]
-        return {
-            name: encode_shard(steps, images, compressed=False),
-            there: encode_shard(scales, images, compressed=False),
-        }
+            return {}
+        rows, mine, made = record.stop - record.start, parts(self.spec), {}
+        states = stored_rows(content, self._originals[name].layout, rows)
+        for part, values in zip((name, self._changed[name]), quantise(states), strict=True):
+            stored = PlainObject(mine[part].layout, self.spec.shard)
+            stored.rows[:rows] = values
+            made[part] = stored.seal(rows)
+        return made
 
     def predicted_bytes(self, record: Record) -> int:
         """Size of the copy's objects of a shard."""

@@ -182,10 +182,12 @@ def _copy_part(source: FeatureCache, writer: StoreWriter, conversion: Conversion
     """Copy one object of a shard to the one, or the two, that it is in the copy; what the copy's record says of it."""
     content = _read(source, record, name)
     parts, copied = identity_parts(conversion.spec.identity), conversion.unchanged(record).only([name])
-    for there, converted in conversion.contents(record, name, content).items():
-        if converted is not content:
-            copied = copied.plus(conversion.record(record, there, converted))
-        _write(writer, parts[there].key(record.shard), converted, copied.objects[there])
+    made = conversion.converted(record, name, content)
+    if not made:
+        _write(writer, parts[name].key(record.shard), content, copied.objects[name])
+    for there, sealed in made.items():
+        copied = copied.plus(conversion.record(record, there, sealed))
+        _write(writer, parts[there].key(record.shard), sealed.content, copied.objects[there])
     return copied
 
 

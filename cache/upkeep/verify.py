@@ -15,7 +15,7 @@ from ..errors import DamagedError, StoreError, UnreadableError
 from ..format.arrays import DEPTH
 from ..format.ledger import FOLDER, Record, record_key, scan_ledger
 from ..format.metadata import GROUP, damaged_metadata, read_attributes
-from ..format.statistics import depth_range, layer_statistics
+from ..format.statistics import depth_range, layer_statistics, measured_depth, row_moments
 from ..places.location import Location
 from ..places.opening import place_at
 from ..places.place import Place, Stored
@@ -197,10 +197,9 @@ def _deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
         return ["undecodable"]
     if not sound:
         return ["other statistics"]  # there can be none
-    try:
-        with np.errstate(invalid="ignore"):  # Infinities of both signs in one sum.
-            found = _statistics(cache, name, whole[sound], record.start)
-    except StoreError:
+    with np.errstate(invalid="ignore"):  # Infinities of both signs in one sum.
+        found = _statistics(cache, name, whole[sound])
+    if found is None:
         return ["not finite"]
     same = set(found) == set(recorded) and all(
         math.isclose(found[key], recorded[key], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) for key in found
@@ -208,10 +207,10 @@ def _deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
     return [] if same else ["other statistics"]
 
 
-def _statistics(cache: FeatureCache, name: str, rows: np.ndarray, start: int) -> dict[str, float]:
+def _statistics(cache: FeatureCache, name: str, rows: np.ndarray) -> dict[str, float] | None:
     if name != DEPTH:
-        return layer_statistics(rows, name, start)
-    measured = depth_range(rows, cache.identity["depth"]["unit"])
+        return layer_statistics(np.array([row_moments(row) for row in rows]), rows[0].size)
+    measured = depth_range(map(measured_depth, rows), cache.identity["depth"]["unit"])
     return measured._asdict() if measured else {}
 
 

@@ -9,7 +9,6 @@ from spaceclip.cache.errors import DamagedError
 from spaceclip.cache.format.arrays import parts
 from spaceclip.cache.format.ledger import Record, record_key
 from spaceclip.cache.format.metadata import damaged_metadata, read_attributes
-from spaceclip.cache.format.shard import chunk_checksums
 from spaceclip.cache.places.folder import Folder
 from spaceclip.cache.places.place import Stored
 
@@ -160,7 +159,8 @@ def _vouch(path, spec, name):
     rows = record.stop - record.start
     for part in (part for part, of in parts(spec).items() if of.array == name):
         content = (path / parts(spec)[part].key(0)).read_bytes()
-        checksums = {part: chunk_checksums(content, rows, spec.shard)}
+        ends = np.frombuffer(content[-16 * spec.shard - 4 : -4], "<u8").reshape(-1, 2)[:rows].sum(axis=1)
+        checksums = {part: "".join(content[end - 4 : end].hex() for end in ends.tolist())}
         record = record.plus(replace(record.only([]), objects={part: Stored.of(content)}, checksums=checksums))
     file.write_bytes(record.to_json())
 

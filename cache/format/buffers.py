@@ -1,0 +1,173 @@
+"""A shard in memory as its objects are stored: filled row by row, sealed once, and hashed and written as it lies.
+
+Objects are shards of Zarr's `sharding_indexed` codec: the chunks, each with its CRC-32C, then the index, an (offset,
+length) pair of uint64 for each chunk, with a CRC-32C of its own.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from ..places.place import Content
+from .arrays import DEPTH, IMAGE, ArrayLayout, parts
+from .identity import StoreSpec
+from .shard import BLOSC, CRC, NEVER_WRITTEN, index_bytes, shard_bytes
+from .statistics import MOMENTS, MeasuredDepth, content_hash, measured_depth, row_moments
+
+Allocate = Callable[[int], NDArray[np.uint8]]
+"""Gives memory of so many bytes; page-locked, where a GPU is to copy into it."""
+
+
+class Sealed(NamedTuple):
+    """An object that is ready to be written.
+
+    Attributes:
+        content: Its bytes; those of a plain object are its buffer's, valid until that is filled again.
+        checksums: CRC-32C of each row's chunk, 8 hexadecimal digits a row.
+    """
+
+    content: Content
+    checksums: str
+
+
+def stored_rows(content: Content, layout: ArrayLayout, rows: int) -> NDArray[Any]:
+    """The first rows of a plain object [rows, ...], where they lie; its hash has been checked."""
+    dtype = np.dtype(layout.dtype)
+    step = math.prod(layout.row) * dtype.itemsize + CRC
+    return np.ndarray((rows, *layout.row), dtype, content, strides=(step, *np.empty(layout.row, dtype).strides))
+
+
+class PlainObject:
+    """An object of an array that is not compressed. Values put into `rows` lie where they are stored.
+
+    Args:
+        layout: Of its array.
+        images: Rows of a full shard.
+        allocate: Gives its memory.
+
+    Attributes:
+        buffer: All of the object, [bytes] uint8.
+        rows: [images, ...], a view of it.
+        moments: Of float16 rows, [images, 5] float64: see `row_moments`.
+    """
+
+    def __init__(
+        self, layout: ArrayLayout, images: int, allocate: Allocate = lambda size: np.zeros(size, np.uint8)
+    ) -> None:
+        self._images, dtype = images, np.dtype(layout.dtype)
+        self._chunk = math.prod(layout.row) * dtype.itemsize
+        self.buffer = allocate(shard_bytes(layout, images, images))
+        self.rows = stored_rows(self.buffer.data, layout, images)
+        self.moments = np.zeros((images, len(MOMENTS))) if dtype == np.float16 else None
+
+    def put(self, at: int, row: NDArray[Any]) -> None:
+        """Copy a row to its place, and take its moments."""
+        self.rows[at] = row
+        if self.moments is not None:
+            self.moments[at] = row_moments(row)
+
+    def seal(self, rows: int) -> Sealed:
+        """Checksum the first rows, and close the object behind them."""
+        step = self._chunk + CRC
+        ends = np.ndarray((rows,), "<u4", self.buffer, self._chunk, (step,))
+        for at in range(rows):
+            ends[at] = google_crc32c.value(self.buffer[at * step : at * step + self._chunk])
+        stop = rows * step
+        index = _index([step] * rows, self._images)
+        self.buffer[stop : stop + len(index)] = np.frombuffer(index, np.uint8)
+        return Sealed(self.buffer[: stop + len(index)].data, ends.tobytes().hex())
+
+
+class CompressedObject:
+    """An object of an array whose chunks are compressed, each when it is put.
+
+    Args:
+        images: Rows of a full shard.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._chunks: list[bytes] = [b""] * images
+
+    def put(self, at: int, row: NDArray[Any]) -> None:
+        """Compress a row. Rows may be put from many threads."""
+        chunk = bytes(BLOSC.encode(np.ascontiguousarray(row).reshape(-1)))
+        self._chunks[at] = chunk + google_crc32c.value(chunk).to_bytes(CRC, "little")
+
+    def seal(self, rows: int) -> Sealed:
+        """The object of the first rows, all of which were put."""
+        chunks = self._chunks[:rows]
+        index = _index([len(chunk) for chunk in chunks], len(self._chunks))
+        return Sealed(b"".join([*chunks, index]), "".join(chunk[-CRC:].hex() for chunk in chunks))
+
+
+def feature_objects(spec: StoreSpec, allocate: Allocate | None = None) -> dict[str, PlainObject]:
+    """Room for what the encoder gives of one shard, by part; most of a shard, and used again for the next."""
+    given = () if allocate is None else (allocate,)
+    return {
+        name: PlainObject(part.layout, spec.shard, *given) for name, part in parts(spec).items() if part.layout.by_view
+    }
+
+
+class ShardBuffer:
+    """One shard in memory.
+
+    Args:
+        spec: What the store holds.
+        features: Room for what the encoder gives; may be given later, before it is needed.
+
+    Attributes:
+        features: By part, what the encoder gave.
+        samples: By part, what needs no encoder: image, depth, ground truth.
+        contents: By part, a hash of each row's values, for `image` and `depth`.
+        measured: What is measured of each row's depth.
+    """
+
+    def __init__(self, spec: StoreSpec, features: dict[str, PlainObject] | None = None) -> None:
+        self.features = features or {}
+        self.samples = {
+            name: CompressedObject(spec.shard) if part.layout.compressed else PlainObject(part.layout, spec.shard)
+            for name, part in parts(spec).items()
+            if not part.layout.by_view
+        }
+        self.contents = {name: [""] * spec.shard for name in self.samples if name in (IMAGE, DEPTH)}
+        self.measured: list[MeasuredDepth | None] = [None] * spec.shard
+
+    @classmethod
+    def of(cls, spec: StoreSpec, block: Mapping[str, NDArray[Any]], names: Sequence[str]) -> "ShardBuffer":
+        """With the rows of some parts, from a block that holds those of whole arrays."""
+        buffer, known = cls(spec, feature_objects(spec)), parts(spec)
+        for name in names:
+            for at, row in enumerate(known[name].of(block)):
+                buffer.put(name, at, row)
+        return buffer
+
+    def put(self, name: str, at: int, row: NDArray[Any]) -> None:
+        """Put one row of a part. Rows may be put from many threads."""
+        if name in self.features:
+            self.features[name].put(at, row)
+            return
+        self.samples[name].put(at, row)
+        if name in self.contents:
+            self.contents[name][at] = content_hash(row)
+        if name == DEPTH:
+            self.measured[at] = measured_depth(row)
+
+    def object(self, name: str) -> PlainObject | CompressedObject:
+        """The object of a part."""
+        return self.features[name] if name in self.features else self.samples[name]
+
+
+def _index(lengths: Sequence[int], images: int) -> bytes:
+    """The index of chunks that follow one another, sealed."""
+    index = np.full((images, 2), NEVER_WRITTEN, "<u8")
+    ends = np.cumsum(lengths, dtype="<u8")
+    index[: len(lengths), 1] = lengths
+    index[: len(lengths), 0] = ends - index[: len(lengths), 1]
+    pairs = index.tobytes()
+    sealed = pairs + google_crc32c.value(pairs).to_bytes(CRC, "little")
+    assert len(sealed) == index_bytes(images)
+    return sealed
