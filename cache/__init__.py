@@ -2,11 +2,11 @@
 
 from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
-from .errors import SpaceClipError, StoreError, out_of_memory
+from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
 from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
-from .format.metadata import GROUP
+from .format.metadata import GROUP, read_attributes
 from .format.shard import BLOSC
 from .format.statistics import DepthRange, content_hash
 from .places.folder import is_begun, write_atomically
@@ -42,6 +42,7 @@ __all__ = [
     "ChannelStatistics",
     "CompatibleStore",
     "Copied",
+    "DamagedError",
     "DepthRange",
     "DepthSpec",
     "Entry",
@@ -68,6 +69,7 @@ __all__ = [
     "entries_digest",
     "find_garbage",
     "is_begun",
+    "is_out_of_memory",
     "layer_array",
     "link_parts",
     "locate",
@@ -78,6 +80,7 @@ __all__ = [
     "parts",
     "place_at",
     "project_root",
+    "read_attributes",
     "read_ledger",
     "record_key",
     "remove",

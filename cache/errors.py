@@ -43,6 +43,13 @@ class DamagedError(StoreError):
         )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or beside it."""
+    # PyTorch has an exception of its own for the memory that it manages, and none for the rest.
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return said or isinstance(error, MemoryError)
+
+
 @contextmanager
 def out_of_memory(remedy: str) -> Iterator[None]:
     """Context in which memory that runs out, on a GPU or beside it, is one line that ends with what to do.
@@ -53,9 +60,8 @@ def out_of_memory(remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error)
-        # PyTorch has an exception of its own for the memory that it manages, and none for the rest.
-        if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
+        said = str(error)
         what = ". ".join(said.splitlines()[0].split(". ")[:2]) if said else "for its buffers"
         raise SpaceClipError(f"out of memory ({what}); {remedy}") from error

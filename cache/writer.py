@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import DamagedError, StoreError, UnreadableError
 from .format.arrays import DEPTH, arrays, parts
 from .format.buffers import ShardBuffer
-from .format.identity import StoreSpec, require_same
+from .format.identity import StoreSpec, require_same, settings_of
 from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
 from .format.metadata import (
     GROUP,
@@ -246,12 +246,13 @@ class StoreWriter:
 def whole_store(path: Location, spec: StoreSpec) -> FeatureCache | None:
     """The store at a path, if nothing of it has to be written: all records are there, and all metadata is sound.
 
-    None where it cannot be read, which is the writer's to say.
+    What computed it does not matter where nothing is left to compute. None where it cannot be read, which is the
+    writer's to say.
     """
     try:
         if len(place_at(path).names(FOLDER)) < spec.shards:
             return None
-        cache = FeatureCache.open(path, expect=spec.identity)
+        cache = FeatureCache.open(path, expect=settings_of(spec.identity))
         return None if damaged_metadata(cache.place, {"identity": cache.identity}) else cache
     except (StoreError, OSError):
         return None

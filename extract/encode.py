@@ -116,7 +116,7 @@ def _filled(
     stages: Stages,
 ) -> Iterator[Filled]:
     spec = work.spec
-    size = settings.batch_on(backbone.device)
+    size = spec.computed["batch"]
     batches, ahead = tee(_batches(work, size))
     rows, most = (batch.rows for batch in ahead), min(size, spec.shard)
     samples = decoded(source, spec, rows, most, settings.threads_here(), on_error, stages)

@@ -27,6 +27,7 @@ from ..cache import (
     shared_rows,
     whole_store,
 )
+from .computed import settled
 from .encode import Filled, enough_memory, shard_blocks
 from .estimate import Prediction, predict
 from .remaining import Work
@@ -122,6 +123,7 @@ def extract(
         # Until there was a pointer, `cache gc` might have taken the store away.
         cache = whole_store(store, spec)
     if cache is None:
+        spec = settled(spec, store, backbone, settings)
         with only_writer(store) as still_ours:
             writer = StoreWriter(store, spec, about, still_ours)
             computed, ceilings = _complete(
@@ -205,6 +207,8 @@ def plan(
     store = _store_at(folder, split, spec, settings)
     records = read_ledger(place_at(store), spec.fingerprint)
     again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
+    if again or len(records) < spec.shards:
+        spec = settled(spec, store, backbone, settings)
     alike = compatible_stores(spec, _beside(store, split))
     offered = shared_parts(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
     kept = {shard: offer.record for shard, offer in offered.items()}

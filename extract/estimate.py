@@ -113,7 +113,7 @@ def predict(
                 compressed += size * sum(rows for missing, rows in written.items() if name in missing)
         if samples and timed:
             with enough_memory(settings):
-                encoding = _encoding_seconds(backbone, spec, samples, settings.batch_on(backbone.device), computed)
+                encoding = _encoding_seconds(backbone, spec, samples, spec.computed["batch"], computed)
             seconds = _at_once(backbone, settings, work.images * decoding / len(rows), encoding)
     return Prediction(
         store,

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from dask.system import CPU_COUNT
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
@@ -12,7 +11,6 @@ from .towers import Backbone
 
 # Beyond, Python's own part of decoding, which one thread at a time can do, is what binds.
 _MOST_THREADS = 64
-_ON_CPU = 16
 
 
 class ExtractSettings(BaseModel):
@@ -22,7 +20,7 @@ class ExtractSettings(BaseModel):
         layers: Hidden states to keep.
         views: `plain`, or `plain` and `flipped` (the encoder's view of the mirrored image).
         target_size: (height, width) that images and depth are brought to first; None where all depth maps agree.
-        batch_size: Images in one forward pass, of one view; chosen by itself if not given (see `batch_on`).
+        batch_size: Images in one forward pass, of one view; if not given, that of the store or chosen by itself.
         shard: Images in one stored object. A run that is killed loses at most the shard it was at.
         threads: Threads that decode images; chosen by each process for itself if not given (see `threads_here`).
         store: Folder or URL (`s3://bucket/features`) that stores go into, where they do not lie beside their pointers.
@@ -53,14 +51,6 @@ class ExtractSettings(BaseModel):
         """
         cores = max(1, CPU_COUNT // sharing)
         return self.threads or min(cores - cores // 8, _MOST_THREADS)
-
-    def batch_on(self, device: torch.device) -> int:
-        """Images in one forward pass: as asked, or a whole shard on a GPU, and sixteen on a processor.
-
-        What is free on a GPU has no say: a run that is resumed must make the batches that it made before, as other
-        ones may change a feature's last bit.
-        """
-        return self.batch_size or (self.shard if device.type == "cuda" else min(_ON_CPU, self.shard))
 
 
 def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -13,6 +13,13 @@ Storage = Literal["float16", "int8"]
 
 FORMAT = 4
 """Of stores, by which they lie apart: one of an older format is extracted again beside it."""
+
+
+_BEGUN = {
+    "computed.device": "on {}, this run computes on {}, whose features differ in their last bits: go on there",
+    "computed.batch": "in batches of {} images, this run would make batches of {}: leave batch_size out",
+}
+"""What is said of a store that cannot be gone on with as it was begun."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class DepthSpec:
 
 @dataclass(frozen=True)
 class StoreSpec:
-    """Everything that decides a store's bytes.
+    """Everything that decides a store's bytes, the last bits of its features included.
 
     Attributes:
         backbone: Name, revision, weights hash and compute precision of the frozen encoder.
@@ -61,6 +68,9 @@ class StoreSpec:
         entries: The samples, in the order of the store's rows.
         shard: Images in one shard.
         storage: How hidden states are kept: `float16`, or `int8` with a scale for each sample, view and channel.
+        computed: What the features were computed with, which decides their last bits: kind of `device`, and `batch`.
+            Of the identity, but not of the fingerprint: the same data finds the same store on whatever machine, and is
+            refused there by name.
     """
 
     backbone: Mapping[str, Any]
@@ -74,6 +84,7 @@ class StoreSpec:
     entries: Sequence[Entry]
     shard: int = 64
     storage: Storage = "float16"
+    computed: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, identity: Mapping[str, Any], entries: Sequence[Entry], storage: Storage | None = None) -> Self:
@@ -91,6 +102,7 @@ class StoreSpec:
             entries=entries,
             shard=identity["shard"],
             storage=storage or tokens["storage"],
+            computed=identity["computed"],
         )
 
     @property
@@ -104,7 +116,7 @@ class StoreSpec:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The fields that the fingerprint is taken of, as plain JSON values."""
+        """All fields, as plain JSON values; the fingerprint is taken of all but `computed`."""
         fields = {
             "backbone": dict(self.backbone),
             "preprocessing": dict(self.preprocessing),
@@ -115,6 +127,7 @@ class StoreSpec:
             "depth": asdict(self.depth) if self.depth else None,
             "samples": {"count": len(self.entries), "sha256": entries_digest(self.entries)},
             "shard": self.shard,
+            "computed": dict(self.computed),
         }
         return json.loads(json.dumps(fields))
 
@@ -134,8 +147,13 @@ def entries_digest(entries: Sequence[Entry]) -> str:
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """Fingerprint of an identity (see `StoreSpec.identity`)."""
-    text = json.dumps({"format": FORMAT, **identity}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"format": FORMAT, **settings_of(identity)}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity less what its features were computed with."""
+    return {name: value for name, value in identity.items() if name != "computed"}
 
 
 def require_same(found: Any, wanted: Any, where: str, field: str = "") -> None:
@@ -153,6 +171,9 @@ def require_same(found: Any, wanted: Any, where: str, field: str = "") -> None:
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         for key, value in wanted.items():
             require_same(found.get(key), value, where, f"{field}.{key}" if field else str(key))
+    elif _plain(found) != _plain(wanted) and field in _BEGUN:
+        begun = _BEGUN[field].format(found, wanted)
+        raise StoreError(f"{where} was begun {begun}, or delete it, or give another --out")
     elif _plain(found) != _plain(wanted):
         raise StoreError(
             f"{where} was made with other settings: {field} is {_plain(found)!r} there, {_plain(wanted)!r} is wanted; "

@@ -19,13 +19,13 @@ from ..places.place import Stored
 from ..writer import StoreWriter, connections
 
 # What may differ between compatible stores: it decides which parts and rows there are, and not the bytes of any part
-# that both hold in one shape.
-_GROWING = {"samples", "layers", "views"}
+# that both hold in one shape. Of what computed them the batch may differ.
+_GROWING = {"samples", "layers", "views", "computed"}
 
 
 @dataclass(frozen=True)
 class CompatibleStore:
-    """A store that differs in its samples, layers, views, or the room for ground truth at most.
+    """A store that differs in its samples, layers, views, batch, or the room for ground truth at most.
 
     Attributes:
         path: Where it lies.
@@ -168,7 +168,8 @@ def shared_rows(
 def _fixed(identity: Mapping[str, Any]) -> dict[str, Any]:
     fixed = {name: value for name, value in identity.items() if name not in _GROWING}
     # The largest ground truth decides how all are padded.
-    return fixed | {"depth": identity["depth"] and {**identity["depth"], "native": None}}
+    depth = identity["depth"] and {**identity["depth"], "native": None}
+    return fixed | {"depth": depth, "device": identity["computed"].get("device")}
 
 
 def _linked(writer: StoreWriter, keys: Mapping[str, str], shared: SharedParts, pool: Executor) -> set[str]:

@@ -36,7 +36,7 @@ from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData, open_splits
 from ..sources.source import Source
 from ..stages import Ceilings, Stages
-from ..towers import Backbone, BackboneSettings, load_backbone
+from ..towers import Backbone, BackboneSettings, device_kind, load_backbone
 from .worker_pool import ShardFailedError, WorkerUnfitError
 
 SHARES = "SPACECLIP_WORKERS_HERE"
@@ -225,6 +225,11 @@ class ShardWorker(WorkerPlugin):
         if found != wanted:
             raise SpaceClipError(
                 f"its encoder is {found}, the run's {wanted}: name the precision, and use one kind of machine"
+            )
+        if (kind := device_kind(backbone.device)) != self._job.spec.computed["device"]:
+            raise SpaceClipError(
+                f"it computes on {kind}, the run on {self._job.spec.computed['device']}, and the last bits of features "
+                "differ between them: use one kind of machine"
             )
         return backbone
 

@@ -1,11 +1,17 @@
 """The frozen encoders: one family a module, behind one protocol."""
 
 from .backbone import RANDOM, Backbone, BackboneSettings, Features, load_backbone
+from .batch import default_batch
+from .device import device_kind, device_lost, is_device_lost
 
 __all__ = [
     "RANDOM",
     "Backbone",
     "BackboneSettings",
     "Features",
+    "default_batch",
+    "device_kind",
+    "device_lost",
+    "is_device_lost",
     "load_backbone",
 ]

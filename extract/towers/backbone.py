@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ...cache import SpaceClipError
+from .device import use_ieee_float32
 
 RANDOM = "random:"
 
@@ -161,6 +162,5 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision not in known:
         raise SpaceClipError(f"precision: {precision!r} is unknown; choose auto, {', '.join(known)}")
     if precision == "float32":
-        # On CUDA, PyTorch's float32 is TF32 in convolutions unless this is said, and has ten bits instead of 23.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        use_ieee_float32()
     return known[precision]

@@ -26,6 +26,7 @@ from spaceclip.extract import (
 )
 from spaceclip.extract.cluster.connection import local_cluster
 from spaceclip.extract.cluster.driver import Job, extract_on_cluster
+from spaceclip.extract.computed import settled
 from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.remaining import Work
 
@@ -71,9 +72,10 @@ def cluster_rate(client: Client, pictures: Path, settings: ExtractSettings) -> f
     """Images a second of two workers."""
     data = FolderData(images=pictures)
     source = open_splits(data)["train"]
-    spec = store_spec(source, load_backbone(NAME, precision="float32"), settings)
+    backbone = load_backbone(NAME, precision="float32")
     with tempfile.TemporaryDirectory(dir=pictures.parent) as place:
         store = Path(place) / "all.zarr"
+        spec = settled(store_spec(source, backbone, settings), store, backbone, settings)
         pending = StoreWriter(store, spec, {}).pending
         job = Job(data, "train", BACKBONE, "cpu", settings, spec, store)
         extract_on_cluster(client, job, Work(job.spec, list(pending)), lambda *_: None)

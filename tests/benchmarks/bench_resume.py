@@ -12,6 +12,7 @@ from bench_extract import tiny_backbone
 from spaceclip.cache import StoreWriter
 from spaceclip.cache.format.ledger import record_key
 from spaceclip.extract import Backbone, Entry, ExtractSettings, Sample, Source, extract, store_spec
+from spaceclip.extract.computed import settled
 
 SETTINGS = ExtractSettings(layers=(0, 1), shard=64)
 
@@ -43,7 +44,7 @@ class Frames:
 
 def almost_whole(folder: Path, source: Source, backbone: Backbone, shards: int) -> None:
     """A store of which the last shard is missing, by its ledger alone."""
-    spec = store_spec(source, backbone, SETTINGS)
+    spec = settled(store_spec(source, backbone, SETTINGS), folder / "new.zarr", backbone, SETTINGS)
     writer = StoreWriter(folder / f"train-{spec.fingerprint}.zarr", spec, {})
     tokens = np.zeros((64, 2, spec.patches, spec.channels), np.float16)
     block = {

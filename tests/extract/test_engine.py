@@ -19,6 +19,7 @@ from spaceclip.cache import (
     verify,
 )
 from spaceclip.extract import Ceilings, Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
+from spaceclip.extract.computed import settled
 from spaceclip.extract.encode import shard_blocks
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
@@ -195,9 +196,9 @@ def test_other_failures_of_the_encoder_are_not_taken_for_it(make_frames, tiny_co
         extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
 
 
-def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbone):
+def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbone, tmp_path):
     frames = make_frames(4000)
-    spec = store_spec(frames, backbone, SETTINGS)
+    spec = settled(store_spec(frames, backbone, SETTINGS), tmp_path, backbone, SETTINGS)
     asked = []
 
     class Watched(Work):

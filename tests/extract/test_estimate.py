@@ -134,6 +134,7 @@ def test_a_gpu_is_timed_on_whole_batches_however_few_images_are_probed(
 ):
     on_gpu, waited = copy(backbone), []
     on_gpu.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     whole = SETTINGS.model_copy(update={"batch_size": 7})
     assert plan(make_frames(20), on_gpu, whole, tmp_path, "train").probed == 1
@@ -167,11 +168,3 @@ def test_no_machine_s_threads_or_batch_stand_in_the_settings():
 )
 def test_durations_read_as_people_say_them(seconds, told):
     assert duration(seconds) == told
-
-
-@pytest.mark.parametrize(
-    ("given", "device", "images"),
-    [({}, "cpu", 16), ({"shard": 8}, "cpu", 8), ({}, "cuda", 64), ({"batch_size": 5}, "cuda", 5)],
-)
-def test_a_batch_is_chosen_by_the_kind_of_device_unless_it_is_given(given, device, images):
-    assert ExtractSettings(**given).batch_on(torch.device(device)) == images

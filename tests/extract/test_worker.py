@@ -122,6 +122,12 @@ def test_a_worker_with_another_encoder_refuses(split, start):
         start(job).extract(0)
 
 
+def test_a_worker_of_another_kind_of_device_refuses(split, start):
+    spec = replace(split.job.spec, computed={"device": "cuda sm_90", "batch": 4})
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: it computes on cpu .*, the run on cuda sm_90, and the"):
+        start(replace(split.job, spec=spec)).extract(0)
+
+
 def test_shards_that_do_not_fit_a_workers_memory_are_refused(split, start):
     with pytest.raises(WorkerUnfitError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
         start(split.job, memory=1000).extract(0)

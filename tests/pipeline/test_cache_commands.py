@@ -93,6 +93,9 @@ def test_info_says_how_far_depth_reaches_and_how_many_images_differ(store, space
     assert found["depth_range"]["max"] == pytest.approx(measured.max())
     assert found["depth_range"]["median"] == pytest.approx(np.median(measured), rel=0.2)
     told = spaceclip("cache", "info", POINTER).output
+    computed = found["identity"]["computed"]
+    assert computed["batch"] == 4
+    assert f"device {computed['device']}, batch 4" in told
     assert "14; 14 distinct images" in told
     assert str(cache.depth_range) in told
     assert spaceclip(*EXTRACT).output.rstrip().endswith(f"; depth {cache.depth_range}")

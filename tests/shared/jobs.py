@@ -17,6 +17,7 @@ from spaceclip.extract import (
 )
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.worker import Job
+from spaceclip.extract.computed import settled
 from spaceclip.extract.remaining import Work
 
 IMAGES = 24
@@ -47,7 +48,7 @@ def lay_out(
     backbone = load_backbone(named.name, precision="float32")
     alone = extract(source, backbone, settings, folder / "alone", "train", {}).store
     assert isinstance(alone, Path)
-    spec = store_spec(source, backbone, settings)
+    spec = settled(store_spec(source, backbone, settings), folder / name, backbone, settings)
     job = Job(data, "train", named, "cpu", settings, spec, folder / name)
     return Split(job, StoreWriter(job.store, spec, {}).pending, alone)
 

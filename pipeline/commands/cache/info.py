@@ -69,6 +69,7 @@ def _described(store: "FeatureCache") -> dict[str, str]:
         "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
         "size": f"{facts['bytes'] / 1e9:,.2f} GB",
         "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
+        "computed": ", ".join(f"{name} {value}" for name, value in identity["computed"].items()) or "unknown",
         "precision": f"computed in {identity['backbone']['precision']}, stored in {identity['tokens']['storage']}",
         "hidden states": ", ".join(map(str, store.layers)),
         "views": ", ".join(store.views),

@@ -1,0 +1,44 @@
+"""What features are computed with, which decides their last bits: settled when a store is begun, and kept to."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..cache import DamagedError, Location, StoreSpec, place_at, read_attributes, require_same
+from .settings import ExtractSettings
+from .towers import Backbone, default_batch, device_kind
+
+
+def settled(spec: StoreSpec, store: Location, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:
+    """The spec with what this process computes it with.
+
+    Raises:
+        StoreError: As `settle`.
+    """
+
+    def choose() -> int:
+        return default_batch(backbone, settings.layers, len(settings.views))
+
+    return replace(spec, computed=settle(store, device_kind(backbone.device), settings.batch_size, choose))
+
+
+def settle(store: Location, device: str, batch: int | None, choose: Callable[[], int]) -> dict[str, Any]:
+    """What a run computes with (see `StoreSpec.computed`): what the store was begun with, if there is one.
+
+    Args:
+        store: What is to be filled; it need not be there yet.
+        device: Kind of device that this run computes on (see `device_kind`).
+        batch: Images in one forward pass, if the user has a wish.
+        choose: Called for it where neither the user nor the store says.
+
+    Raises:
+        StoreError: The store was begun on another kind of device or in other batches, or cannot be read.
+    """
+    try:
+        attributes = read_attributes(place_at(store))
+    except DamagedError:
+        attributes = None  # the writer's to mend or to refuse
+    begun = attributes["identity"]["computed"] if attributes else {}
+    computed = {"device": device, "batch": batch or begun.get("batch") or choose()}
+    require_same(begun, {name: computed[name] for name in begun}, str(store), "computed")
+    return computed

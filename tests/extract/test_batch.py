@@ -1,0 +1,60 @@
+import pytest
+import torch
+from spaceclip.extract.towers.batch import Trial, choose_batch, default_batch
+
+
+def card(rates, bytes_an_image=1, memory=10**6):
+    """Tries batches on a card that does `rates` images a second, the last for all larger batches; notes their sizes."""
+    tried = []
+
+    def measure(size):
+        tried.append(size)
+        if size * bytes_an_image > memory:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return Trial(rates.get(size, max(rates.values())), size * bytes_an_image)
+
+    return measure, tried
+
+
+def test_a_batch_is_doubled_while_that_pays():
+    measure, tried = card({32: 1000, 64: 1500, 128: 1600, 256: 1650, 512: 3000})
+    assert choose_batch(measure, 10**6) == 128
+    assert tried == [32, 64, 128, 256]
+
+
+def test_it_ends_at_512():
+    measure, tried = card({32: 1, 64: 2, 128: 3, 256: 4, 512: 5})
+    assert choose_batch(measure, 10**6) == 512
+    assert max(tried) == 512
+
+
+def test_a_size_that_would_not_fit_is_not_even_tried():
+    measure, tried = card({32: 1, 64: 2, 128: 3, 256: 4}, bytes_an_image=10)
+    assert choose_batch(measure, 2000) == 128
+    assert tried == [32, 64, 128]
+
+
+def test_memory_that_runs_out_ends_the_search():
+    measure, _ = card({32: 1, 64: 2, 128: 3}, memory=100)
+    assert choose_batch(measure, 10**6) == 64
+
+
+@pytest.mark.parametrize(("memory", "room", "chosen"), [(20, 10**6, 16), (10**6, 9, 8), (1, 10**6, 1), (0, 10, 1)])
+def test_a_small_card_gets_a_small_batch(memory, room, chosen):
+    measure, _ = card({1: 1, 2: 2, 4: 4, 8: 8, 16: 16, 32: 32}, memory=memory)
+    assert choose_batch(measure, room) == chosen
+
+
+def test_other_failures_are_not_taken_for_memory():
+    def measure(_size):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    with pytest.raises(RuntimeError, match="launch failure"):
+        choose_batch(measure, 10**6)
+
+
+def test_a_processor_is_given_sixteen():
+    class OnCpu:
+        device = torch.device("cpu")
+
+    assert default_batch(OnCpu(), (0, 1), 2) == 16  # pyright: ignore[reportArgumentType]
