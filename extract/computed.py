@@ -8,6 +8,9 @@ from ..cache import DamagedError, Location, StoreSpec, place_at, read_attributes
 from .settings import ExtractSettings
 from .towers import Backbone, default_batch, device_kind
 
+Settle = Callable[[StoreSpec, Location], StoreSpec]
+"""Says what a store's features are computed with, from its spec and place."""
+
 
 def settled(spec: StoreSpec, store: Location, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:
     """The spec with what this process computes it with.
@@ -34,11 +37,16 @@ def settle(store: Location, device: str, batch: int | None, choose: Callable[[],
     Raises:
         StoreError: The store was begun on another kind of device or in other batches, or cannot be read.
     """
+    begun = begun_with(store)
+    computed = {"device": device, "batch": batch or begun.get("batch") or choose()}
+    require_same(begun, {name: computed[name] for name in begun}, str(store), "computed")
+    return computed
+
+
+def begun_with(store: Location) -> dict[str, Any]:
+    """What a store was begun with; empty where there is none."""
     try:
         attributes = read_attributes(place_at(store))
     except DamagedError:
         attributes = None  # the writer's to mend or to refuse
-    begun = attributes["identity"]["computed"] if attributes else {}
-    computed = {"device": device, "batch": batch or begun.get("batch") or choose()}
-    require_same(begun, {name: computed[name] for name in begun}, str(store), "computed")
-    return computed
+    return attributes["identity"]["computed"] if attributes else {}

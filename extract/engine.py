@@ -27,7 +27,7 @@ from ..cache import (
     shared_rows,
     whole_store,
 )
-from .computed import settled
+from .computed import Settle, settled
 from .encode import Filled, enough_memory, shard_blocks
 from .estimate import Prediction, predict
 from .remaining import Work
@@ -85,6 +85,7 @@ def extract(
     retry_quarantined: bool = False,
     predicted: Callable[[Prediction], None] = lambda _prediction: None,
     fill: Fill | None = None,
+    settle: Settle | None = None,
 ) -> Extraction:
     """Fill the store of one split, or finish one that was interrupted, and leave a pointer to it.
 
@@ -105,6 +106,7 @@ def extract(
         retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
         predicted: Called with what the run will take, before the long work.
         fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
+        settle: Says what is computed with there.
 
     Raises:
         SpaceClipError: Bad input found before or during the run, a layer that the encoder lacks, too little space,
@@ -112,7 +114,7 @@ def extract(
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
-    store, pointer = _store_at(folder, split, spec, settings), folder / f"{split}.json"
+    store, pointer = store_at(folder, split, spec, settings), folder / f"{split}.json"
     total, computed, ceilings = len(spec.entries), 0, None
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
@@ -123,7 +125,7 @@ def extract(
         # Until there was a pointer, `cache gc` might have taken the store away.
         cache = whole_store(store, spec)
     if cache is None:
-        spec = settled(spec, store, backbone, settings)
+        spec = settle(spec, store) if settle else settled(spec, store, backbone, settings)
         with only_writer(store) as still_ours:
             writer = StoreWriter(store, spec, about, still_ours)
             computed, ceilings = _complete(
@@ -164,7 +166,7 @@ def _complete(
     done = total - work.images
     if work.shards:
         # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
-        prediction = predict(source, backbone, work, settings, store, on_error)
+        prediction = predict(source, backbone, work, settings, store, on_error, timed=fill is None)
         predicted(prediction)
         prediction.require_space()
     progress(done, total)
@@ -196,6 +198,7 @@ def plan(
     on_error: OnError = "stop",
     retry_quarantined: bool = False,
     timed: bool = True,
+    settle: Settle | None = None,
 ) -> Prediction:
     """Say what `extract` would take with the same arguments, its time if wanted. Nothing is written.
 
@@ -204,11 +207,11 @@ def plan(
     """
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
-    store = _store_at(folder, split, spec, settings)
+    store = store_at(folder, split, spec, settings)
     records = read_ledger(place_at(store), spec.fingerprint)
     again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
     if again or len(records) < spec.shards:
-        spec = settled(spec, store, backbone, settings)
+        spec = settle(spec, store) if settle else settled(spec, store, backbone, settings)
     alike = compatible_stores(spec, _beside(store, split))
     offered = shared_parts(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
     kept = {shard: offer.record for shard, offer in offered.items()}
@@ -218,7 +221,8 @@ def plan(
     return predict(source, backbone, work, settings, store, on_error, timed=timed)
 
 
-def _store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
+def store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
+    """Where the store of a split lies."""
     return (folder if settings.store is None else locate(settings.store)) / f"{split}-{spec.fingerprint}.zarr"
 
 

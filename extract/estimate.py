@@ -40,8 +40,8 @@ class Prediction:
         pending_shards: Shards that are not committed yet.
         bytes: Bytes that it will write.
         free: Bytes that are free there; None in a bucket.
-        seconds: Time that decoding and encoding will take in one process; what writing adds depends on the disk. 0
-            where nothing was timed.
+        seconds: Time that decoding and encoding will take; what writing adds depends on the disk. None where nothing
+            was timed.
         probed: Images that were tried out to know this.
     """
 
@@ -52,14 +52,15 @@ class Prediction:
     pending_shards: int
     bytes: int
     free: int | None
-    seconds: float
+    seconds: float | None
     probed: int
 
     def __str__(self) -> str:
+        seconds = "" if self.seconds is None else f" and {duration(self.seconds)} without writing"
         return (
             f"{self.pending_images:,} of {counted(self.images, 'image')} to compute ({self.pending_shards:,} of "
-            f"{counted(self.shards, 'shard')}), about {self.bytes / 1e9:.2f} GB ({room(self.free)}) and "
-            f"{duration(self.seconds)} without writing ({self.probed} probed)"
+            f"{counted(self.shards, 'shard')}), about {self.bytes / 1e9:.2f} GB ({room(self.free)}){seconds} "
+            f"({self.probed} probed)"
         )
 
     def require_space(self) -> None:
@@ -102,7 +103,7 @@ def predict(
     plain_bytes = _plain_bytes(spec)
     plain = sum(rows * sum(plain_bytes[name] for name in missing) for missing, rows in written.items())
     require_space(store, plain, free)
-    seconds, compressed, probed = 0.0, 0.0, 0
+    seconds, compressed, probed = 0.0 if timed else None, 0.0, 0
     if work.images:
         rows = list(_probes(work, min(_MOST_PROBED, 1 + work.images // _IMAGES_A_PROBE)))
         start = time.perf_counter()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ..cache import Location, SpaceClipError
-from .engine import Extraction, Fill, extract, plan
+from ..cache import Location, SpaceClipError, whole_store
+from .computed import begun_with
+from .engine import Extraction, extract, plan, store_at
 from .estimate import Prediction, require_space
 from .malloc import keep_freed_memory
 from .samples import OnError
@@ -19,9 +20,7 @@ from .sources.source import Source
 from .towers import Backbone, BackboneSettings, load_backbone
 
 if TYPE_CHECKING:
-    from distributed import Client
-
-    from .cluster import Certificates
+    from .cluster import Certificates, Cluster
 
 
 class Report(Protocol):
@@ -88,27 +87,15 @@ class DatasetExtraction:
     say: Callable[[str], None]
     progress: Callable[[str, str], AbstractContextManager[Report]]
 
-    def plan(self, *, timed: bool = True) -> Iterator[Prediction]:
-        """What each split will take; nothing is written.
+    def plan(self) -> Iterator[Prediction]:
+        """What each split will take; nothing is written. Of a cluster no time is said, since it hangs on its workers.
 
         Raises:
             SpaceClipError: Bad input, or, after the last, too little room for all of them together.
         """
         self._check()
-        plans: list[Prediction] = []
-        for name in self.wanted:
-            found = plan(
-                *(self.sources[name], self._encoder, self.settings, self.folder, name),
-                on_error=self.options.on_error,
-                retry_quarantined=self.options.retry_quarantined,
-                timed=timed,
-            )
-            plans.append(found)
-            yield found
-        if plans:
-            # They lie in one folder, and so on one disk.
-            needed = sum(found.bytes for found in plans)
-            require_space(plans[0].store.parent, needed, plans[0].free, len(plans))
+        with self._cluster() as cluster:
+            yield from self._plans(cluster, timed=cluster is None)
 
     def run(self) -> Iterator[Extraction]:
         """Extract each split, after everything that can be known to be wrong with any of them is known.
@@ -118,36 +105,50 @@ class DatasetExtraction:
         """
         if not self.wanted:
             return
-        if len(self.wanted) > 1:
-            list(self.plan(timed=False))
-        else:
-            self._check()
-        with self._cluster() as client:
+        self._check()
+        with self._cluster() as cluster:
+            if len(self.wanted) > 1:
+                list(self._plans(cluster, timed=False))
             for name in self.wanted:
                 with self.progress(f"extract {name}", "images") as report:
-                    found = self._extract(name, client, report)
+                    found = self._extract(name, cluster, report)
                 yield found
+
+    def _plans(self, cluster: "Cluster | None", *, timed: bool) -> Iterator[Prediction]:
+        plans: list[Prediction] = []
+        for name in self.wanted:
+            found = plan(
+                *(self.sources[name], self._encoder, self.settings, self.folder, name),
+                on_error=self.options.on_error,
+                retry_quarantined=self.options.retry_quarantined,
+                timed=timed,
+                settle=cluster.settle if cluster else None,
+            )
+            plans.append(found)
+            yield found
+        if plans:
+            # They lie in one folder, and so on one disk.
+            needed = sum(found.bytes for found in plans)
+            require_space(plans[0].store.parent, needed, plans[0].free, len(plans))
 
     @property
     def conditions(self) -> str:
-        """Under which conditions a plan's time was measured."""
-        return f"on {self._encoder.device} in {self._encoder.identity['precision']}{self._whose_time}"
-
-    @property
-    def _whose_time(self) -> str:
-        return "; the time is that of one process" if self.options.distributed else ""
+        """What a plan is for: the device, if it is this process's, and the precision."""
+        device = "the cluster" if self.options.distributed else self._encoder.device
+        return f"on {device} in {self._encoder.identity['precision']}"
 
     @cached_property
     def _encoder(self) -> Backbone:
-        settings, device = self.backbone, self.options.device
-        if device.type == "cpu":
+        """The encoder of this process; of a cluster it is loaded for its identity alone, and computes nothing."""
+        settings, distributed = self.backbone, self.options.distributed
+        if self.options.device.type == "cpu" and not distributed:
             keep_freed_memory()
         encoder = load_backbone(
             settings.name,
             revision=settings.revision,
             seed=settings.seed,
-            precision=settings.precision,
-            device=device,
+            precision="float32" if distributed else settings.precision,
+            device="cpu" if distributed else self.options.device,
         )
         encoder.check_layers(self.settings.layers)
         return encoder
@@ -172,23 +173,36 @@ class DatasetExtraction:
             )
 
     @contextmanager
-    def _cluster(self) -> "Iterator[Client | None]":
+    def _cluster(self) -> "Iterator[Cluster | None]":
         """The cluster that was asked for; None for this process alone."""
         options = self.options
         if not options.distributed:
             yield None
             return
-        from .cluster import connected, dashboard, local_cluster
+        from .cluster import Cluster, choose_environment, connected, dashboard, encoders_kept, local_cluster
 
         if options.scheduler is not None:
-            cluster = connected(options.scheduler, options.certificates, self.say)
+            connection = connected(options.scheduler, options.certificates, self.say)
         else:
-            cluster = local_cluster(options.workers or 1, gpus=options.gpus)
-        with cluster as client:
+            connection = local_cluster(options.workers or 1, gpus=options.gpus)
+        with connection as client, encoders_kept(client):
             self.say(f"dashboard: {dashboard(client)}")
-            yield client
+            device = "cuda" if options.gpus else options.worker_device
+            chosen = choose_environment(client, device, self.backbone.precision, self._begun_on, self.say)
+            self._encoder.identity["precision"] = chosen.environment.precision
+            yield Cluster(client, self.data, self.backbone, device, chosen, self.settings, options.on_error)
 
-    def _extract(self, name: str, client: "Client | None", report: Report) -> Extraction:
+    def _begun_on(self, precision: str) -> str | None:
+        """The kind of device that one of the stores was begun on and has yet to be finished."""
+        self._encoder.identity["precision"] = precision
+        for name in self.wanted:
+            spec = store_spec(self.sources[name], self._encoder, self.settings)
+            store = store_at(self.folder, name, spec, self.settings)
+            if whole_store(store, spec) is None and (begun := begun_with(store)):
+                return begun["device"]
+        return None
+
+    def _extract(self, name: str, cluster: "Cluster | None", report: Report) -> Extraction:
         note = ""
 
         def count_workers(count: int) -> None:
@@ -204,19 +218,11 @@ class DatasetExtraction:
             lambda done, total: report(done, total, note),
             on_error=self.options.on_error,
             retry_quarantined=self.options.retry_quarantined,
-            predicted=lambda prediction: say(f"{prediction}{self._whose_time}"),
-            fill=self._fill_on(client, name, count_workers, say) if client else None,
+            predicted=say,
+            # A data set that is not divided is its training split to whoever opens it.
+            fill=cluster.fill("train" if name == "all" else name, count_workers, say) if cluster else None,
+            settle=cluster.settle if cluster else None,
         )
         if found.ceilings:
             say(found.ceilings)
         return found
-
-    def _fill_on(self, client: "Client", name: str, workers: Callable[[int], None], say: Callable[[str], None]) -> Fill:
-        from .cluster import fill_on
-
-        # A data set that is not divided is its training split to whoever opens it.
-        split = "train" if name == "all" else name
-        device = "cuda" if self.options.gpus else self.options.worker_device
-        return fill_on(
-            *(client, self.data, split, self.backbone, device, self.settings), self.options.on_error, workers, say
-        )

@@ -1,12 +1,15 @@
 """Extraction on a Dask cluster."""
 
 from .connection import Certificates, connected, dashboard, local_cluster
-from .driver import fill_on
+from .driver import Cluster, encoders_kept
+from .environment import choose_environment
 
 __all__ = [
     "Certificates",
+    "Cluster",
+    "choose_environment",
     "connected",
     "dashboard",
-    "fill_on",
+    "encoders_kept",
     "local_cluster",
 ]

@@ -13,10 +13,12 @@ from typing import Any
 
 from dask.config import set as configured
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 from ...cache import SpaceClipError
-from .worker import SHARES, THREADS
+from .worker import THREADS
 
 _CONNECT_SECONDS = 15
 # A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
@@ -108,7 +110,7 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
         return {
             "host": "127.0.0.1",
             "nthreads": THREADS,
-            "env": {SHARES: str(workers)} | ({_VISIBLE: visible[number].strip()} if gpus else {}),
+            "env": {_VISIBLE: visible[number].strip()} if gpus else {},
             "silence_logs": logging.ERROR,
             "security": security,
             "protocol": "tls://",
@@ -158,6 +160,22 @@ def dashboard(client: Client) -> str:
     if asked.run_on_scheduler(find_spec, "bokeh") is None:
         return "none, since the scheduler's machine lacks bokeh (pip install bokeh)"
     return str(asked.dashboard_link)
+
+
+@contextmanager
+def scheduler_needed() -> Iterator[None]:
+    """Context in which the loss of the scheduler is one line.
+
+    Raises:
+        SpaceClipError: It was lost.
+    """
+    try:
+        yield
+    except (CommClosedError, FutureCancelledError, TimeoutError, OSError) as error:
+        raise SpaceClipError(
+            f"the scheduler was lost ({type(error).__name__}); committed shards are safe: start it, and run the same "
+            "command again to go on"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

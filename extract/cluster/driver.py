@@ -4,15 +4,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client
-from distributed.client import FutureCancelledError
-from distributed.comm.core import CommClosedError
+from distributed import Client, WorkerPlugin
+from distributed.scheduler import KilledWorker
 
-from ...cache import SpaceClipError, StoreWriter
+from ...cache import Location, SpaceClipError, StoreSpec, StoreWriter
+from ..computed import settle
 from ..engine import Fill
 from ..paths import absolute, absolute_backbone
 from ..remaining import Work
@@ -21,8 +22,10 @@ from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
 from ..stages import Ceilings, together
 from ..towers import BackboneSettings
+from .connection import scheduler_needed
+from .environment import Chosen
 from .scheduling import OVERDUE_SECONDS, Flight
-from .worker import Job, ShardWorker, extract_shard, images_topic
+from .worker import EncoderKeeper, Job, ShardWorker, choose_batch, extract_shard, images_topic
 
 PLUGIN = "spaceclip-extract"
 
@@ -36,33 +39,88 @@ _REGISTER_PAUSE = 2.0
 Watch = Callable[[int, int, int], None]
 
 
-def fill_on(
-    client: Client,
-    data: AnyData,
-    split: str,
-    backbone: BackboneSettings,
-    device: str,
-    settings: ExtractSettings,
-    on_error: OnError = "stop",
-    workers: Callable[[int], None] = lambda _count: None,
-    say: Callable[[str], None] = lambda _line: None,
-) -> Fill:
-    """The `fill` of `extract` on a cluster; `workers` is called with how many there are, `say` with what is odd."""
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that a data set is extracted on, split after split.
 
-    def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Ceilings | None:
-        def watch(done: int, _total: int, count: int) -> None:
-            writer.still_ours()
-            workers(count)
-            progress(done)
+    Attributes:
+        client: Of its scheduler.
+        data: The data set.
+        backbone: The frozen encoder.
+        device: Where the workers compute, as it was asked for.
+        chosen: What they compute with.
+        settings: What to keep.
+        on_error: What to do with an image that cannot be used.
+    """
 
-        store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
-        here = Path.cwd()
-        files, encoder = absolute(data, here), absolute_backbone(backbone, here)
-        folder = None if files == data else here
-        job = Job(files, split, encoder, device, settings, writer.spec, store, on_error, folder)
-        return extract_on_cluster(client, job, work, watch, say=say)
+    client: Client
+    data: AnyData
+    backbone: BackboneSettings
+    device: str
+    chosen: Chosen
+    settings: ExtractSettings
+    on_error: OnError = "stop"
 
-    return fill
+    def settle(self, spec: StoreSpec, store: Location) -> StoreSpec:
+        """The spec with what the workers compute it with.
+
+        Raises:
+            StoreError: The store was begun with something else.
+            SpaceClipError: The workers cannot choose a batch.
+        """
+        device, batch = self.chosen.environment.device, self.settings.batch_size
+        return replace(spec, computed=settle(store, device, batch, self._choose_batch))
+
+    def fill(
+        self,
+        split: str,
+        workers: Callable[[int], None] = lambda _count: None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> Fill:
+        """The `fill` of `extract`.
+
+        Args:
+            split: Name of the split.
+            workers: Called with how many there are.
+            say: Called with what is odd.
+        """
+
+        def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Ceilings | None:
+            def watch(done: int, _total: int, count: int) -> None:
+                writer.still_ours()
+                workers(count)
+                progress(done)
+
+            store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
+            here = Path.cwd()
+            files = absolute(self.data, here)
+            folder = None if files == self.data else here
+            job = Job(
+                *(files, split, self._encoder, self.device, self.chosen, self.settings),
+                *(writer.spec, store, self.on_error, folder),
+            )
+            return extract_on_cluster(self.client, job, work, watch, say=say)
+
+        return fill
+
+    @property
+    def _encoder(self) -> BackboneSettings:
+        """As the workers load it."""
+        precision: Any = self.chosen.environment.precision
+        return absolute_backbone(self.backbone, Path.cwd()).model_copy(update={"precision": precision})
+
+    def _choose_batch(self) -> int:
+        client: Any = self.client  # distributed types its calls for both kinds of clients
+        settings, workers = self.settings, list(self.chosen.workers)
+        asked = (self._encoder, self.device, settings.layers, len(settings.views))
+        try:
+            with scheduler_needed():
+                return client.submit(choose_batch, *asked, workers=workers, pure=False).result()
+        except (KilledWorker, RuntimeError) as error:
+            raise SpaceClipError(
+                f"no worker could try out how many images fit at once ({type(error).__name__}: {error}): give a number "
+                "(`batch_size`), or look at the workers' logs"
+            ) from error
 
 
 def extract_on_cluster(
@@ -92,19 +150,18 @@ def extract_on_cluster(
         SpaceClipError: A worker met bad input, a shard failed again and again, no worker is fit, or the scheduler was
             lost. What is committed until then is kept.
     """
-    # Another run on the same cluster, of this store or another, must not take this one's place.
-    run = f"{PLUGIN}-{job.spec.fingerprint}-{uuid4().hex[:8]}/{client.id}"
+    run = _run_name(job.spec.fingerprint, client)
     waiting, done, start = deque(work.shards), 0, time.perf_counter()
     under_way: dict[int, int] = {}
     topic = images_topic(run)
     flight = Flight(client, run, extract_shard, work.known_of, say, overdue_seconds)
     try:
-        with _scheduler_needed():
+        with scheduler_needed():
             _clear_up(client)
             client.subscribe_topic(topic, lambda event: under_way.update([event[1]]))
             _register(client, ShardWorker(job), run)
         while waiting or flight.open:
-            with _scheduler_needed():
+            with scheduler_needed():
                 workers = max(1, flight.able)
                 room = _AHEAD * workers - len(flight.open)
                 if room >= workers:
@@ -112,7 +169,7 @@ def extract_on_cluster(
                 done += sum(map(work.count, flight.done()))
             begun = sum(images for shard, images in list(under_way.items()) if shard in flight.open)
             watch(done + begun, work.images, flight.workers)
-        with _scheduler_needed():
+        with scheduler_needed():
             events: Any = client.get_events(run)
     finally:
         flight.release()
@@ -126,17 +183,23 @@ def extract_on_cluster(
 
 
 @contextmanager
-def _scheduler_needed() -> Iterator[None]:
+def encoders_kept(client: Any) -> Iterator[None]:
+    """Context in which a worker's encoder serves one split after another."""
+    name = _run_name("encoder", client)
     try:
+        with scheduler_needed():
+            _register(client, EncoderKeeper(), name)
         yield
-    except (CommClosedError, FutureCancelledError, TimeoutError, OSError) as error:
-        raise SpaceClipError(
-            f"the scheduler was lost ({type(error).__name__}); committed shards are safe: start it, and run the same "
-            "command again to go on"
-        ) from error
+    finally:
+        _unregister(client, name)
 
 
-def _register(client: Any, plugin: ShardWorker, run: str) -> None:
+def _run_name(what: str, client: Any) -> str:
+    """Unlike that of any other run on the cluster; says whose it is."""
+    return f"{PLUGIN}-{what}-{uuid4().hex[:8]}/{client.id}"
+
+
+def _register(client: Any, plugin: WorkerPlugin, run: str) -> None:
     """Give the plugin to all workers, those too that join later.
 
     Raises:

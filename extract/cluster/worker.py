@@ -4,13 +4,14 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from dask.system import CPU_COUNT
 from distributed import WorkerPlugin, get_worker
 
@@ -36,11 +37,9 @@ from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData, open_splits
 from ..sources.source import Source
 from ..stages import Ceilings, Stages
-from ..towers import Backbone, BackboneSettings, device_kind, load_backbone
+from ..towers import Backbone, BackboneSettings, default_batch, load_backbone
+from .environment import Chosen, device_here, environment_here
 from .worker_pool import ShardFailedError, WorkerUnfitError
-
-SHARES = "SPACECLIP_WORKERS_HERE"
-"""Environment variable: how many workers share this machine's cores."""
 
 REPORT_SECONDS = 0.5
 """A worker says no more often how far a shard is."""
@@ -61,6 +60,7 @@ class Job:
         split: Name of the split.
         backbone: The frozen encoder; a path is absolute.
         device: Where the worker computes; `auto` takes its GPU, if it has one.
+        chosen: What all workers compute with.
         settings: Batch size and threads.
         spec: What the store holds.
         store: The store's folder, seen by all workers under this path.
@@ -72,6 +72,7 @@ class Job:
     split: str
     backbone: BackboneSettings
     device: str
+    chosen: Chosen
     settings: ExtractSettings
     spec: StoreSpec
     store: Location
@@ -104,8 +105,10 @@ class ShardWorker(WorkerPlugin):
         # However many threads the worker was given, no more blocks than these are held at once.
         self._turns = threading.BoundedSemaphore(THREADS)
         self._ended, self._donor = threading.Event(), donors()
-        self._stages = Stages(self._job.settings.threads)
-        self._threads = max(1, CPU_COUNT // max(1, int(os.environ.get(SHARES, "1"))))
+        self._sharing = self._job.chosen.sharing_here()
+        threads = self._job.settings.threads_here(self._sharing)
+        self._settings = self._job.settings.model_copy(update={"threads": threads})
+        self._stages = Stages(threads)
 
     def teardown(self, worker: Any) -> None:
         """Called when the run or the worker ends: what is under way stops after its batch, and commits no more."""
@@ -151,7 +154,7 @@ class ShardWorker(WorkerPlugin):
             raise InterruptedError("the run has ended")
 
     def _filled(self, source: Source, backbone: Backbone, work: Work, progress: Callable[[int], None]) -> Filled:
-        settings, on_error = self._job.settings, self._job.on_error
+        settings, on_error = self._settings, self._job.on_error
 
         def report(done: int) -> None:
             self._go_on()
@@ -176,6 +179,7 @@ class ShardWorker(WorkerPlugin):
     def _opened(self) -> tuple[Source, Backbone, StoreWriter]:
         """All that the run has opened before: what is wrong with it is wrong here alone."""
         try:
+            environment_here(self._job.device, self._job.backbone.precision).require(self._job.chosen.environment)
             self._check_memory()
             keep_freed_memory()
             source = self._source()
@@ -205,31 +209,16 @@ class ShardWorker(WorkerPlugin):
         return source
 
     def _backbone(self) -> Backbone:
-        import torch
-
-        settings, device = self._job.backbone, self._job.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cpu":
-            torch.set_num_threads(self._threads)
-        backbone = load_backbone(
-            settings.name,
-            revision=settings.revision,
-            seed=settings.seed,
-            precision=settings.precision,
-            device=torch.device(device),
-        )
+        settings, device = self._job.backbone, device_here(self._job.device)
+        if device.type == "cpu":
+            torch.set_num_threads(max(1, CPU_COUNT // self._sharing))
+        backbone = _loaded(**dict(settings), device=device)
         wanted = dict(self._job.spec.backbone)
         # The run may name it by a relative path.
         found = {**backbone.identity, "name": wanted["name"]}
         if found != wanted:
             raise SpaceClipError(
-                f"its encoder is {found}, the run's {wanted}: name the precision, and use one kind of machine"
-            )
-        if (kind := device_kind(backbone.device)) != self._job.spec.computed["device"]:
-            raise SpaceClipError(
-                f"it computes on {kind}, the run on {self._job.spec.computed['device']}, and the last bits of features "
-                "differ between them: use one kind of machine"
+                f"its encoder is {found}, the run's {wanted}: give all workers the same encoder under the same path"
             )
         return backbone
 
@@ -239,6 +228,22 @@ class ShardWorker(WorkerPlugin):
             raise SpaceClipError(f"the store {store} is not there: give all workers the same path to it")
         # What others have committed is looked up shard by shard.
         return StoreWriter(store, spec, {}, self._go_on, records={})
+
+
+_loaded = lru_cache(maxsize=1)(load_backbone)
+
+
+class EncoderKeeper(WorkerPlugin):
+    """A Dask worker plugin: while it is there, the encoder that was loaded last serves the next split too."""
+
+    def teardown(self, worker: Any) -> None:
+        """Called when the run or the worker ends."""
+        _loaded.cache_clear()
+
+
+def choose_batch(settings: BackboneSettings, device: str, layers: Sequence[int], views: int) -> int:
+    """A task: how many images this worker's device is best given at once (see `default_batch`)."""
+    return default_batch(_loaded(**dict(settings), device=device_here(device)), layers, views)
 
 
 def images_topic(run: str) -> str:

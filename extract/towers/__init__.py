@@ -1,6 +1,6 @@
 """The frozen encoders: one family a module, behind one protocol."""
 
-from .backbone import RANDOM, Backbone, BackboneSettings, Features, load_backbone
+from .backbone import RANDOM, Backbone, BackboneSettings, Features, compute_dtype, load_backbone
 from .batch import default_batch
 from .device import device_kind, device_lost, is_device_lost
 
@@ -9,6 +9,7 @@ __all__ = [
     "Backbone",
     "BackboneSettings",
     "Features",
+    "compute_dtype",
     "default_batch",
     "device_kind",
     "device_lost",

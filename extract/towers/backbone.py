@@ -130,7 +130,7 @@ def load_backbone(
     from .weights import load_pretrained, make_random
 
     device = torch.device(device)
-    dtype = _dtype(precision, device)
+    dtype = compute_dtype(precision, device)
     if name.startswith(RANDOM):
         model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
     else:
@@ -152,7 +152,12 @@ def _random_revision(seed: int) -> str:
     return f"random weights, seed {seed}"
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The type that a precision (see `BackboneSettings`) means on a device.
+
+    Raises:
+        SpaceClipError: It is unknown.
+    """
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if precision == "auto":
         # The store keeps float16: bfloat16 would throw away three of its ten bits where float16 is as fast.

@@ -24,6 +24,7 @@ from spaceclip.extract import (
     open_splits,
     store_spec,
 )
+from spaceclip.extract.cluster import choose_environment
 from spaceclip.extract.cluster.connection import local_cluster
 from spaceclip.extract.cluster.driver import Job, extract_on_cluster
 from spaceclip.extract.computed import settled
@@ -46,7 +47,8 @@ def overhead(client: Client, shards: int) -> float:
         depth=None, entries=[Entry(f"{number:05d}", "scene", "1") for number in range(shards)], shard=1,
     )  # fmt: skip
     data = FolderData(images=Path())
-    job = Job(data, "train", BACKBONE, "cpu", ExtractSettings(), spec, Path("nowhere.zarr"))
+    chosen = choose_environment(client, "cpu", "float32")
+    job = Job(data, "train", BACKBONE, "cpu", chosen, ExtractSettings(), spec, Path("nowhere.zarr"))
 
     def idle() -> None:
         from spaceclip.extract.cluster import driver as cluster
@@ -77,7 +79,7 @@ def cluster_rate(client: Client, pictures: Path, settings: ExtractSettings) -> f
         store = Path(place) / "all.zarr"
         spec = settled(store_spec(source, backbone, settings), store, backbone, settings)
         pending = StoreWriter(store, spec, {}).pending
-        job = Job(data, "train", BACKBONE, "cpu", settings, spec, store)
+        job = Job(data, "train", BACKBONE, "cpu", choose_environment(client, "cpu", "float32"), settings, spec, store)
         extract_on_cluster(client, job, Work(job.spec, list(pending)), lambda *_: None)
         return steady_rate([store], settings.shard)
 

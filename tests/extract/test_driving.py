@@ -1,14 +1,26 @@
-"""What the driver of a cluster says to it and hears from it; the cluster is made up."""
+"""What the driver of a cluster says to it and hears from it; the cluster, its cards too, is made up."""
 
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from distributed.comm.core import CommClosedError
 from jobs import lay_out, save_pictures
 from spaceclip.cache import SpaceClipError
+from spaceclip.extract import (
+    BackboneSettings,
+    DatasetExtraction,
+    ExtractSettings,
+    FolderData,
+    RunOptions,
+    open_splits,
+)
 from spaceclip.extract.cluster import driver as cluster
 from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.cluster.environment import Environment
+from spaceclip.extract.cluster.worker import choose_batch
 from spaceclip.extract.remaining import Work
 
 SPEEDS = {"images": 24, "seconds": 2.0, "megabytes": 10.0}
@@ -110,3 +122,79 @@ def test_a_worker_that_was_started_anew_counts_once(drive):
     assert found.rates == {"encoding": 12.0}
     gone = drive(Cluster(told=told[:1]))
     assert gone.rates == {"encoding": 10.0}
+
+
+class Cards(Cluster):
+    """Workers that have cards, and try out how many images fit."""
+
+    def __init__(self, *kinds):
+        super().__init__()
+        self.kinds = kinds
+
+    def run(self, _ask, _device, precision, **_more):
+        assert precision == "auto"
+        there = enumerate(Environment(kind, "float16", (("torch", "2.9.0"),)) for kind in self.kinds)
+        return {f"tcp://{number}": (environment, f"node{number} f") for number, environment in there}
+
+    def submit(self, task, encoder, *_given, workers, **_more):
+        assert (task, encoder.precision) == (choose_batch, "float16")
+        assert [self.kinds[int(worker[-1])] for worker in workers] == ["cuda sm_80"] * len(workers)
+        return SimpleNamespace(result=lambda: 8)
+
+
+@pytest.fixture
+def extract_on(tiny_config, tmp_path, monkeypatch):
+    """Extracts on made-up workers that do nothing, from a machine without a card; returns what they are told."""
+    (tmp_path / "pictures").mkdir()
+    data, jobs, said = FolderData(images=save_pictures(tmp_path / "pictures")), [], []
+
+    def idle(_client, job, *_given, **_more):
+        jobs.append(job)
+        raise InterruptedError
+
+    def silent(*_) -> Any:
+        return nullcontext(lambda *_: None)
+
+    def extract(*kinds):
+        monkeypatch.setattr(cluster, "extract_on_cluster", idle)
+        monkeypatch.setattr("spaceclip.extract.cluster.dashboard", lambda _client: "none")
+        monkeypatch.setattr("spaceclip.extract.cluster.connected", lambda *_: nullcontext(Cards(*kinds)))
+        run = DatasetExtraction(
+            *(data, {"all": open_splits(data)["train"]}, ("all",), BackboneSettings(name=f"random:{tiny_config}")),
+            *(ExtractSettings(layers=(0, 2), shard=2), tmp_path / "features"),
+            RunOptions(torch.device("cpu"), scheduler="tls://head:8786"),
+            *(said.append, silent),
+        )
+        with suppress(InterruptedError):
+            list(run.run())
+        return jobs[-1], said
+
+    return extract
+
+
+def test_a_machine_without_a_card_drives_workers_that_have_one(extract_on):
+    job, said = extract_on("cuda sm_80", "cuda sm_80")
+    assert job.chosen.environment.device == "cuda sm_80"
+    assert job.spec.identity["computed"] == {"device": "cuda sm_80", "batch": 8}
+    assert job.spec.identity["backbone"]["precision"] == job.backbone.precision == "float16"
+    assert said[0] == "dashboard: none"
+    assert said[1].startswith("extract all: 24 of 24 images to compute (12 of 12 shards), about 0.00 GB (")
+    assert said[1].endswith(" GB free) (1 probed)")  # whose time is not known here
+    assert len(said) == 2
+
+
+def test_a_store_that_was_begun_decides_which_workers_go_on_with_it(extract_on):
+    extract_on("cuda sm_80")
+    job, said = extract_on("cuda sm_90", "cuda sm_80", "cuda sm_90")
+    assert job.chosen.environment.device == "cuda sm_80"
+    assert said[-2] == (
+        "the workers differ, 2 on cuda sm_90 in float16, 1 on cuda sm_80 in float16: the run takes those on cuda sm_80 "
+        "in float16"
+    )
+
+
+def test_with_no_worker_of_the_kind_that_a_store_was_begun_on_it_is_refused_in_a_line(extract_on):
+    extract_on("cuda sm_80")
+    with pytest.raises(SpaceClipError, match=r"was begun on cuda sm_80, this run computes on cuda sm_90") as caught:
+        extract_on("cuda sm_90")
+    assert "\n" not in str(caught.value)

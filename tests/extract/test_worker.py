@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +14,9 @@ from distributed import Client
 from jobs import SETTINGS, files, lay_out, save_pictures
 from spaceclip.cache import Entry, SpaceClipError, StoreWriter, writer
 from spaceclip.extract import BackboneSettings, FolderData, KittiData, extract, load_backbone, open_splits
-from spaceclip.extract.cluster import fill_on, worker
+from spaceclip.extract import settings as settings_module
+from spaceclip.extract.cluster import Cluster, worker
+from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
 from spaceclip.extract.cluster.worker import ShardWorker, extract_shard
 from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
 from spaceclip.extract.paths import absolute, absolute_backbone
@@ -122,10 +125,54 @@ def test_a_worker_with_another_encoder_refuses(split, start):
         start(job).extract(0)
 
 
-def test_a_worker_of_another_kind_of_device_refuses(split, start):
-    spec = replace(split.job.spec, computed={"device": "cuda sm_90", "batch": 4})
-    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: it computes on cpu .*, the run on cuda sm_90, and the"):
-        start(replace(split.job, spec=spec)).extract(0)
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ({"device": "cuda sm_90"}, r"it computes on cpu .*, the run on cuda sm_90$"),
+        ({"libraries": (("torch", "1.0"),)}, r"it has torch .*, the run 1\.0: install the same version$"),
+    ],
+)
+def test_a_worker_of_another_device_or_library_refuses_before_it_lists_a_file(split, start, monkeypatch, run, reason):
+    monkeypatch.setattr(worker, "open_splits", lambda _data: pytest.fail("files were listed"))
+    chosen = split.job.chosen
+    environment = chosen.environment
+    libraries = dict(environment.libraries) | dict(run.get("libraries", ()))
+    wanted = replace(environment, **(run | {"libraries": tuple(libraries.items())}))
+    with pytest.raises(WorkerUnfitError, match=rf"^worker \S+: {reason}"):
+        start(replace(split.job, chosen=replace(chosen, environment=wanted))).extract(0)
+
+
+def test_workers_that_share_cores_take_their_share_of_them(split, start, monkeypatch):
+    monkeypatch.setattr(worker, "CPU_COUNT", 8)
+    monkeypatch.setattr(settings_module, "CPU_COUNT", 8)
+    blocks, decoding = worker.shard_blocks, []
+
+    def noted(source, backbone, work, settings, *given, **more):
+        decoding.append(settings.threads)
+        return blocks(source, backbone, work, settings, *given, **more)
+
+    monkeypatch.setattr(worker, "shard_blocks", noted)
+    monkeypatch.setattr(torch, "set_num_threads", decoding.append)
+    chosen = replace(split.job.chosen, sharing={cores_here(): 4})
+    settings = split.job.settings.model_copy(update={"threads": None})
+    start(replace(split.job, chosen=chosen, settings=settings)).extract(0)
+    assert decoding == [2, 2]
+
+
+def test_one_encoder_serves_all_splits_of_a_run_and_is_forgotten_with_it(split, start, monkeypatch):
+    loaded = []
+
+    def load(*given, **more):
+        loaded.append(more)
+        return load_backbone(*given, **more)
+
+    monkeypatch.setattr(worker, "_loaded", lru_cache(maxsize=1)(load))
+    for shard in range(2):
+        start(split.job).extract(shard)
+    assert len(loaded) == 1
+    worker.EncoderKeeper().teardown(None)
+    start(split.job).extract(2)
+    assert len(loaded) == 2
 
 
 def test_shards_that_do_not_fit_a_workers_memory_are_refused(split, start):
@@ -176,7 +223,12 @@ def fill_elsewhere(start, monkeypatch, tmp_path):
 
     monkeypatch.setattr("spaceclip.extract.cluster.driver.extract_on_cluster", on_worker)
     client = cast("Client", None)
-    return lambda data, named: fill_on(client, data, "train", named, "cpu", SETTINGS, "quarantine")
+    chosen = Chosen(environment_here("cpu", "float32"), (), {cores_here(): 1})
+
+    def fill(data, named):
+        return Cluster(client, data, named, "cpu", chosen, SETTINGS, "quarantine").fill("train")
+
+    return fill
 
 
 @pytest.fixture

@@ -71,10 +71,11 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip
     assert "0 of 14 images to compute (0 of 2 shards), about 0.00 GB" in spaceclip(*CONFIG, "--dry-run").output
 
 
-def test_a_dry_run_for_a_cluster_says_whose_time_it_tells(project, spaceclip):
-    told = spaceclip(*CONFIG, "--dry-run", "--workers", "2", "--split", "val").output
-    assert re.search(r"on cpu in float32; the time is that of one process\n$", told)
-    assert "in all" not in told
+@pytest.mark.usefixtures("forked_workers")
+def test_a_dry_run_for_a_cluster_asks_its_workers_and_says_no_time(project, spaceclip):
+    told = spaceclip(*CONFIG, "--dry-run", "--workers", "1", "--split", "val").output
+    assert re.search(r"about 0\.00 GB \(.* GB free\) \(1 probed\); on the cluster in float32\n$", told)
+    assert not (project / "features").exists()
 
 
 @pytest.mark.parametrize("how", [(), ("--dry-run",)])

@@ -16,6 +16,7 @@ from spaceclip.extract import (
     store_spec,
 )
 from spaceclip.extract.cluster.driver import extract_on_cluster
+from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
 from spaceclip.extract.cluster.worker import Job
 from spaceclip.extract.computed import settled
 from spaceclip.extract.remaining import Work
@@ -49,7 +50,8 @@ def lay_out(
     alone = extract(source, backbone, settings, folder / "alone", "train", {}).store
     assert isinstance(alone, Path)
     spec = settled(store_spec(source, backbone, settings), folder / name, backbone, settings)
-    job = Job(data, "train", named, "cpu", settings, spec, folder / name)
+    chosen = Chosen(environment_here("cpu", "float32"), (), {cores_here(): 1})
+    job = Job(data, "train", named, "cpu", chosen, settings, spec, folder / name)
     return Split(job, StoreWriter(job.store, spec, {}).pending, alone)
 
 
