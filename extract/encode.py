@@ -161,7 +161,10 @@ def encode_views(
         if not layers and part_name(POOLED, view) not in wanted:
             continue
         features = backbone.encode(images.flip(-1) if view == "flipped" else images, layers)
-        found += [(layer_array(layer), number, _to_host(states)) for layer, states in features.states.items()]
+        found += [
+            (layer_array(layer), number, _to_host(states.to(torch.float16)))
+            for layer, states in features.states.items()
+        ]
         found.append(("pooled", number, _to_host(features.pooled)))
     return found
 

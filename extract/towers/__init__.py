@@ -3,6 +3,7 @@
 from .backbone import RANDOM, Backbone, BackboneSettings, Features, compute_dtype, load_backbone
 from .batch import default_batch
 from .device import device_kind, device_lost, is_device_lost
+from .landing import land
 
 __all__ = [
     "RANDOM",
@@ -14,5 +15,6 @@ __all__ = [
     "device_kind",
     "device_lost",
     "is_device_lost",
+    "land",
     "load_backbone",
 ]

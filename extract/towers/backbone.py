@@ -56,7 +56,8 @@ class Features:
     """What the encoder says of a batch.
 
     Attributes:
-        states: Patch tokens of each hidden state asked for, [B, P, C] float16, without the class token.
+        states: Patch tokens of each hidden state asked for, [B, P, C], without the class token: views of what was
+            computed, in the precision that it was computed in.
         pooled: Global vector, [B, C] float32.
     """
 

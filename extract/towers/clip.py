@@ -3,6 +3,8 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,9 @@ class ClipBackbone:
     ) -> None:
         config: Any = model.config
         self.model = model.eval().requires_grad_(False)
+        tower: Any = getattr(model, "vision_model", model)  # so in transformers 4
+        # By number of the hidden state, the module whose output it is.
+        self._sources: list[torch.nn.Module] = [tower.pre_layrnorm, *tower.encoder.layers]
         self.identity = {**identity, "weights": weights_hash(model), "precision": str(dtype).removeprefix("torch.")}
         torch.nn.Module.to(self.model, device=device, dtype=dtype)
         self.device, self.dtype = device, dtype
@@ -82,9 +87,17 @@ class ClipBackbone:
         # Elsewhere than on CUDA an asynchronous copy may still read a temporary that has been freed.
         images = images.to(self.device, non_blocking=self.device.type == "cuda")
         pixels = images.float().sub_(self._mean).div_(self._std)
-        output = self.model(pixel_values=pixels.to(self.dtype), output_hidden_states=True)
-        states = {layer: output.hidden_states[layer][:, 1:].to(torch.float16) for layer in layers}
-        return Features(states, output.pooler_output.float())
+        hidden: dict[int, Tensor] = {}
+        with ExitStack() as hooks:
+            # Of all hidden states only those asked for are kept alive.
+            for layer in layers:
+                hooks.callback(self._sources[layer].register_forward_hook(partial(_keep, hidden, layer)).remove)
+            pooled = self.model(pixel_values=pixels.to(self.dtype)).pooler_output
+        return Features({layer: hidden[layer][:, 1:] for layer in layers}, pooled.float())
+
+
+def _keep(hidden: dict[int, Tensor], layer: int, _module: torch.nn.Module, _given: object, output: Any) -> None:
+    hidden[layer] = output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
 
 
 def weights_hash(model: "CLIPVisionModel") -> str:

@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,46 @@ def test_states_and_pooled_vector_are_those_of_the_method(clip_folder, images):
     states, pooled = _by_hand(backbone.model, images)
     features = backbone.encode(images, [0, 1, 3])
     for layer in (0, 1, 3):
-        assert features.states[layer].dtype == torch.float16
-        torch.testing.assert_close(features.states[layer].double(), states[layer][:, 1:], rtol=1e-3, atol=1e-3)
+        assert features.states[layer].dtype == torch.float32
+        torch.testing.assert_close(features.states[layer].double(), states[layer][:, 1:], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(features.pooled.double(), pooled, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_states_are_views_of_the_very_ones_that_transformers_gives(clip_folder, images, precision):
+    backbone: Any = load_backbone(str(clip_folder), precision=precision)
+    given = []
+    hook = backbone.model.register_forward_pre_hook(
+        lambda _model, _args, named: given.append(named["pixel_values"]), with_kwargs=True
+    )
+    features = backbone.encode(images, [3, 0, 2])
+    hook.remove()
+    assert not any(module._forward_hooks for module in backbone.model.modules())
+    with torch.inference_mode():
+        expected = backbone.model(given[0], output_hidden_states=True)
+    assert list(features.states) == [3, 0, 2]
+    for layer, state in features.states.items():
+        assert torch.equal(state, expected.hidden_states[layer][:, 1:])
+        assert state.shape == (2, 16, 32)
+        # The class token is before it: nothing was copied.
+        assert state.untyped_storage().nbytes() == 2 * 17 * 32 * state.element_size()
+    assert torch.equal(features.pooled, expected.pooler_output.float())
+
+
+def test_hidden_states_that_nobody_asked_for_are_not_kept(clip_folder, images):
+    backbone: Any = load_backbone(str(clip_folder), precision="float32")
+    outputs, alive = [], []
+    blocks = _tower(backbone.model).encoder.layers
+    for block in blocks:
+        block.register_forward_hook(
+            lambda _block, _given, output: outputs.append(weakref.ref(output[0] if type(output) is tuple else output))
+        )
+    blocks[-1].register_forward_hook(lambda *_: alive.append([output() is not None for output in outputs[:2]]))
+    backbone.encode(images, [0])
+    outputs.clear()
+    backbone.encode(images, [1])
+    # The second block's is what the third is given.
+    assert alive == [[False, True], [True, True]]
 
 
 def test_a_whole_clip_gives_its_vision_tower_and_no_text_tower(clip_folder):
