@@ -45,9 +45,12 @@ def _index_of(end: bytes, images: int) -> NDArray[np.uint64]:
     return np.frombuffer(end, "<u8", 2 * images).reshape(images, 2)
 
 
-def is_sound(piece: bytes) -> bool:
+def is_sound(*pieces: bytes | memoryview) -> bool:
     """Whether a chunk or an index, which both end with their CRC-32C, is as it was written."""
-    return google_crc32c.value(piece) == _CRC_RESIDUE
+    checksum = 0
+    for piece in pieces:
+        checksum = google_crc32c.extend(checksum, np.frombuffer(piece, np.uint8))
+    return checksum == _CRC_RESIDUE
 
 
 class ShardedArray:
@@ -66,29 +69,40 @@ class ShardedArray:
         self, place: Place, name: str, layout: ArrayLayout, images: int, checksums: Callable[[int, int], bytes]
     ) -> None:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
-        self._place, self._layout, self._images, self._checksums = place, layout, images, checksums
-        self._index = lru_cache(maxsize=4096)(self._read_index)
+        self._place, self._layout, self._images = place, layout, images
+        self._index, self._checksums = lru_cache(maxsize=4096)(self._read_index), lru_cache(maxsize=4096)(checksums)
 
     def read_into(self, out: NDArray[Any], row: int, view: int = 0) -> None:
-        """Read a sample's chunk, of one view where views divide the array, into a contiguous array of its size.
+        """Read a sample's chunk, of one view where views divide the array.
+
+        Args:
+            out: Contiguous, of the array's type and the chunk's size, and of one thread; worthless where reading fails.
+            row: Of the store.
+            view: Index of the view.
 
         Raises:
             UnreadableError: The place gives no answer.
             StoreError: The chunk is missing, cut short or altered.
         """
+        plain = np.frombuffer(out, np.uint8)
+        if out.dtype != self.dtype or out.size != math.prod(self._layout.row):
+            raise TypeError(f"{self.name}: {self._layout.row} {self.dtype} are read, not {out.shape} {out.dtype}")
         shard, inside = divmod(row, self._images)
         key = self._layout.key(self.name, shard, view)
         try:
-            index, checksums = self._index(shard, view)
-            offset, length = index[inside].tolist()
+            if not self._layout.compressed:
+                # Chunks of one size need no index; a row that was never written fails its checksum.
+                self._read_chunk(key, row, view, inside * (plain.size + CRC), plain.data)
+                return
+            offset, length = self._index(shard, view)[inside].tolist()
             if offset == NEVER_WRITTEN:
                 raise self._damaged(key, f"row {row} was never written")
-            content = self._place.read_range(key, offset, length)
-            if not is_sound(content):
-                raise self._damaged(key, f"row {row} fails its checksum")
-            self._require_bound(key, row, content, checksums)
-            plain = decompress(content[:-CRC]) if self._layout.compressed else content
-            np.copyto(out, np.frombuffer(plain, self.dtype, count=out.size).reshape(out.shape))
+            chunk = np.empty(length - CRC, np.uint8)
+            self._read_chunk(key, row, view, offset, chunk.data)
+            # Blosc's header says what comes of it.
+            if int.from_bytes(chunk[4:8].tobytes(), "little") != plain.size:
+                raise self._damaged(key, f"row {row} is of another size")
+            decompress(chunk, plain)
         except FileNotFoundError:
             raise self._damaged(key, "the file is missing") from None
         except OSError as error:
@@ -112,20 +126,28 @@ class ShardedArray:
                 self.read_into(out[at, place], start + at, number)
         return out if self._layout.by_view and view is None else out[:, 0]
 
-    def _require_bound(self, key: str, row: int, chunk: bytes, checksums: bytes) -> None:
+    def _read_chunk(self, key: str, row: int, view: int, start: int, chunk: memoryview) -> None:
+        """Read a chunk that is followed by its checksum, and refuse another one."""
+        checksum = memoryview(bytearray(CRC))
+        read = self._place.read_into(key, start, chunk, checksum)
+        if read < len(chunk) + CRC or not is_sound(chunk, checksum):
+            raise self._damaged(key, f"row {row} fails its checksum")
+        self._require_bound(key, row, view, checksum)
+
+    def _require_bound(self, key: str, row: int, view: int, checksum: memoryview) -> None:
         """Refuse a chunk that is sound and belongs elsewhere."""
-        start = row % self._images * CRC
-        if chunk[-CRC:] != checksums[start : start + CRC]:
+        shard, inside = divmod(row, self._images)
+        if checksum != self._checksums(shard, view)[inside * CRC : (inside + 1) * CRC]:
             raise self._damaged(key, f"row {row} is whole, but is not the one written here")
 
-    def _read_index(self, shard: int, view: int) -> tuple[NDArray[np.uint64], bytes]:
+    def _read_index(self, shard: int, view: int) -> NDArray[np.uint64]:
         key, size = self._layout.key(self.name, shard, view), index_bytes(self._images)
         content = self._place.read_end(key, size)
         if len(content) < size:
             raise self._damaged(key, "it is cut short")
         if not is_sound(content):
             raise self._damaged(key, "its index fails its checksum")
-        return _index_of(content, self._images), self._checksums(shard, view)
+        return _index_of(content, self._images)
 
     def _damaged(self, key: str, what: str) -> DamagedError:
         return DamagedError.of_object(f"{self._place.location}/{key}", what)

@@ -19,7 +19,7 @@ from typing_extensions import override
 from ..errors import StoreError
 from .bucket_errors import CREDENTIALS, first_line, refusal
 from .location import Location, Url
-from .place import Content, Place, Stored
+from .place import Content, Place, Stored, fill
 
 if TYPE_CHECKING:
     from zarr.storage import ObjectStore
@@ -119,17 +119,15 @@ class Bucket(Place):
             return obstore.get(self._reading, key).bytes().to_bytes()
 
     @override
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        if not length:
-            return b""
-        return self._part(key, lambda: obstore.get_range(self._reading, key, start=start, length=length).to_bytes())
+    def read_into(self, key: str, start: int, *buffers: memoryview) -> int:
+        return fill(buffers, self._range(key, start, sum(map(len, buffers))))
 
     @override
     def read_end(self, key: str, length: int) -> bytes:
         if self._scheme == "az":  # knows no ranges from the end
             with self._plainly(key):
                 size = obstore.head(self._reading, key)["size"]
-            return self.read_range(key, max(size - length, 0), min(size, length))
+            return self._range(key, max(size - length, 0), min(size, length))
         last: obstore.GetOptions = {"range": {"suffix": length}}
         return self._part(key, lambda: obstore.get(self._reading, key, options=last).bytes().to_bytes())
 
@@ -231,6 +229,11 @@ class Bucket(Place):
             yield
         except (BaseError, OSError, ValueError, NotImplementedError) as error:
             raise refusal(error, self.url / key if key else self.url) from error
+
+    def _range(self, key: str, start: int, length: int) -> bytes:
+        if not length:
+            return b""
+        return self._part(key, lambda: obstore.get_range(self._reading, key, start=start, length=length).to_bytes())
 
     def _part(self, key: str, read: Callable[[], bytes]) -> bytes:
         try:

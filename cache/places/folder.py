@@ -38,10 +38,12 @@ class Folder(Place):
             return file.read()
 
     @override
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        with open(f"{self.path}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
-            file.seek(start)
-            return file.read(length)
+    def read_into(self, key: str, start: int, *buffers: memoryview) -> int:
+        file = os.open(f"{self.path}/{key}", os.O_RDONLY)
+        try:
+            return os.preadv(file, buffers, start)
+        finally:
+            os.close(file)
 
     @override
     def read_end(self, key: str, length: int) -> bytes:

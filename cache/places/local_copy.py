@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ..errors import DamagedError, StoreError
 from .folder import Folder
-from .place import Content, Place, Stored
+from .place import Content, Place, Stored, fill
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -26,12 +26,10 @@ class LocalCopy(Place):
         far: The store.
         folder: Where its objects are kept; stores and runs may share it, also at once.
         expected: What the ledger says of each object, by key.
-        is_sound: Tells whether a piece that was kept is as it was written.
+        is_sound: Tells whether a part that was kept, in one piece or more, is as it was written.
     """
 
-    def __init__(
-        self, far: Place, folder: Path, expected: Mapping[str, Stored], is_sound: Callable[[bytes], bool]
-    ) -> None:
+    def __init__(self, far: Place, folder: Path, expected: Mapping[str, Stored], is_sound: Callable[..., bool]) -> None:
         self.location = far.location
         self._far, self._near = far, Folder(folder)
         self._expected, self._is_sound = expected, is_sound
@@ -41,16 +39,25 @@ class LocalCopy(Place):
         return LocalCopy, (self._far, self._near.path, self._expected, self._is_sound)
 
     @override
-    def read_range(self, key: str, start: int, length: int) -> bytes:
+    def read_into(self, key: str, start: int, *buffers: memoryview) -> int:
         if (expected := self._expected.get(key)) is None:
-            return self._far.read_range(key, start, length)
-        return self._piece(key, expected, start, length)
+            return self._far.read_into(key, start, *buffers)
+        name = f"{expected.blake3[:2]}/{expected.blake3}"
+        if read := self._kept(name, start, buffers):
+            return read
+        with self._fetching[key]:
+            # Another thread may have fetched it meanwhile.
+            if read := self._kept(name, start, buffers):
+                return read
+            return fill(buffers, memoryview(self._fetched(key, expected, name))[start:])
 
     @override
     def read_end(self, key: str, length: int) -> bytes:
         if (expected := self._expected.get(key)) is None:
             return self._far.read_end(key, length)
-        return self._piece(key, expected, max(expected.bytes - length, 0), length)
+        end = memoryview(bytearray(min(length, expected.bytes)))
+        self.read_into(key, expected.bytes - len(end), end)
+        return bytes(end)
 
     @override
     def read(self, key: str) -> bytes:
@@ -92,23 +99,13 @@ class LocalCopy(Place):
     def take(self, key: str, source: object, source_key: str) -> bool:
         return False
 
-    def _piece(self, key: str, expected: Stored, start: int, length: int) -> bytes:
-        name = f"{expected.blake3[:2]}/{expected.blake3}"
-        if (piece := self._kept(name, start, length)) is not None:
-            return piece
-        with self._fetching[key]:
-            # Another thread may have fetched it meanwhile.
-            if (piece := self._kept(name, start, length)) is not None:
-                return piece
-            return self._fetched(key, expected, name)[start : start + length]
-
-    def _kept(self, name: str, start: int, length: int) -> bytes | None:
-        """A piece of what the folder holds, if it is sound: chunks and indices, which all end with their CRC-32C."""
+    def _kept(self, name: str, start: int, buffers: Sequence[memoryview]) -> int:
+        """Read what the folder holds, if it is sound: chunks and indices, which all end with their CRC-32C; else 0."""
         try:
-            piece = self._near.read_range(name, start, length)
+            read = self._near.read_into(name, start, *buffers)
         except OSError:
-            return None
-        return piece if self._is_sound(piece) else None
+            return 0
+        return read if read == sum(map(len, buffers)) and self._is_sound(*buffers) else 0
 
     def _fetched(self, key: str, expected: Stored, name: str) -> bytes:
         """An object from far away, which the folder has from then on."""

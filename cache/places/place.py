@@ -42,8 +42,12 @@ class Place(ABC):
         """The whole of an object."""
 
     @abstractmethod
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        """A part of an object; fewer bytes where it is shorter."""
+    def read_into(self, key: str, start: int, *buffers: memoryview) -> int:
+        """Read a part of an object into writable bytes, one piece after the other.
+
+        Returns:
+            Bytes read: fewer than there is room for where the object is shorter.
+        """
 
     @abstractmethod
     def read_end(self, key: str, length: int) -> bytes:
@@ -96,3 +100,12 @@ class Place(ABC):
         except FileNotFoundError:
             return False
         return True
+
+
+def fill(buffers: Sequence[memoryview], content: Content) -> int:
+    """Copy content into writable bytes, one piece after the other, as far as either goes; the number copied."""
+    rest = memoryview(content)
+    for buffer in buffers:
+        size = min(len(buffer), len(rest))
+        buffer[:size], rest = rest[:size], rest[size:]
+    return len(content) - len(rest)

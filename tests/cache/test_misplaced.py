@@ -66,13 +66,22 @@ def test_a_store_is_read_by_zarr_itself(make_store, make_block):
     assert np.array_equal(rows, make_block(spec, 1)["layers/3"])  # pyright: ignore[reportArgumentType]
 
 
-def test_one_sample_costs_one_chunk_and_one_index(make_store, monkeypatch):
+def test_a_chunk_costs_one_read_and_one_of_the_index_where_it_is_compressed(make_store, monkeypatch):
     path, spec = make_store(count=8)
     cache, read = FeatureCache.open(path), []
-    of, end = cache.place.read_range, cache.place.read_end
-    monkeypatch.setattr(cache.place, "read_range", lambda key, start, size: read.append(size) or of(key, start, size))
+    of, end = cache.place.read_into, cache.place.read_end
+
+    def counted(key, start, *buffers):
+        read.append(of(key, start, *buffers))
+        return read[-1]
+
+    monkeypatch.setattr(cache.place, "read_into", counted)
     monkeypatch.setattr(cache.place, "read_end", lambda key, size: read.append(size) or end(key, size))
-    cache.states([1], layers=[3])
-    chunk, index = spec.patches * spec.channels * 2 + 4, spec.shard * 16 + 4
-    assert read == [index, chunk]
+    for row in (1, 2):
+        cache.states([row], layers=[3])
+    assert read == [spec.patches * spec.channels * 2 + 4] * 2
+    read.clear()
+    for row in (1, 2):
+        cache.depth(row)
+    assert (len(read), read[0]) == (3, spec.shard * 16 + 4)
     assert part_name("layers/3", "plain") in cache.records[0].checksums

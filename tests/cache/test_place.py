@@ -58,7 +58,9 @@ def test_an_empty_object_is_one(place):
 )
 def test_a_range_is_read_as_far_as_the_object_goes(place, start, length, expected):
     place.write("key", b"0123456789")
-    assert place.read_range("key", start, length) == expected
+    buffers = [memoryview(bytearray(size)) for size in (min(length, 1), max(length - 1, 0))]
+    assert place.read_into("key", start, *buffers) == len(expected)
+    assert b"".join(map(bytes, buffers)) == expected.ljust(length, b"\0")
 
 
 @pytest.mark.parametrize(("length", "expected"), [(1, b"9"), (4, b"6789"), (10, b"0123456789"), (99, b"0123456789")])
@@ -68,7 +70,12 @@ def test_the_end_is_read(place, length, expected):
 
 
 def test_what_is_not_there_is_not_found(place):
-    for read in (place.read, place.stored, lambda key: place.read_range(key, 0, 1), lambda k: place.read_end(k, 1)):
+    for read in (
+        place.read,
+        place.stored,
+        lambda key: place.read_into(key, 0, memoryview(bytearray(1))),
+        lambda k: place.read_end(k, 1),
+    ):
         with pytest.raises(FileNotFoundError) as caught:
             read("no/such")
         assert str(caught.value.filename) == str(place.location / "no/such")

@@ -1,13 +1,16 @@
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from spaceclip.cache import DepthSpec, FeatureCache, Pointer, StoreError, StoreWriter
+from spaceclip.cache import DepthSpec, FeatureCache, Pointer, Problem, StoreError, StoreWriter, verify
 from spaceclip.cache.format.ledger import Record, Stored
+from spaceclip.cache.format.shard import index_bytes
 
 
 def test_reading_gives_what_was_written(make_store, make_block):
@@ -64,25 +67,80 @@ def _read_all(cache: FeatureCache) -> None:
         cache.ground_truth(index)
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_no_altered_byte_is_ever_believed(make_store, name):
-    path, _ = make_store()
+# Of an array that is not compressed the index is Zarr's alone: no read needs it, and `verify` finds it altered.
+PLAIN = {"layers/3", "pooled", "ground_truth_size"}
+
+
+def _first_object(path, name, spec):
+    """The first object of an array, and how many of its bytes the reader reads."""
     file = next(found for found in sorted((path / name).rglob("*")) if found.is_file() and "/c/" in str(found))
     content = file.read_bytes()
-    for at in np.linspace(0, len(content) - 1, 25).astype(int):
+    return file, content, len(content) - (index_bytes(spec.shard) if name in PLAIN else 0)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_no_altered_byte_is_ever_believed(make_store, name):
+    path, spec = make_store()
+    file, content, read = _first_object(path, name, spec)
+    for at in np.linspace(0, read - 1, 25).astype(int):
         file.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
         with pytest.raises(StoreError, match="damaged"):
             _read_all(FeatureCache.open(path))
 
 
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_an_altered_index_of_a_plain_array_misleads_no_read_and_is_found(make_store, name):
+    path, spec = make_store()
+    whole = FeatureCache.open(path).array(name).read_rows(0, 10)
+    file, content, read = _first_object(path, name, spec)
+    for end in (np.random.default_rng(0).bytes(len(content) - read), b""):
+        file.write_bytes(content[:read] + end)
+        np.testing.assert_array_equal(FeatureCache.open(path).array(name).read_rows(0, 10), whole)
+        part = name if name == "ground_truth_size" else f"{name}/plain"
+        assert verify(path).problems == [Problem("altered" if end else "torn", 0, part)]
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("length", [0, 3, -5])
 def test_a_file_cut_short_is_refused(make_store, name, length):
-    path, _ = make_store()
-    file = next(found for found in sorted((path / name).rglob("*")) if found.is_file() and "/c/" in str(found))
-    file.write_bytes(file.read_bytes()[:length])
+    path, spec = make_store()
+    file, content, read = _first_object(path, name, spec)
+    file.write_bytes(content[:read][:length])
     with pytest.raises(StoreError, match="damaged"):
         _read_all(FeatureCache.open(path))
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_what_was_never_written_is_not_read_as_zeros(make_store, name):
+    path, spec = make_store()
+    array = FeatureCache.open(path).array(name)
+    row = np.empty(array.read_rows(0, 1, 0)[0].shape, array.dtype)
+    with pytest.raises(StoreError, match="damaged: row 10"):
+        array.read_into(row, len(spec.entries))  # In the last shard, which has room for it.
+    file, content, _ = _first_object(path, name, spec)
+    file.write_bytes(b"")
+    os.truncate(file, len(content))
+    with pytest.raises(StoreError, match="damaged"):
+        FeatureCache.open(path).array(name).read_into(row, 0)
+
+
+def test_only_an_array_of_the_right_type_and_size_is_read_into(make_store):
+    array = FeatureCache.open(make_store()[0]).array("layers/3")
+    for out in (np.empty((4, 6), np.float32), np.empty((4, 5), np.float16)):
+        with pytest.raises(TypeError, match=r"layers/3: \(4, 6\) float16 are read, not"):
+            array.read_into(out, 0)
+    with pytest.raises(ValueError, match="contiguous"):
+        array.read_into(np.empty((6, 4), np.float16).T, 0)
+
+
+@pytest.mark.parametrize("local_copy", [False, True])
+def test_threads_that_read_at_once_read_their_own_rows(make_store, make_block, tmp_path, local_copy):
+    path, spec = make_store()
+    whole = np.concatenate([make_block(spec, shard)["layers/3"] for shard in range(3)])
+    cache = FeatureCache.open(path, local_copy=tmp_path / "near" if local_copy else None)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: cache.array("layers/3").read_rows(row, row + 1)[0], list(range(10)) * 20))
+    np.testing.assert_array_equal(found, np.concatenate([whole] * 20))
 
 
 def test_a_deleted_shard_is_refused_where_zarr_would_say_zero(make_store):
