@@ -2,6 +2,7 @@
 
 from .backbone import RANDOM, Backbone, BackboneSettings, Features, compute_dtype, load_backbone
 from .batch import default_batch
+from .capture import Tower, fastest_tower
 from .device import device_kind, device_lost, is_device_lost
 from .landing import land
 
@@ -10,10 +11,12 @@ __all__ = [
     "Backbone",
     "BackboneSettings",
     "Features",
+    "Tower",
     "compute_dtype",
     "default_batch",
     "device_kind",
     "device_lost",
+    "fastest_tower",
     "is_device_lost",
     "land",
     "load_backbone",

@@ -1,6 +1,7 @@
 import pytest
 import torch
-from spaceclip.extract.towers.batch import Trial, choose_batch, default_batch
+from spaceclip.extract import load_backbone
+from spaceclip.extract.towers.batch import Trial, _trial_on_cuda, choose_batch, default_batch
 
 
 def card(rates, bytes_an_image=1, memory=10**6):
@@ -58,3 +59,24 @@ def test_a_processor_is_given_sixteen():
         device = torch.device("cpu")
 
     assert default_batch(OnCpu(), (0, 1), 2) == 16  # pyright: ignore[reportArgumentType]
+
+
+def test_a_trial_encodes_black_images_of_the_real_shape_and_measures_what_is_beside_the_weights(
+    tiny_config, monkeypatch
+):
+    backbone, calls = load_backbone(f"random:{tiny_config}", precision="bfloat16"), []
+    encode = backbone.encode
+
+    def watched(images, layers):
+        calls.append((tuple(images.shape), int(images.max()), tuple(layers)))
+        return encode(images, layers)
+
+    monkeypatch.setattr(backbone, "encode", watched)
+    for name, value in {"memory_allocated": 1000, "max_memory_allocated": 5000}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
+    for name in ("reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda _device: None)
+    trial = _trial_on_cuda(backbone, (0, 2), 2, 8)
+    assert calls == [((8, 3, 32, 32), 0, (0, 2))] * 8  # two views, once to warm up and three times
+    assert trial.bytes == 4000
+    assert trial.rate > 0
