@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
-from spaceclip.cache import FeatureCache, Pointer, Problem, StoreError, verify
+from spaceclip.cache import FeatureCache, Pointer, Problem, StoreError, StoreWriter, verify
 from spaceclip.cache.errors import DamagedError
 from spaceclip.cache.format.arrays import parts
 from spaceclip.cache.format.ledger import Record, record_key
@@ -168,7 +168,7 @@ def _vouch(path, spec, name):
 @pytest.mark.parametrize(
     ("name", "change", "kind"),
     [
-        ("layers/3", lambda rows: rows + 1, "other statistics"),
+        ("layers/3", lambda rows: rows + 1, "other statistics (mean, min, max)"),
         ("layers/3", lambda rows: rows * np.inf, "not finite"),
         ("pooled", lambda rows: rows * np.nan, "not finite"),
     ],
@@ -179,6 +179,38 @@ def test_the_deep_check_finds_what_the_ledger_vouches_for(make_store, make_block
     _forge(path, spec, name, change(make_block(spec, 0)[name]))
     assert verify(path).problems == []
     assert verify(path, deep=True).problems == [Problem(kind, 0, f"{name}/{view}") for view in ("flipped", "plain")]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, ""),
+        ({"mean": 3e-5, "std": 3e-5}, ""),
+        ({"mean": -3e-4}, "mean"),
+        ({"std": 3e-4}, "std"),
+        ({"min": 1e-12}, "min"),
+        ({"zeros": 1 / 96, "max": -1e-12}, "max, zeros"),
+        ({"median": 1}, "median"),
+    ],
+)
+@pytest.mark.parametrize("shift", [0, 100])
+def test_sums_may_be_rounded_as_another_device_does_and_nothing_else_may_differ(
+    make_store, make_block, change, named, shift
+):
+    path, spec = make_store()
+    block = make_block(spec, 0)
+    block["layers/3"] += np.float16(shift)
+    StoreWriter(path, spec, {}).write(0, block)
+    file = path / record_key(0)
+    record = Record.from_json(file.read_bytes())
+    told = dict(record.statistics["layers/3/plain"])
+    scale, deviation = np.hypot(told["mean"], told["std"]), told["std"]
+    for name, by in change.items():
+        told[name] = told.get(name, 0) + by * scale * (scale / deviation if name == "std" else 1)
+    forged = {**record.statistics, "layers/3/plain": told}
+    file.write_bytes(replace(record, statistics=forged).to_json())
+    problem = Problem(f"other statistics ({named})", 0, "layers/3/plain")
+    assert verify(path, deep=True).problems == ([problem] if named else [])
 
 
 def test_the_deep_check_decodes_every_chunk(make_store):
