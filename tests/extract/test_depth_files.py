@@ -1,3 +1,5 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +157,19 @@ def test_the_far_limit_looks_at_measured_pixels_only(tmp_path):
     assert "median depth 300 m" in message(read_depth, save(tmp_path / "a.npy", sparse))
     sparse[0, 1:3] = 200
     np.testing.assert_array_equal(read_depth(save(tmp_path / "a.npy", sparse)), sparse)
+
+
+def test_headers_are_parsed_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    path, parse, inside, overlaps = save(tmp_path / "a.npy", METRES), np.lib.format.open_memmap, [], []
+
+    def slow(*arguments, **options):
+        inside.append(1)
+        time.sleep(0.002)
+        overlaps.append(len(inside) > 1)
+        inside.pop()
+        return parse(*arguments, **options)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", slow)
+    with ThreadPoolExecutor(8) as pool:
+        assert {header.size for header in pool.map(depth_header, [path] * 16)} == {(6, 9)}
+    assert overlaps == [False] * 16

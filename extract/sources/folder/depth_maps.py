@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from .raster import DECODING_ERRORS, MAX_PIXELS, check_present, damaged, opened
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")
 _DEPTH = f"depth map ({' '.join(DEPTH_SUFFIXES)})"
 _RASTER_DTYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "=i4", "F": "=f4"}
+
+# NumPy has headers parsed by Python's own parser, which of version 3.11 fails where two threads are in it at once.
+_PARSING = Lock()
 
 NEAR_MEDIAN, FAR_MEDIAN = 0.05, 200.0
 """Metres: a depth map whose median lies outside has more likely a wrong unit than such a scene."""
@@ -113,7 +117,8 @@ def _map_npy(path: Path) -> NDArray:
     """Map a `.npy` file as [H, W] without reading its values; pickled objects are never loaded."""
     check_present(path)
     try:
-        values = np.lib.format.open_memmap(path, mode="r")
+        with _PARSING:
+            values = np.lib.format.open_memmap(path, mode="r")
     except DECODING_ERRORS as error:
         raise damaged(path, error) from error
     if values.dtype.kind not in "fiu" or values.dtype.itemsize < 2:
