@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -15,6 +16,9 @@ _GAIN = 1.05
 """A batch of twice the size must be faster by this, since it takes twice the memory."""
 _MOST_OF_FREE = 0.6
 _TIMES = 3
+
+# Times differ from trial to trial: all splits of a run have the batch of the first.
+_CHOSEN: WeakKeyDictionary[Backbone, dict[tuple[tuple[int, ...], int], int]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,13 @@ def default_batch(backbone: Backbone, layers: Sequence[int], views: int) -> int:
     """
     if backbone.device.type != "cuda":
         return ON_CPU
-    free, _ = torch.cuda.mem_get_info(backbone.device)
-    found = choose_batch(lambda size: _trial_on_cuda(backbone, layers, views, size), int(_MOST_OF_FREE * free))
-    torch.cuda.empty_cache()
-    return found
+    chosen, asked = _CHOSEN.setdefault(backbone, {}), (tuple(layers), views)
+    if asked not in chosen:
+        free, _ = torch.cuda.mem_get_info(backbone.device)
+        room = int(_MOST_OF_FREE * free)
+        chosen[asked] = choose_batch(lambda size: _trial_on_cuda(backbone, layers, views, size), room)
+        torch.cuda.empty_cache()
+    return chosen[asked]
 
 
 def choose_batch(measure: Callable[[int], Trial], room: int) -> int:

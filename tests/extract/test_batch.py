@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 from spaceclip.extract import load_backbone
+from spaceclip.extract.towers import batch
 from spaceclip.extract.towers.batch import Trial, _trial_on_cuda, choose_batch, default_batch
 
 
@@ -59,6 +62,21 @@ def test_a_processor_is_given_sixteen():
         device = torch.device("cpu")
 
     assert default_batch(OnCpu(), (0, 1), 2) == 16  # pyright: ignore[reportArgumentType]
+
+
+def test_a_card_is_tried_once_in_a_run(monkeypatch):
+    class OnCard:
+        device = torch.device("cuda")
+
+    measure, tried = card({32: 1, 64: 2, 128: 2})
+    monkeypatch.setattr(batch, "_trial_on_cuda", lambda _backbone, _layers, _views, size: measure(size))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (10**6, 10**7))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    backbone: Any = OnCard()
+    assert [default_batch(backbone, (0, 1), 2), default_batch(backbone, [0, 1], 2)] == [64, 64]
+    assert tried == [32, 64, 128]
+    default_batch(backbone, (0, 1), 1)
+    assert len(tried) == 6
 
 
 def test_a_trial_encodes_black_images_of_the_real_shape_and_measures_what_is_beside_the_weights(
