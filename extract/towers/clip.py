@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -57,6 +58,7 @@ class ClipBackbone:
         self.identity = {**identity, "weights": weights_hash(model), "precision": str(dtype).removeprefix("torch.")}
         torch.nn.Module.to(self.model, device=device, dtype=dtype)
         self.device, self.dtype = device, dtype
+        self._hooked = threading.Lock()
         self.depth = int(config.num_hidden_layers)
         self.channels = int(config.hidden_size)
         self.input_size = int(config.image_size)
@@ -88,7 +90,8 @@ class ClipBackbone:
         images = images.to(self.device, non_blocking=self.device.type == "cuda")
         pixels = images.float().sub_(self._mean).div_(self._std)
         hidden: dict[int, Tensor] = {}
-        with ExitStack() as hooks:
+        # Another thread's pass would call these hooks too.
+        with self._hooked, ExitStack() as hooks:
             # Of all hidden states only those asked for are kept alive.
             for layer in layers:
                 hooks.callback(self._sources[layer].register_forward_hook(partial(_keep, hidden, layer)).remove)

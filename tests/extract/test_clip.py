@@ -2,6 +2,7 @@ import copy
 import json
 import shutil
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_states_are_views_of_the_very_ones_that_transformers_gives(clip_folder, 
         # The class token is before it: nothing was copied.
         assert state.untyped_storage().nbytes() == 2 * 17 * 32 * state.element_size()
     assert torch.equal(features.pooled, expected.pooler_output.float())
+
+
+def test_two_threads_get_each_the_states_of_its_own_images(clip_folder):
+    """As two runs do that share a worker of a cluster, and its encoder."""
+    backbone = load_backbone(str(clip_folder), precision="float32")
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (200, 1, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda image: backbone.encode(image, (0, 2)).states, images))
+    for image, found in zip(images, together, strict=True):
+        alone = backbone.encode(image, (0, 2)).states
+        assert all(torch.equal(alone[layer], found[layer]) for layer in alone)
 
 
 def test_hidden_states_that_nobody_asked_for_are_not_kept(clip_folder, images):
