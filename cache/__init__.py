@@ -4,15 +4,16 @@ from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
 from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
+from .format.buffers import PlainObject, ShardBuffer, feature_bytes, feature_objects
 from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
-from .format.shard import BLOSC
-from .format.statistics import DepthRange, content_hash
+from .format.statistics import MOMENTS, DepthRange, content_hash
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer
 from .places.opening import place_at
+from .places.place import Stored
 from .places.project import project_root
 from .pointer import Pointer
 from .reader import FeatureCache
@@ -30,11 +31,11 @@ from .upkeep.growth import (
 )
 from .upkeep.repair import Repair, repair
 from .upkeep.verify import Problem, Verification, stored_bytes, verify
-from .writer import StoreWriter, whole_store
+from .writer import StoreWriter, connections, whole_store
 
 __all__ = [
-    "BLOSC",
     "GROUP",
+    "MOMENTS",
     "POOLED",
     "Allocate",
     "Batch",
@@ -49,24 +50,30 @@ __all__ = [
     "FeatureCache",
     "Garbage",
     "Location",
+    "PlainObject",
     "Pointer",
     "Problem",
     "Quarantined",
     "Record",
     "Repair",
+    "ShardBuffer",
     "SharedParts",
     "SpaceClipError",
     "StoreError",
     "StoreSpec",
     "StoreWriter",
+    "Stored",
     "Url",
     "Verification",
     "arrays",
     "channel_statistics",
     "compatible_stores",
+    "connections",
     "content_hash",
     "copy",
     "entries_digest",
+    "feature_bytes",
+    "feature_objects",
     "find_garbage",
     "is_begun",
     "is_out_of_memory",

@@ -38,6 +38,10 @@ CONNECTIONS = 16
 _MOST_THREADS = 8
 
 
+class _CommittedError(Exception):
+    """Another has committed the shard."""
+
+
 class StoreWriter:
     """Creates a store, or goes on with one that was left unfinished or whose damaged parts were taken away.
 
@@ -47,6 +51,7 @@ class StoreWriter:
         about: What a reader may want to know and that decides no byte: data set, split.
         still_ours: Asked before each commit; raises where another run has taken the store over.
         records: What is committed, by shard, for one who knows it or need not; read from the ledger if not given.
+        shared: Whether others write to the store too: a shard that has a record by now is left as it is.
 
     Raises:
         StoreError: A store of other settings is there, or something else, or it cannot be written to.
@@ -60,8 +65,9 @@ class StoreWriter:
         still_ours: Callable[[], None] = lambda: None,
         *,
         records: dict[int, Record] | None = None,
+        shared: bool = False,
     ) -> None:
-        self.path, self.spec, self.still_ours = path, spec, still_ours
+        self.path, self.spec, self.still_ours, self._shared = path, spec, still_ours, shared
         self.place = place_at(path)
         self._layout, self._parts = arrays(spec), parts(spec)
         try:
@@ -166,7 +172,10 @@ class StoreWriter:
         try:
             record = reduce(Record.plus, pool.map(store, written), replace(stays, quarantined=tuple(quarantined)))
             self.still_ours()
+            self._require_uncommitted(shard)
             commit(self.place, record)
+        except _CommittedError:
+            record = Record.from_json(self.place.read(record_key(shard)))
         except OSError as error:
             raise StoreError(
                 f"{self.path}: shard {shard} could not be written ({error.strerror or error}); the {len(self.records)} "
@@ -174,6 +183,11 @@ class StoreWriter:
             ) from error
         self.records[shard] = record
         return record
+
+    def _require_uncommitted(self, shard: int) -> None:
+        """Leave alone what others have committed meanwhile: on unlike hardware, objects and record would be of two."""
+        if self._shared and self.place.exists(record_key(shard)):
+            raise _CommittedError
 
     def _put_kept(self, buffer: ShardBuffer, kept: Record, name: str, bad: Sequence[int]) -> None:
         """Put the rows of a part whose object is there into a buffer, zeros in place of bad ones."""
@@ -189,6 +203,7 @@ class StoreWriter:
         start, stop = self.spec.rows(shard)
         statistics = self._statistics(name, shard, buffer, np.setdiff1d(np.arange(stop - start), bad))
         sealed = buffer.object(name).seal(stop - start)
+        self._require_uncommitted(shard)
         self.place.write(self._parts[name].key(shard), sealed.content)
         contents = buffer.contents.get(name)
         return Record(

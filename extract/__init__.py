@@ -1,6 +1,6 @@
 """Everything frozen: sources of images and depth, preprocessing, the encoder, and the run that fills the store."""
 
-from .engine import Extraction, extract, plan
+from .engine import Receipt
 from .estimate import Prediction, duration, room
 from .extraction import DatasetExtraction, RunOptions
 from .paths import absolute, absolute_backbone
@@ -13,7 +13,7 @@ from .sources.datasets import KittiData, NyuData
 from .sources.folder import FolderSettings, FolderSource
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
-from .stages import Ceilings
+from .split_extraction import Extraction, extract, plan
 from .towers import Backbone, BackboneSettings, Features, load_backbone
 from .yaml_file import read_yaml
 
@@ -21,7 +21,6 @@ __all__ = [
     "SPLITS",
     "Backbone",
     "BackboneSettings",
-    "Ceilings",
     "DataSettings",
     "DatasetExtraction",
     "Entry",
@@ -35,6 +34,7 @@ __all__ = [
     "NyuData",
     "OnError",
     "Prediction",
+    "Receipt",
     "RunOptions",
     "Sample",
     "Source",

@@ -1,31 +1,29 @@
 """What a run will take, in bytes and time, from a few samples, before the long work."""
 
 import math
-import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from dask.system import CPU_COUNT
 
-from ..cache import BLOSC, Location, SpaceClipError, StoreSpec, arrays, parts, place_at
-from .encode import as_images, encode_views, enough_memory
+from ..cache import Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at
+from .engine import Engine, WeighingSink, device_of
 from .problems import counted
 from .remaining import Work
-from .samples import OnError, Prepared, prepare_sample
-from .settings import ExtractSettings
+from .samples import OnError
+from .settings import ExtractSettings, enough_memory
 from .sources.folder.files import spread
-from .sources.source import Source
+from .sources.source import Sample, Source
 from .towers import Backbone
 
 _MOST_PROBED = 64
+_MOST_PROBED_ON_CPU = 16
 _CHUNK_BYTES = 20  # its checksum, and its place in the shard's index
 _IMAGES_A_PROBE = 64
 """Less than two in a hundred images are decoded twice."""
-_ENCODED_ON_CPU = 2
-"""A processor is about as fast with two images as with a batch of them, and all of them would be a wait."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def predict(
 ) -> Prediction:
     """Prepare a few samples as the run will, and reckon from them. Nothing is written.
 
-    Up to 64 samples, spread evenly, are decoded, resized and compressed; the encoder is timed on a batch of them.
+    Up to 64 samples, spread evenly (16 on a processor), pass through the engine of the run.
 
     Args:
         source: The samples.
@@ -105,17 +103,21 @@ def predict(
     require_space(store, plain, free)
     seconds, compressed, probed = 0.0 if timed else None, 0.0, 0
     if work.images:
-        rows = list(_probes(work, min(_MOST_PROBED, 1 + work.images // _IMAGES_A_PROBE)))
-        start = time.perf_counter()
-        samples = [sample for row in rows if (sample := _prepared(source, spec, row, on_error))]
-        probed, decoding = len(samples), time.perf_counter() - start
-        if samples:
-            for name, size in _compressed_bytes(spec, samples).items():
-                compressed += size * sum(rows for missing, rows in written.items() if name in missing)
-        if samples and timed:
-            with enough_memory(settings):
-                encoding = _encoding_seconds(backbone, spec, samples, spec.computed["batch"], computed)
-            seconds = _at_once(backbone, settings, work.images * decoding / len(rows), encoding)
+        most = _MOST_PROBED_ON_CPU if backbone.device.type == "cpu" else _MOST_PROBED
+        probes = _Probes(source, spec, list(_probes(work, min(most, 1 + work.images // _IMAGES_A_PROBE))))
+        with enough_memory(settings):
+            tries = {
+                lacking: _tried(probes, backbone, settings, lacking if timed else lacking & _samples(spec), on_error)
+                for lacking, rows in computed.items()
+                if rows
+            }
+        for name in _compressed(spec):
+            sizes = [tried.sizes[name] for tried in tries.values() if name in tried.sizes]
+            if sizes:
+                compressed += sizes[0] * sum(rows for lacking, rows in written.items() if name in lacking)
+        probed = min(tried.images for tried in tries.values())
+        if timed:
+            seconds = sum(rows * tries[lacking].seconds for lacking, rows in computed.items() if rows)
     return Prediction(
         store,
         len(spec.entries),
@@ -199,56 +201,48 @@ def _probes(work: Work, count: int) -> Iterator[int]:
         passed = here
 
 
-def _prepared(source: Source, spec: StoreSpec, row: int, on_error: OnError) -> Prepared | None:
-    try:
-        return prepare_sample(source, spec, row)
-    except SpaceClipError:
-        if on_error == "stop":
-            raise
-        return None
+class _Tried(NamedTuple):
+    """What extracting an image takes: bytes of each part, and seconds; and how many were extracted to know that."""
+
+    sizes: dict[str, float]
+    seconds: float
+    images: int
 
 
-def _compressed_bytes(spec: StoreSpec, samples: Sequence[Prepared]) -> dict[str, float]:
-    """Mean bytes of one sample in each array that does compress, coded as the store codes it."""
-    found = {}
-    for name, array in arrays(spec).items():
-        if array.compressed:
-            values = [np.ascontiguousarray(sample[name], array.dtype) for sample in samples if isinstance(sample, dict)]
-            found[name] = sum(len(BLOSC.encode(value)) for value in values) / len(values)
-    return found
+class _Probes:
+    """Some samples of a source, as a source and a store of their own."""
+
+    def __init__(self, source: Source, spec: StoreSpec, rows: list[int]) -> None:
+        self._source, self._rows = source, rows
+        self.entries = [spec.entries[row] for row in rows]
+        self.spec = replace(spec, entries=self.entries, shard=len(rows))
+
+    def load(self, index: int) -> Sample:
+        """Decode one of them."""
+        return self._source.load(self._rows[index])
 
 
-def _encoding_seconds(
-    backbone: Backbone,
-    spec: StoreSpec,
-    samples: Sequence[Prepared],
-    batch_size: int,
-    computed: Counter[frozenset[str]],
-) -> float:
-    """Seconds that the encoder will take, from a batch of the kind that it will be given, whatever its images are."""
-    on_cpu = backbone.device.type == "cpu"
-    batch = samples[:_ENCODED_ON_CPU] if on_cpu else [samples[at % len(samples)] for at in range(batch_size)]
-    images = as_images(batch[:batch_size], spec.image_size)
-    return sum(
-        rows * _batch_seconds(backbone, spec, images, missing) / len(images)
-        for missing, rows in computed.items()
-        if rows
-    )
+def _tried(
+    probes: _Probes, backbone: Backbone, settings: ExtractSettings, lacking: frozenset[str], on_error: OnError
+) -> _Tried:
+    """Extract the probes with the engine of the run, as a shard that lacks some parts, and keep nothing."""
+    spec = probes.spec
+    there = {name: Stored(0, "") for name in parts(spec).keys() - lacking}
+    work = Work(spec, [0], {0: Record(spec.fingerprint, 0, 0, spec.shard, there, {})})
+    device, sink = device_of(backbone, spec), WeighingSink(CPU_COUNT)
+    batch, threads = spec.computed["batch"], settings.threads_here()
+    device.warm_up(batch, lacking)
+    with Engine(probes, device, spec, sink, batch=batch, threads=threads, on_error=on_error) as engine:
+        engine.wait([engine.submit(work, 0)])
+        receipt, images = engine.receipt(), spec.shard - sink.bad
+    sizes = {name: size / max(1, images) for name, size in sink.bytes.items()}
+    return _Tried(sizes, receipt.alone if receipt else 0.0, images)
 
 
-def _batch_seconds(backbone: Backbone, spec: StoreSpec, images: torch.Tensor, missing: Set[str]) -> float:
-    """Seconds of the second time: the first makes buffers and chooses kernels for batches of this size."""
-    start = stop = 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        encode_views(backbone, spec, images, missing)
-        if backbone.device.type == "cuda":
-            torch.cuda.synchronize(backbone.device)
-        stop = time.perf_counter()
-    return stop - start
+def _samples(spec: StoreSpec) -> frozenset[str]:
+    """Parts that need no encoder."""
+    return frozenset(name for name, part in parts(spec).items() if not part.layout.by_view)
 
 
-def _at_once(backbone: Backbone, settings: ExtractSettings, decoding: float, encoding: float) -> float:
-    """Decoding, by its threads, and encoding run at once; on one processor they share its cores."""
-    decoding /= min(settings.threads_here(), CPU_COUNT)
-    return decoding + encoding if backbone.device.type == "cpu" else max(decoding, encoding)
+def _compressed(spec: StoreSpec) -> list[str]:
+    return [name for name, part in parts(spec).items() if part.layout.compressed]

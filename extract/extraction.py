@@ -10,13 +10,13 @@ import torch
 
 from ..cache import Location, SpaceClipError, whole_store
 from .computed import begun_with
-from .engine import Extraction, extract, plan, store_at
 from .estimate import Prediction, require_space
 from .malloc import keep_freed_memory
 from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources.data_settings import AnyData, describe
 from .sources.source import Source
+from .split_extraction import Extraction, extract, plan, store_at
 from .towers import Backbone, BackboneSettings, load_backbone
 
 if TYPE_CHECKING:
@@ -218,11 +218,12 @@ class DatasetExtraction:
             lambda done, total: report(done, total, note),
             on_error=self.options.on_error,
             retry_quarantined=self.options.retry_quarantined,
+            say=say,
             predicted=say,
             # A data set that is not divided is its training split to whoever opens it.
             fill=cluster.fill("train" if name == "all" else name, count_workers, say) if cluster else None,
             settle=cluster.settle if cluster else None,
         )
-        if found.ceilings:
-            say(found.ceilings)
+        if found.receipt:
+            say(found.receipt)
         return found

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
-from ..cache import FeatureCache, Location, Record, StoreSpec, parts
+from ..cache import FeatureCache, Location, Record, ShardBuffer, StoreSpec, parts
 
 Known = tuple[Record | None, Mapping[int, tuple[Location, int]]]
 """Of one shard: the parts that it has already, and rows that another store has."""
@@ -67,8 +66,8 @@ class Work:
         whole = sum(stop - start for start, stop in map(self.spec.rows, self.shards))
         return whole - len(self.known)
 
-    def copy_known(self, shard: int, block: Mapping[str, NDArray[Any]]) -> None:
-        """Copy the known rows of a shard into its block.
+    def copy_known(self, shard: int, buffer: ShardBuffer) -> None:
+        """Copy the known rows of a shard into its buffer.
 
         Raises:
             StoreError: A store that they come from is damaged.
@@ -78,7 +77,9 @@ class Work:
             store, there = self.known[row]
             donor = self.donor(store)
             for name, part in parts(self.spec).items():
-                donor.array(part.array).read_into(part.of(block)[row - start], there, donor.parts[name].view)
+                values = np.empty(part.layout.row, part.layout.dtype)
+                donor.array(part.array).read_into(values, there, donor.parts[name].view)
+                buffer.put(name, row - start, values)
 
 
 def donors() -> Callable[[Location], FeatureCache]:

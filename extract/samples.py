@@ -1,9 +1,7 @@
-"""From files to the arrays of a sample that need no encoder, in threads, ahead of the encoder."""
+"""From files to the arrays of a sample that need no encoder."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +10,11 @@ from ..cache import DepthSpec, FeatureCache, SpaceClipError, StoreSpec, content_
 from .preprocess import prepare_depth, prepare_image
 from .sources.folder.files import spread
 from .sources.source import Sample, Source
-from .stages import DECODE, Stages
+from .threads import Threads
 
 Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
-Prepared = Block | SpaceClipError
+T = TypeVar("T")
 
 # Decoded of a store that is whole, before it is taken for the data set's.
 _COMPARED = 4
@@ -37,49 +35,19 @@ def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
     return prepared
 
 
-def decoded(
-    source: Source,
-    spec: StoreSpec,
-    batches: Iterable[Sequence[int]],
-    most: int,
-    threads: int,
-    on_error: OnError,
-    stages: Stages,
-) -> Iterator[list[Prepared]]:
-    """Yield prepared samples batch by batch, ahead of the encoder by two batches, or more where threads are many.
+def each_sample(
+    source: Source, spec: StoreSpec, rows: Sequence[int], threads: int, use: Callable[[Block], T]
+) -> list[T | SpaceClipError]:
+    """What `use` makes of some samples; in place of one that cannot be used, why."""
 
-    Args:
-        source: The samples.
-        spec: What the store holds.
-        batches: The rows of each batch; taken as they are needed.
-        most: The most rows that a batch has.
-        threads: Threads that decode.
-        on_error: With `quarantine`, what is wrong with a bad sample takes its place; else it is raised.
-        stages: Counts how long decoding takes.
-    """
+    def attempt(row: int) -> T | SpaceClipError:
+        try:
+            return use(prepare_sample(source, spec, row))
+        except SpaceClipError as error:
+            return error
 
-    def attempt(row: int) -> Prepared:
-        with stages.busy(DECODE):
-            try:
-                return prepare_sample(source, spec, row)
-            except SpaceClipError as error:
-                if on_error == "stop":
-                    raise
-                return error
-
-    waiting: deque[list[Future[Prepared]]] = deque()
-    ahead = max(2, -(-2 * threads // most))
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    try:
-        for rows in batches:
-            waiting.append([pool.submit(attempt, row) for row in rows])
-            if len(waiting) > ahead:
-                yield [sample.result() for sample in waiting.popleft()]
-        while waiting:
-            yield [sample.result() for sample in waiting.popleft()]
-    finally:
-        # A file on a dead network file system must not hold a run that has failed or was interrupted.
-        pool.shutdown(wait=False, cancel_futures=True)
+    with Threads(threads, "decode") as pool:
+        return list(pool.map(attempt, rows))
 
 
 def require_same_samples(source: Source, spec: StoreSpec, cache: FeatureCache, threads: int) -> None:
@@ -92,11 +60,14 @@ def require_same_samples(source: Source, spec: StoreSpec, cache: FeatureCache, t
     """
     known = {"image": cache.content_hashes, **({"depth": cache.depth_hashes} if cache.has_depth else {})}
     rows = spread(len(cache), _COMPARED)
-    (samples,) = decoded(source, spec, [rows], len(rows), threads, "quarantine", Stages())
-    for row, sample in zip(rows, samples, strict=True):
-        if isinstance(sample, SpaceClipError):
+
+    def hashes(sample: Block) -> dict[str, str]:
+        return {name: content_hash(sample[name]) for name in known}
+
+    for row, found in zip(rows, each_sample(source, spec, rows, threads, hashes), strict=True):
+        if isinstance(found, SpaceClipError):
             continue
-        if differ := [name for name, kept in known.items() if kept[row] not in ("", content_hash(sample[name]))]:
+        if differ := [name for name, kept in known.items() if kept[row] not in ("", found[name])]:
             raise SpaceClipError(
                 f"{cache.path}: holds another {differ[0]} of {spec.entries[row].id} than the file of the same name and "
                 "size has now: give other data another name (`features`, or --out); if the files were changed, delete "

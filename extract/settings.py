@@ -1,11 +1,12 @@
 """What to keep of each image, and what the store that follows from it will hold."""
 
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from dask.system import CPU_COUNT
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
-from ..cache import DepthSpec, SpaceClipError, StoreSpec
+from ..cache import DepthSpec, SpaceClipError, StoreSpec, out_of_memory
 from .sources.source import Source
 from .towers import Backbone
 
@@ -51,6 +52,19 @@ class ExtractSettings(BaseModel):
         """
         cores = max(1, CPU_COUNT // sharing)
         return self.threads or min(cores - cores // 8, _MOST_THREADS)
+
+
+def enough_memory(settings: ExtractSettings) -> AbstractContextManager[None]:
+    """Context in which memory that runs out is one line.
+
+    Raises:
+        SpaceClipError: It did.
+    """
+    batch = settings.batch_size or "chosen by itself"
+    return out_of_memory(
+        f"give it more, or lower batch_size (now {batch}) or shard (now {settings.shard} images), then run the same "
+        "command again to go on from what is saved"
+    )
 
 
 def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:

@@ -5,7 +5,7 @@ length) pair of uint64 for each chunk, with a CRC-32C of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -20,6 +20,14 @@ from .statistics import MOMENTS, MeasuredDepth, content_hash, measured_depth, ro
 
 Allocate = Callable[[int], NDArray[np.uint8]]
 """Gives memory of so many bytes; page-locked, where a GPU is to copy into it."""
+
+
+Moments = Callable[[NDArray[np.float16]], Sequence[float]]
+"""Takes the `MOMENTS` of a row."""
+
+
+def _zeros(size: int) -> NDArray[np.uint8]:
+    return np.zeros(size, np.uint8)
 
 
 class Sealed(NamedTuple):
@@ -48,18 +56,20 @@ class PlainObject:
         layout: Of its array.
         images: Rows of a full shard.
         allocate: Gives its memory.
+        moments: Of a float16 row that is put; where an encoder's device takes them, its own, which rounds as that does.
 
     Attributes:
         buffer: All of the object, [bytes] uint8.
+        step: Bytes from one row to the next: a chunk and its checksum.
         rows: [images, ...], a view of it.
         moments: Of float16 rows, [images, 5] float64: see `row_moments`.
     """
 
     def __init__(
-        self, layout: ArrayLayout, images: int, allocate: Allocate = lambda size: np.zeros(size, np.uint8)
+        self, layout: ArrayLayout, images: int, allocate: Allocate = _zeros, moments: Moments = row_moments
     ) -> None:
-        self._images, dtype = images, np.dtype(layout.dtype)
-        self._chunk = math.prod(layout.row) * dtype.itemsize
+        self._images, self._take_moments, dtype = images, moments, np.dtype(layout.dtype)
+        self.step = math.prod(layout.row) * dtype.itemsize + CRC
         self.buffer = allocate(shard_bytes(layout, images, images))
         self.rows = stored_rows(self.buffer.data, layout, images)
         self.moments = np.zeros((images, len(MOMENTS))) if dtype == np.float16 else None
@@ -68,16 +78,16 @@ class PlainObject:
         """Copy a row to its place, and take its moments."""
         self.rows[at] = row
         if self.moments is not None:
-            self.moments[at] = row_moments(row)
+            self.moments[at] = self._take_moments(row)
 
     def seal(self, rows: int) -> Sealed:
         """Checksum the first rows, and close the object behind them."""
-        step = self._chunk + CRC
-        ends = np.ndarray((rows,), "<u4", self.buffer, self._chunk, (step,))
+        chunk, stop = self.step - CRC, rows * self.step
+        ends = np.ndarray((rows,), "<u4", self.buffer, chunk, (self.step,))
         for at in range(rows):
-            ends[at] = google_crc32c.value(self.buffer[at * step : at * step + self._chunk])
-        stop = rows * step
-        index = _index([step] * rows, self._images)
+            start = at * self.step
+            ends[at] = google_crc32c.value(self.buffer[start : start + chunk])
+        index = _index([self.step] * rows, self._images)
         self.buffer[stop : stop + len(index)] = np.frombuffer(index, np.uint8)
         return Sealed(self.buffer[: stop + len(index)].data, ends.tobytes().hex())
 
@@ -104,12 +114,21 @@ class CompressedObject:
         return Sealed(b"".join([*chunks, index]), "".join(chunk[-CRC:].hex() for chunk in chunks))
 
 
-def feature_objects(spec: StoreSpec, allocate: Allocate | None = None) -> dict[str, PlainObject]:
+def feature_objects(
+    spec: StoreSpec, allocate: Allocate = _zeros, moments: Moments = row_moments
+) -> dict[str, PlainObject]:
     """Room for what the encoder gives of one shard, by part; most of a shard, and used again for the next."""
-    given = () if allocate is None else (allocate,)
     return {
-        name: PlainObject(part.layout, spec.shard, *given) for name, part in parts(spec).items() if part.layout.by_view
+        name: PlainObject(part.layout, spec.shard, allocate, moments)
+        for name, part in parts(spec).items()
+        if part.layout.by_view
     }
+
+
+def feature_bytes(spec: StoreSpec) -> int:
+    """Bytes of `feature_objects`."""
+    layouts = [part.layout for part in parts(spec).values() if part.layout.by_view]
+    return sum(shard_bytes(layout, spec.shard, spec.shard) for layout in layouts)
 
 
 class ShardBuffer:
@@ -127,10 +146,10 @@ class ShardBuffer:
     """
 
     def __init__(self, spec: StoreSpec, features: dict[str, PlainObject] | None = None) -> None:
-        self.features = features or {}
+        self.features, self._parts = features or {}, parts(spec)
         self.samples = {
             name: CompressedObject(spec.shard) if part.layout.compressed else PlainObject(part.layout, spec.shard)
-            for name, part in parts(spec).items()
+            for name, part in self._parts.items()
             if not part.layout.by_view
         }
         self.contents = {name: [""] * spec.shard for name in self.samples if name in (IMAGE, DEPTH)}
@@ -139,9 +158,9 @@ class ShardBuffer:
     @classmethod
     def of(cls, spec: StoreSpec, block: Mapping[str, NDArray[Any]], names: Sequence[str]) -> "ShardBuffer":
         """With the rows of some parts, from a block that holds those of whole arrays."""
-        buffer, known = cls(spec, feature_objects(spec)), parts(spec)
+        buffer = cls(spec, feature_objects(spec))
         for name in names:
-            for at, row in enumerate(known[name].of(block)):
+            for at, row in enumerate(buffer._parts[name].of(block)):
                 buffer.put(name, at, row)
         return buffer
 
@@ -155,6 +174,12 @@ class ShardBuffer:
             self.contents[name][at] = content_hash(row)
         if name == DEPTH:
             self.measured[at] = measured_depth(row)
+
+    def clear(self, names: Iterable[str], at: int) -> None:
+        """Put zeros into one row of some parts."""
+        for name in names:
+            layout = self._parts[name].layout
+            self.put(name, at, np.zeros(layout.row, layout.dtype))
 
     def object(self, name: str) -> PlainObject | CompressedObject:
         """The object of a part."""

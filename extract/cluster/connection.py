@@ -18,7 +18,6 @@ from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 from ...cache import SpaceClipError
-from .worker import THREADS
 
 _CONNECT_SECONDS = 15
 # A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
@@ -109,7 +108,7 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
     def options(number: int) -> Mapping[str, Any]:
         return {
             "host": "127.0.0.1",
-            "nthreads": THREADS,
+            "nthreads": 1,
             "env": {_VISIBLE: visible[number].strip()} if gpus else {},
             "silence_logs": logging.ERROR,
             "security": security,

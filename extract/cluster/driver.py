@@ -1,10 +1,12 @@
 """The extraction run on a Dask cluster: shards as tasks, one process a GPU, the model loaded in the worker."""
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,24 +16,25 @@ from distributed.scheduler import KilledWorker
 
 from ...cache import Location, SpaceClipError, StoreSpec, StoreWriter
 from ..computed import settle
-from ..engine import Fill
+from ..engine import Receipt, together
 from ..paths import absolute, absolute_backbone
-from ..remaining import Work
+from ..remaining import Known, Work
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
-from ..stages import Ceilings, together
+from ..split_extraction import Fill
 from ..towers import BackboneSettings
 from .connection import scheduler_needed
+from .encoders import EncoderKeeper, choose_batch
 from .environment import Chosen
 from .scheduling import OVERDUE_SECONDS, Flight
-from .worker import EncoderKeeper, Job, ShardWorker, choose_batch, extract_shard, images_topic
+from .worker import AT_ONCE, Job, ShardWorker, extract_shards, images_topic
 
 PLUGIN = "spaceclip-extract"
 
-# Each worker has two shards under way, the next at hand, and one more: there are always a few to submit at once, which
-# takes a third less than to submit each alone.
-_AHEAD = 4
+# One more is at hand: there are always a few to submit at once, which takes a third less than to submit each alone.
+_AHEAD = AT_ONCE + 1
+_MOST_TOGETHER = 8
 _UNREGISTER_SECONDS = 5
 _REGISTER_TRIES = 3
 _REGISTER_PAUSE = 2.0
@@ -85,7 +88,7 @@ class Cluster:
             say: Called with what is odd.
         """
 
-        def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Ceilings | None:
+        def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Receipt | None:
             def watch(done: int, _total: int, count: int) -> None:
                 writer.still_ours()
                 workers(count)
@@ -131,7 +134,7 @@ def extract_on_cluster(
     *,
     say: Callable[[str], None] = lambda _line: None,
     overdue_seconds: float = OVERDUE_SECONDS,
-) -> Ceilings | None:
+) -> Receipt | None:
     """Extract shards on whatever workers there are, now or later; with none, wait for some.
 
     Args:
@@ -151,10 +154,15 @@ def extract_on_cluster(
             lost. What is committed until then is kept.
     """
     run = _run_name(job.spec.fingerprint, client)
-    waiting, done, start = deque(work.shards), 0, time.perf_counter()
+    groups = sharing_batches(work.shards, job.spec.shard, job.spec.computed["batch"])
+    waiting, done, start = deque(groups), 0, time.perf_counter()
     under_way: dict[int, int] = {}
     topic = images_topic(run)
-    flight = Flight(client, run, extract_shard, work.known_of, say, overdue_seconds)
+
+    def given(first: int) -> dict[int, Known]:
+        return {shard: work.known_of(shard) for shard in groups[first]}
+
+    flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
     try:
         with scheduler_needed():
             _clear_up(client)
@@ -166,8 +174,8 @@ def extract_on_cluster(
                 room = _AHEAD * workers - len(flight.open)
                 if room >= workers:
                     flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
-                done += sum(map(work.count, flight.done()))
-            begun = sum(images for shard, images in list(under_way.items()) if shard in flight.open)
+                done += sum(work.count(shard) for first in flight.done() for shard in groups[first])
+            begun = sum(images for first, images in list(under_way.items()) if first in flight.open)
             watch(done + begun, work.images, flight.workers)
         with scheduler_needed():
             events: Any = client.get_events(run)
@@ -176,10 +184,25 @@ def extract_on_cluster(
         _unregister(client, run)
         with suppress(Exception):  # a scheduler that was lost
             client.unsubscribe_topic(topic)
-    last = {event["worker"]: Ceilings(**event["ceilings"]) for _, event in events}
+    last = {event["worker"]: Receipt.from_dict(event["receipt"]) for _, event in events}
     # A worker that was started anew has said so under two addresses.
     here = {worker: found for worker, found in last.items() if worker in flight.pool.present} or last
     return together(list(here.values()), done, time.perf_counter() - start)
+
+
+def sharing_batches(shards: Sequence[int], images: int, batch: int) -> dict[int, list[int]]:
+    """Shards by the first of those that one worker is given together, since batches cross from one to the next.
+
+    Args:
+        shards: Ascending.
+        images: Of a shard.
+        batch: Images of a batch.
+    """
+    together = math.lcm(images, batch) // images
+    if together > _MOST_TOGETHER:  # some batches are made twice, of half their images each
+        together = -(-batch // images)
+    groups = (list(group) for _, group in groupby(shards, lambda shard: shard // together))
+    return {group[0]: group for group in groups}
 
 
 @contextmanager

@@ -1,53 +1,46 @@
 """What a worker of a Dask cluster does: it opens source, encoder and store once, and extracts shard after shard."""
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from dask.system import CPU_COUNT
-from distributed import WorkerPlugin, get_worker
+from distributed import WorkerPlugin, get_worker, secede
 
 from ...cache import (
     GROUP,
     Location,
-    Quarantined,
     SpaceClipError,
-    StoreError,
     StoreSpec,
     StoreWriter,
-    arrays,
     entries_digest,
     place_at,
-    record_key,
 )
-from ..encode import Filled, shard_blocks
-from ..engine import write_shard
+from ..engine import Engine, Receipt, device_of, held_bytes
 from ..malloc import keep_freed_memory
-from ..remaining import NOTHING, Known, Work, donors
+from ..remaining import Known, Work, donors
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData, open_splits
 from ..sources.source import Source
-from ..stages import Ceilings, Stages
-from ..towers import Backbone, BackboneSettings, default_batch, load_backbone
-from .environment import Chosen, device_here, environment_here
+from ..towers import Backbone, BackboneSettings
+from .encoders import encoder_here
+from .environment import Chosen, environment_here
+from .sink import SharedSink
 from .worker_pool import ShardFailedError, WorkerUnfitError
 
 REPORT_SECONDS = 0.5
 """A worker says no more often how far a shard is."""
 
-# Each worker computes one shard while it writes the one before it.
-THREADS = 2
-# What is written is held once more as the bytes of its objects.
-_HELD = THREADS + 1
+AT_ONCE = 4
+"""Tasks that a worker has under way: its engine begins the next ones while it ends one."""
+
 _MOST_HELD = 0.5
 
 
@@ -101,96 +94,103 @@ class ShardWorker(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Called on each worker when it starts or joins; the encoder is loaded by the first shard, not here."""
         self._memory: int | None = worker.memory_manager.memory_limit
-        self._computing, self._opening = threading.Lock(), threading.Lock()
-        # However many threads the worker was given, no more blocks than these are held at once.
-        self._turns = threading.BoundedSemaphore(THREADS)
-        self._ended, self._donor = threading.Event(), donors()
+        self._opening, self._ended, self._donor = threading.Lock(), threading.Event(), donors()
+        self._counting, self._under_way = threading.Lock(), 0
         self._sharing = self._job.chosen.sharing_here()
-        threads = self._job.settings.threads_here(self._sharing)
-        self._settings = self._job.settings.model_copy(update={"threads": threads})
-        self._stages = Stages(threads)
+        self._threads = self._job.settings.threads_here(self._sharing)
+        self._engine: Engine | None = None
 
     def teardown(self, worker: Any) -> None:
         """Called when the run or the worker ends: what is under way stops after its batch, and commits no more."""
         self._ended.set()
+        if self._engine:
+            self._engine.end()
 
-    def extract(self, shard: int, known: Known = NOTHING, progress: Callable[[int], None] = lambda _done: None) -> None:
-        """Compute and commit one shard; doing it twice, also at once, gives the same bytes and the same record.
+    def extract(self, shards: Mapping[int, Known], progress: Callable[[int], None] = lambda _done: None) -> None:
+        """Compute and commit shards; doing it twice, also at once, gives the same bytes and the same records.
 
         Args:
-            shard: Index of the shard.
-            known: What of it is known already.
-            progress: Called with its images that are computed, after each batch.
+            shards: What of each is known already.
+            progress: Called with how many of their images are computed, several times a second.
 
         Raises:
-            WorkerUnfitError: The worker sees other files than the run, has another encoder, or too little memory.
+            WorkerUnfitError: The worker computes with something else than the run, sees other files, has another
+                encoder or too little memory, or its device has failed.
             SpaceClipError: A file cannot be used, or writing fails.
             InterruptedError: The run has ended.
         """
-        with self._turns:
-            with self._opening:
-                source, backbone, writer = self._opened
-            kept, rows = known
-            work = Work(writer.spec, [shard], {shard: kept} if kept else {}, rows, self._donor)
-            with self._computing:
-                filled = self._filled(source, backbone, work, progress)
+        with self._opening:
             self._go_on()
-            # Another may have done it while this one hung; on unlike hardware, objects and record would be of two.
-            if writer.place.exists(record_key(shard)):
-                return
-            try:
-                write_shard(writer, work, filled, self._stages)
-            except StoreError:
-                self._go_on()  # that the run has ended is no fault of the store
-                raise
+            engine, sink, spec = self._opened
+        # What was begun anew may be half done.
+        left = [shard for shard in shards if not sink.committed(shard)]
+        kept = {shard: known[0] for shard in left if (known := shards[shard])[0]}
+        rows = {row: place for shard in left for row, place in shards[shard][1].items()}
+        work = Work(spec, left, kept, rows, self._donor)
+        under_way = [engine.submit(work, shard) for shard in left]
+
+        def watch() -> None:
+            self._go_on()
+            progress(sum(shard.images for shard in under_way))
+
+        try:
+            engine.wait(under_way, watch)
+        except Exception as error:
+            self._go_on()  # that the run has ended is no fault of device or store
+            if engine.error:
+                raise self._unfit(error) from error
+            raise
+
+    @contextmanager
+    def one_more(self) -> Iterator[int]:
+        """Context of one task more; how many are under way with it."""
+        with self._counting:
+            self._under_way += 1
+            count = self._under_way
+        try:
+            yield count
+        finally:
+            with self._counting:
+                self._under_way -= 1
 
     @property
-    def ceilings(self) -> Ceilings | None:
+    def receipt(self) -> Receipt | None:
         """How fast this worker was until now."""
-        return self._stages.ceilings()
+        found = self._engine and self._engine.receipt()
+        return found and replace(found, cores=max(1, CPU_COUNT // self._sharing))
 
-    def _go_on(self, _done: int = 0) -> None:
+    def _go_on(self) -> None:
         if self._ended.is_set():
             raise InterruptedError("the run has ended")
 
-    def _filled(self, source: Source, backbone: Backbone, work: Work, progress: Callable[[int], None]) -> Filled:
-        settings, on_error = self._settings, self._job.on_error
-
-        def report(done: int) -> None:
-            self._go_on()
-            progress(done)
-
-        try:
-            (filled,) = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=self._stages)
-        except SpaceClipError as error:
-            if not isinstance(error.__cause__, MemoryError | RuntimeError):
-                raise
-            # Memory that runs out here may be enough elsewhere: it is a failure as any other, to be tried again.
-            raise RuntimeError(str(error)) from error
-        bad = tuple(map(self._as_named, filled.quarantined))
-        return filled._replace(quarantined=bad)
-
-    def _as_named(self, sample: Quarantined) -> Quarantined:
-        """The sample with the file's name as the run gives it, so that the record is that of a single process."""
-        folder = self._job.folder
-        return sample if folder is None else replace(sample, reason=sample.reason.replace(f"{folder}/", ""))
-
     @cached_property
-    def _opened(self) -> tuple[Source, Backbone, StoreWriter]:
+    def _opened(self) -> tuple[Engine, SharedSink, StoreSpec]:
         """All that the run has opened before: what is wrong with it is wrong here alone."""
+        job = self._job
         try:
-            environment_here(self._job.device, self._job.backbone.precision).require(self._job.chosen.environment)
+            environment_here(job.device, job.backbone.precision).require(job.chosen.environment)
             self._check_memory()
             keep_freed_memory()
-            source = self._source()
-            return source, self._backbone(), self._writer(source)
+            source, backbone = self._source(), self._backbone()
+            writer = self._writer(source)
+            sink = SharedSink(writer, job.folder)
+            self._engine = Engine(
+                *(source, device_of(backbone, writer.spec), writer.spec, sink),
+                batch=writer.spec.computed["batch"],
+                threads=self._threads,
+                on_error=job.on_error,
+            )
         except SpaceClipError as error:
-            raise WorkerUnfitError(f"worker {os.uname().nodename}: {error}") from error
+            raise self._unfit(error) from error
+        return self._engine, sink, writer.spec
+
+    def _unfit(self, error: BaseException) -> WorkerUnfitError:
+        what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return WorkerUnfitError(f"worker {os.uname().nodename}: {what}")
 
     def _check_memory(self) -> None:
-        spec = self._job.spec
-        image = sum(math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize for array in arrays(spec).values())
-        held = _HELD * image * spec.shard
+        job = self._job
+        held = held_bytes(job.spec, job.spec.computed["batch"], self._threads)
         if self._memory and held > _MOST_HELD * self._memory:
             raise SpaceClipError(
                 f"it may use {self._memory / 1e9:.1f} GB of memory, and shards under way "
@@ -209,10 +209,7 @@ class ShardWorker(WorkerPlugin):
         return source
 
     def _backbone(self) -> Backbone:
-        settings, device = self._job.backbone, device_here(self._job.device)
-        if device.type == "cpu":
-            torch.set_num_threads(max(1, CPU_COUNT // self._sharing))
-        backbone = _loaded(**dict(settings), device=device)
+        backbone = encoder_here(self._job.backbone, self._job.device, self._sharing)
         wanted = dict(self._job.spec.backbone)
         # The run may name it by a relative path.
         found = {**backbone.identity, "name": wanted["name"]}
@@ -227,32 +224,21 @@ class ShardWorker(WorkerPlugin):
         if not place_at(store).exists(GROUP):
             raise SpaceClipError(f"the store {store} is not there: give all workers the same path to it")
         # What others have committed is looked up shard by shard.
-        return StoreWriter(store, spec, {}, self._go_on, records={})
-
-
-_loaded = lru_cache(maxsize=1)(load_backbone)
-
-
-class EncoderKeeper(WorkerPlugin):
-    """A Dask worker plugin: while it is there, the encoder that was loaded last serves the next split too."""
-
-    def teardown(self, worker: Any) -> None:
-        """Called when the run or the worker ends."""
-        _loaded.cache_clear()
-
-
-def choose_batch(settings: BackboneSettings, device: str, layers: Sequence[int], views: int) -> int:
-    """A task: how many images this worker's device is best given at once (see `default_batch`)."""
-    return default_batch(_loaded(**dict(settings), device=device_here(device)), layers, views)
+        return StoreWriter(store, spec, {}, self._go_on, records={}, shared=True)
 
 
 def images_topic(run: str) -> str:
-    """Where workers say of a shard that is under way how many of its images are computed."""
+    """Where workers say of a task that is under way how many of its images are computed."""
     return f"{run}/images"
 
 
-def extract_shard(run: str, shard: int, known: Known) -> None:
-    """The task: extract a shard on this worker. No reply, since none is fetched: that it ended says all.
+def extract_shards(run: str, first: int, shards: Mapping[int, Known]) -> None:
+    """The task: extract shards on this worker. No reply, since none is fetched: that it ended says all.
+
+    Args:
+        run: Name of the plugin.
+        first: Of the shards, by which the driver knows the task.
+        shards: What of each is known already.
 
     Raises:
         ShardFailedError: Names the worker, which is known to it alone.
@@ -263,13 +249,16 @@ def extract_shard(run: str, shard: int, known: Known) -> None:
         nonlocal said
         if time.monotonic() - said > REPORT_SECONDS:
             said = time.monotonic()
-            worker.log_event(images_topic(run), (shard, done))
+            worker.log_event(images_topic(run), (first, done))
 
     try:
         plugin = worker.plugins[run]
         assert isinstance(plugin, ShardWorker)
-        plugin.extract(shard, known, progress)
+        with plugin.one_more() as under_way:
+            if under_way < AT_ONCE:
+                secede()  # it waits: whatever threads the worker was given, it is given the next task too
+            plugin.extract(shards, progress)
     except Exception as error:
         raise ShardFailedError(worker.address, error) from error
-    if ceilings := plugin.ceilings:
-        worker.log_event(run, {"worker": worker.address, "ceilings": asdict(ceilings)})
+    if receipt := plugin.receipt:
+        worker.log_event(run, {"worker": worker.address, "receipt": asdict(receipt)})

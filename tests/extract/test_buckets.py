@@ -12,7 +12,8 @@ from spaceclip.cache import Batches, FeatureCache, SpaceClipError, locate, verif
 from spaceclip.cache.places import lease
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
 from spaceclip.extract.cluster.connection import local_cluster
-from spaceclip.extract.cluster.driver import fill_on
+from spaceclip.extract.cluster.driver import Cluster
+from spaceclip.extract.cluster.environment import choose_environment
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=4)
 OUT = locate("s3://bucket/features/x")
@@ -52,8 +53,8 @@ def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(s3, tiny_config,
     source, backbone = open_splits(data)["train"], load_backbone(named.name)
     # Forked workers have the environment of the server that they are forked from.
     with configured({"distributed.nanny.environ": s3.environment()}), local_cluster(2, gpus=False) as client:
-        fill = fill_on(client, data, "train", named, "cpu", SETTINGS)
-        done = extract(source, backbone, SETTINGS, OUT, "train", {}, fill=fill)
+        cluster = Cluster(client, data, named, "cpu", choose_environment(client, "cpu", "auto"), SETTINGS)
+        done = extract(source, backbone, SETTINGS, OUT, "train", {}, fill=cluster.fill("train"), settle=cluster.settle)
     assert done.computed == 10
     extract(source, backbone, SETTINGS, tmp_path / "alone", "train", {})
     assert objects(s3) == contents(tmp_path / "alone")
@@ -111,7 +112,7 @@ class TestTheStore:
 class TestTheNetwork:
     def test_a_server_that_is_away_for_a_while_is_waited_for(self, s3, proxy, make_frames, backbone, whole):
         def tell(done, _total):
-            if done == 8:
+            if done >= 8 and not timers:
                 proxy.refusing = True
                 timers.append(Timer(0.4, setattr, (proxy, "refusing", False)))
                 timers[0].start()
@@ -137,7 +138,7 @@ class TestTheNetwork:
                 proxy.cut(3, sent=100 + 700 * (done % 5))
 
         extract(make_frames(30), backbone, SETTINGS, OUT, "train", {}, tell)
-        assert len(cuts) > 10
+        assert len(cuts) > 5
         assert objects(s3) == whole(30)
 
     def test_answers_that_are_lost_leave_no_trace(self, s3, proxy, make_frames, backbone, whole):
@@ -203,14 +204,15 @@ KILLING = """
     backbone = load_backbone("random:{config}", precision="float32")
     settings = ExtractSettings(layers=(0, 2), batch_size=3, shard=4, threads=2)
     draw = random.Random({seed})
-    for steps in (0, 20, 0, 3, 12, 30):
+    for steps in (0, 12, 0, 3, 8, 12):
         read, write = os.pipe()
         run = os.fork()
         if run == 0:
             extract(Frames(300), backbone, settings, locate("{out}"), "train", {{}}, lambda *_: os.write(write, b"."))
             os._exit(0)
+        os.close(write)
         for _ in range(steps):
-            os.read(read, 1)
+            assert os.read(read, 1), "it ended before it was killed"
         time.sleep(draw.uniform(0, 0.05 if steps else 0.5))
         os.kill(run, signal.SIGKILL)
         assert os.WIFSIGNALED(os.waitpid(run, 0)[1])
@@ -245,7 +247,7 @@ class TestProcesses:
         told, trouble = run.communicate(timeout=120)
         assert told == "killed\n", trouble
         kept = committed(s3)
-        assert 20 < kept < 75
+        assert 5 < kept < 75
         began = time.monotonic()
         done = extract(make_frames(300), backbone, SETTINGS, OUT, "train", {})
         assert time.monotonic() - began < lease.PATIENCE / 2

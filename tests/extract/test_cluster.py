@@ -12,7 +12,7 @@ import cloudpickle
 import pytest
 from distributed import WorkerPlugin
 from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
-from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
+from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter, stored_bytes
 from spaceclip.extract.cluster.connection import connected, dashboard, local_cluster
 from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
 from spaceclip.extract.remaining import Work
@@ -54,31 +54,32 @@ def test_two_workers_leave_the_bytes_of_one_machine(cluster, make_job):
     assert FeatureCache.open(job.store).digest == FeatureCache.open(alone).digest
 
 
-def test_each_stage_s_ceiling_is_the_sum_of_the_workers(cluster, make_job):
+def test_what_each_stage_did_is_the_sum_of_the_workers(cluster, make_job):
     job, pending, _ = make_job()
     start = time.perf_counter()
     found = extract_on_cluster(cluster, job, Work(job.spec, list(pending)), ignore)
     assert found is not None
-    assert (found.images, set(found.rates)) == (24, {"decoding", "encoding", "writing"})
+    assert (found.images, found.workers, set(found.rates)) == (24, 2, {"decoding", "encoding", "writing"})
+    assert found.stages["decoding"].threads == 4  # two each
     assert 0 < found.seconds < time.perf_counter() - start
-    assert 0 < found.share < 1
-    assert found.megabytes > 0
+    assert found.bytes == stored_bytes(FeatureCache.open(job.store))
 
 
 def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_job):
     job, pending, _ = make_job(settings=SETTINGS.model_copy(update={"batch_size": 1, "shard": 24}))
 
     def slow(pause):
-        from spaceclip.extract import encode
         from spaceclip.extract.cluster import worker
+        from spaceclip.extract.engine.device import HostDevice
 
-        real = getattr(encode, "real", encode.encode_views)
+        device: Any = HostDevice
+        real = getattr(device, "real", device.encode)
 
-        def encode_views(*given):
+        def encode(*given, **more):
             time.sleep(pause)
-            return real(*given)
+            return real(*given, **more)
 
-        encode.real, encode.encode_views, worker.REPORT_SECONDS = real, encode_views if pause else real, pause or 0.5  # pyright: ignore
+        device.real, device.encode, worker.REPORT_SECONDS = real, encode if pause else real, pause or 0.5
 
     cluster.run(slow, 0.1)
     told = []
@@ -159,7 +160,7 @@ def halting(cluster, tmp_path):
 
 def test_a_shard_that_hangs_is_done_by_another_worker_and_not_waited_for(cluster, make_job, halting):
     job, pending, alone = make_job()
-    halted, told = halting("spaceclip.extract.samples", "prepare_sample", times=1), []
+    halted, told = halting("spaceclip.extract.engine.engine", "prepare_sample", times=1), []
     assert computed(cluster, job, pending, ignore, say=told.append, overdue_seconds=2) == 24
     assert files(job.store) == files(alone)
     ((_, address, _),) = halted()
@@ -279,7 +280,7 @@ def fail(cluster):
 
             def extract(*given):
                 with open(counted, "a") as file:  # noqa: PTH123
-                    file.write(f"{given[1]}\n")
+                    file.write(f"{min(given[1])}\n")
                 raise RuntimeError("CUDA out of memory\nof device 0")
 
             plugin: Any = ours.ShardWorker

@@ -1,6 +1,7 @@
 """What the driver of a cluster says to it and hears from it; the cluster, its cards too, is made up."""
 
 from contextlib import nullcontext, suppress
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +20,12 @@ from spaceclip.extract import (
 )
 from spaceclip.extract.cluster import driver as cluster
 from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.cluster.encoders import choose_batch
 from spaceclip.extract.cluster.environment import Environment
-from spaceclip.extract.cluster.worker import choose_batch
+from spaceclip.extract.engine.receipt import Receipt, StageReceipt
 from spaceclip.extract.remaining import Work
 
-SPEEDS = {"images": 24, "seconds": 2.0, "megabytes": 10.0}
+RECEIPT = Receipt(24, 10**7, 2.0, {"encoding": StageReceipt(1, 1.0)})
 
 
 class Cluster:
@@ -113,15 +115,28 @@ def test_what_killed_runs_left_is_cleared_up_and_nothing_else(drive):
     assert client.plugins == [living, others]
 
 
+@pytest.mark.parametrize(
+    ("images", "batch", "groups"),
+    [
+        (64, 16, [[0], [1], [2], [4], [5], [9]]),
+        (64, 256, [[0, 1, 2], [4, 5], [9]]),
+        (64, 48, [[0, 1, 2], [4, 5], [9]]),
+        (64, 100, [[0, 1], [2], [4, 5], [9]]),
+    ],
+)
+def test_shards_whose_rows_share_batches_go_to_one_worker_together(images, batch, groups):
+    found = cluster.sharing_batches([0, 1, 2, 4, 5, 9], images, batch)
+    assert found == {group[0]: group for group in groups}
+
+
 def test_a_worker_that_was_started_anew_counts_once(drive):
     told = [
-        {"worker": f"tcp://{name}", "ceilings": SPEEDS | {"rates": {"encoding": rate}}}
-        for name, rate in (("first", 10.0), ("started-anew", 11.0), ("started-anew", 12.0))
+        {"worker": f"tcp://{name}", "receipt": asdict(replace(RECEIPT, bytes=size))}
+        for name, size in (("first", 10), ("started-anew", 11), ("started-anew", 12))
     ]
     found = drive(Cluster(told=told))
-    assert found.rates == {"encoding": 12.0}
-    gone = drive(Cluster(told=told[:1]))
-    assert gone.rates == {"encoding": 10.0}
+    assert (found.bytes, found.images, found.workers) == (12, 24, 1)
+    assert drive(Cluster(told=told[:1])).bytes == 10
 
 
 class Cards(Cluster):

@@ -18,14 +18,13 @@ from spaceclip.cache import (
     require_disjoint,
     verify,
 )
-from spaceclip.extract import Ceilings, Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
+from spaceclip.extract import Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.computed import settled
-from spaceclip.extract.encode import shard_blocks
+from spaceclip.extract.engine import Engine, WeighingSink, device_of
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
 from spaceclip.extract.samples import OnError
 from spaceclip.extract.settings import store_spec
-from spaceclip.extract.stages import together
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -154,7 +153,11 @@ def test_a_bad_image_stops_the_run_and_keeps_what_was_committed(make_frames, bac
     with pytest.raises(SpaceClipError, match="frame021"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
     assert not (tmp_path / "train.json").exists()
-    assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == 30 - 16
+    committed = sorted(int(record.stem) for record in tmp_path.glob("*.zarr/ledger/0*.json"))
+    assert committed[:2] == [0, 1]
+    assert 2 not in committed
+    left = sum(min(30, 8 * shard + 8) - 8 * shard for shard in range(4) if shard not in committed)
+    assert extract(good, backbone, SETTINGS, tmp_path, "train", {}).computed == left
 
 
 GPU = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 7.79 GiB."
@@ -208,8 +211,21 @@ def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbon
 
     work = Watched.all_of(spec)
     assert len({id(work.missing(shard)) for shard in work.shards}) == 1
-    next(shard_blocks(frames, backbone, work, SETTINGS.model_copy(update={"threads": 1})))
-    assert max(asked) < 4
+    held = threading.Event()
+
+    class Slow(WeighingSink):
+        def write(self, shard, buffer, pool):
+            held.wait(20)
+            return super().write(shard, buffer, pool)
+
+    device, sink = device_of(backbone, spec), Slow(1)
+    with Engine(frames, device, spec, sink, batch=3, threads=1) as engine:
+        shards = [engine.submit(work, shard) for shard in work.shards]
+        time.sleep(1)  # much longer than all of them take
+        assert max(asked) < 16
+        held.set()
+        engine.wait(shards[:20])
+    assert sum(shard.buffer is not None for shard in shards) < 16
 
 
 def test_a_source_that_hangs_does_not_hold_an_interrupted_run(make_frames, backbone, tmp_path):
@@ -233,28 +249,11 @@ def test_a_source_that_hangs_does_not_hold_an_interrupted_run(make_frames, backb
     assert took < 10
 
 
-def test_the_slowest_stage_binds_and_its_share_is_what_was_reached():
-    found = Ceilings(120, 60.0, {"decoding": 40.0, "encoding": 2.5, "writing": 9.0}, 38.0)
-    assert (found.binding, found.share) == ("encoding", pytest.approx(2 / 2.5))
-    assert str(found) == (
-        "2.0 images/s; alone: decoding 40.0, encoding 2.5, writing 9.0 images/s (38 MB/s); "
-        "encoding binds, 80% of it reached"
-    )
-
-
-def test_what_workers_could_do_adds_up():
-    one = Ceilings(30, 9.0, {"decoding": 40.0, "encoding": 2.0, "writing": 9.0}, 38.0)
-    other = Ceilings(90, 8.0, {"decoding": 20.0, "encoding": 6.0, "writing": 3.0}, 12.0)
-    rates = {"decoding": 60.0, "encoding": 8.0, "writing": 12.0}
-    assert together([one, other], 130, 20.0) == Ceilings(130, 20.0, rates, 50.0)
-    assert together([], 130, 20.0) is together([one], 0, 20.0) is None
-
-
 def test_a_stage_that_is_slow_is_the_one_that_binds(make_frames, backbone, tmp_path):
     frames, load = make_frames(24), make_frames(24).load
     frames.load = lambda index: (time.sleep(0.05), load(index))[1]
     settings = SETTINGS.model_copy(update={"threads": 2})
-    found = extract(frames, backbone, settings, tmp_path, "train", {}).ceilings
+    found = extract(frames, backbone, settings, tmp_path, "train", {}).receipt
     assert found is not None
     assert found.binding == "decoding"
     assert 20 < found.rates["decoding"] < 2 / 0.05
@@ -265,7 +264,7 @@ SCRIPT = """
     import time
     from pathlib import Path
     from conftest import Frames
-    from spaceclip.extract import Ceilings, ExtractSettings, extract, load_backbone
+    from spaceclip.extract import ExtractSettings, extract, load_backbone
     backbone = load_backbone("random:{config}", precision="float32")
     settings = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
     encode = backbone.encode

@@ -66,7 +66,7 @@ def test_running_again_computes_nothing_and_still_tells(make_bad, backbone, tmp_
     again = extract(make_bad(), backbone, SETTINGS, tmp_path, "train", {})
     assert again.computed == 0
     assert again.quarantined == first.quarantined
-    assert again.ceilings is None
+    assert again.receipt is None
 
 
 def test_mended_samples_are_retried_at_the_cost_of_their_shards(make_bad, make_frames, backbone, tmp_path, contents):

@@ -12,14 +12,16 @@ import pytest
 import torch
 from distributed import Client
 from jobs import SETTINGS, files, lay_out, save_pictures
-from spaceclip.cache import Entry, SpaceClipError, StoreWriter, writer
+from spaceclip.cache import Entry, SpaceClipError, StoreWriter, parts, writer
 from spaceclip.extract import BackboneSettings, FolderData, KittiData, extract, load_backbone, open_splits
 from spaceclip.extract import settings as settings_module
-from spaceclip.extract.cluster import Cluster, worker
+from spaceclip.extract.cluster import Cluster, encoders, worker
 from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
-from spaceclip.extract.cluster.worker import ShardWorker, extract_shard
+from spaceclip.extract.cluster.worker import ShardWorker, extract_shards
 from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
+from spaceclip.extract.engine import Engine, HostDevice, ShardUnderWay, sinks
 from spaceclip.extract.paths import absolute, absolute_backbone
+from spaceclip.extract.remaining import NOTHING
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +38,24 @@ def split(tiny_config, pictures, tmp_path):
 def start(monkeypatch):
     """Has a worker have the plugin of a job, as Dask does."""
     monkeypatch.setattr(worker, "keep_freed_memory", lambda: None)
-    threads = torch.get_num_threads()
+    threads, begun = torch.get_num_threads(), []
 
     def begin(job, memory=None):
         plugin = pickle.loads(pickle.dumps(ShardWorker(job)))
         plugin.setup(SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=memory)))
+        begun.append(plugin)
         return plugin
 
     yield begin
+    for plugin in begun:
+        plugin.teardown(None)
     torch.set_num_threads(threads)
 
 
 def test_its_shards_are_those_of_one_machine(split, start):
     plugin = start(split.job)
     for shard in split.pending:
-        plugin.extract(shard)
+        plugin.extract({shard: NOTHING})
     assert files(split.job.store) == files(split.alone)
 
 
@@ -59,23 +64,45 @@ def test_what_travels_does_not_grow_with_the_samples(split):
     assert len(pickle.dumps(ShardWorker(replace(split.job, spec=many)))) < 10_000
 
 
-def test_a_worker_that_wakes_leaves_alone_what_another_committed(split, start, monkeypatch):
+@pytest.mark.parametrize("when", ["before its first object", "between two", "before its record"])
+def test_a_worker_that_wakes_leaves_alone_what_another_committed(split, start, monkeypatch, when):
+    """What it has computed itself is other than that, as it were on hardware of another kind."""
+    monkeypatch.setattr(sinks, "connections", lambda _path: 1)
     sleeper, other = start(split.job), start(split.job)
-    encode, slept = worker.shard_blocks, []
+    complete, require, asked = ShardUnderWay.complete, StoreWriter._require_uncommitted, []
+    objects = len(parts(split.job.spec))
+    wakes = {"before its first object": 1, "between two": 3, "before its record": objects + 1}[when]
 
-    def sleep(*given, **more):
-        (filled,) = encode(*given, **more)
-        if not slept:
-            slept.append(filled.shard)
-            other.extract(3)
-            filled.block["pooled"][:] += 1  # as other hardware would have it
-        return [filled]
+    def alter(shard):
+        complete(shard)
+        if not asked:
+            for feature in shard.buffer.features.values():
+                feature.rows[:] += 1
 
-    monkeypatch.setattr(worker, "shard_blocks", sleep)
-    sleeper.extract(3)
-    assert slept == [3]
+    def sleep(writer, shard):
+        asked.append(shard)
+        if len(asked) == wakes:
+            other.extract({3: NOTHING})
+        require(writer, shard)
+
+    monkeypatch.setattr(ShardUnderWay, "complete", alter)
+    monkeypatch.setattr(StoreWriter, "_require_uncommitted", sleep)
+    sleeper.extract({3: NOTHING})
+    assert len(asked) > objects + 1
     whole = files(split.alone)
     assert [name for name, content in files(split.job.store).items() if whole[name] != content] == []
+
+
+def test_what_is_committed_already_is_not_computed_again(split, start, monkeypatch):
+    start(split.job).extract({2: NOTHING})
+    submitted, submit = [], Engine.submit
+    monkeypatch.setattr(
+        Engine,
+        "submit",
+        lambda engine, work, shard, *more: submitted.append(shard) or submit(engine, work, shard, *more),
+    )
+    start(split.job).extract({2: NOTHING, 3: NOTHING})
+    assert submitted == [3]
 
 
 def test_when_the_run_ends_between_data_and_record_nothing_is_committed(split, start, monkeypatch):
@@ -87,14 +114,14 @@ def test_when_the_run_ends_between_data_and_record_nothing_is_committed(split, s
 
     monkeypatch.setattr(StoreWriter, "_write_part", end)
     with pytest.raises(InterruptedError, match="the run has ended"):
-        plugin.extract(0)
+        plugin.extract({0: NOTHING})
     assert StoreWriter(split.job.store, split.job.spec, {}).records == {}
 
 
 def test_it_does_not_read_the_ledger(split, start, monkeypatch):
     plugin = start(split.job)
     monkeypatch.setattr(writer, "read_ledger", lambda *_: pytest.fail("the ledger was read"))
-    plugin.extract(0)
+    plugin.extract({0: NOTHING})
 
 
 def test_a_worker_with_other_files_refuses(tiny_config, pictures, tmp_path, start):
@@ -102,27 +129,27 @@ def test_a_worker_with_other_files_refuses(tiny_config, pictures, tmp_path, star
     job, _, _ = lay_out(tiny_config, images, tmp_path)
     (images / "005.png").unlink()
     with pytest.raises(WorkerUnfitError, match=r"^worker \S+: its files of the train split are not those of the run"):
-        start(job).extract(0)
+        start(job).extract({0: NOTHING})
 
 
 def test_a_worker_without_the_data_refuses(tiny_config, pictures, tmp_path, start):
     job, _, _ = lay_out(tiny_config, shutil.copytree(pictures, tmp_path / "images"), tmp_path)
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(WorkerUnfitError, match=r"^worker \S+: the images folder .* does not exist"):
-        start(job).extract(0)
+        start(job).extract({0: NOTHING})
 
 
 def test_a_worker_without_the_store_refuses_and_makes_none(split, start, tmp_path):
     job = replace(split.job, store=tmp_path / "elsewhere.zarr")
     with pytest.raises(WorkerUnfitError, match=r"^worker \S+: the store .*elsewhere\.zarr is not there"):
-        start(job).extract(0)
+        start(job).extract({0: NOTHING})
     assert not (tmp_path / "elsewhere.zarr").exists()
 
 
 def test_a_worker_with_another_encoder_refuses(split, start):
     job = replace(split.job, backbone=split.job.backbone.model_copy(update={"seed": 1}))
     with pytest.raises(WorkerUnfitError, match=r"^worker \S+: its encoder is .*seed 1.*, the run's .*seed 0"):
-        start(job).extract(0)
+        start(job).extract({0: NOTHING})
 
 
 @pytest.mark.parametrize(
@@ -139,24 +166,24 @@ def test_a_worker_of_another_device_or_library_refuses_before_it_lists_a_file(sp
     libraries = dict(environment.libraries) | dict(run.get("libraries", ()))
     wanted = replace(environment, **(run | {"libraries": tuple(libraries.items())}))
     with pytest.raises(WorkerUnfitError, match=rf"^worker \S+: {reason}"):
-        start(replace(split.job, chosen=replace(chosen, environment=wanted))).extract(0)
+        start(replace(split.job, chosen=replace(chosen, environment=wanted))).extract({0: NOTHING})
 
 
 def test_workers_that_share_cores_take_their_share_of_them(split, start, monkeypatch):
-    monkeypatch.setattr(worker, "CPU_COUNT", 8)
-    monkeypatch.setattr(settings_module, "CPU_COUNT", 8)
-    blocks, decoding = worker.shard_blocks, []
+    for module in (encoders, settings_module):
+        monkeypatch.setattr(module, "CPU_COUNT", 8)
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
 
-    def noted(source, backbone, work, settings, *given, **more):
-        decoding.append(settings.threads)
-        return blocks(source, backbone, work, settings, *given, **more)
+    def engine(*given, **more):
+        threads.append(more["threads"])
+        return Engine(*given, **more)
 
-    monkeypatch.setattr(worker, "shard_blocks", noted)
-    monkeypatch.setattr(torch, "set_num_threads", decoding.append)
+    monkeypatch.setattr(worker, "Engine", engine)
     chosen = replace(split.job.chosen, sharing={cores_here(): 4})
     settings = split.job.settings.model_copy(update={"threads": None})
-    start(replace(split.job, chosen=chosen, settings=settings)).extract(0)
-    assert decoding == [2, 2]
+    start(replace(split.job, chosen=chosen, settings=settings)).extract({})
+    assert threads == [2, 2]
 
 
 def test_one_encoder_serves_all_splits_of_a_run_and_is_forgotten_with_it(split, start, monkeypatch):
@@ -166,18 +193,18 @@ def test_one_encoder_serves_all_splits_of_a_run_and_is_forgotten_with_it(split, 
         loaded.append(more)
         return load_backbone(*given, **more)
 
-    monkeypatch.setattr(worker, "_loaded", lru_cache(maxsize=1)(load))
-    for shard in range(2):
-        start(split.job).extract(shard)
+    monkeypatch.setattr(encoders, "_loaded", lru_cache(maxsize=1)(load))
+    for _ in range(2):
+        start(split.job).extract({})
     assert len(loaded) == 1
-    worker.EncoderKeeper().teardown(None)
-    start(split.job).extract(2)
+    encoders.EncoderKeeper().teardown(None)
+    start(split.job).extract({})
     assert len(loaded) == 2
 
 
 def test_shards_that_do_not_fit_a_workers_memory_are_refused(split, start):
     with pytest.raises(WorkerUnfitError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
-        start(split.job, memory=1000).extract(0)
+        start(split.job, memory=1000).extract({0: NOTHING})
 
 
 def test_bad_input_is_the_data_s_fault_and_not_the_worker_s(tiny_config, pictures, tmp_path, start):
@@ -186,25 +213,37 @@ def test_bad_input_is_the_data_s_fault_and_not_the_worker_s(tiny_config, picture
     content = (images / "001.png").read_bytes()
     (images / "001.png").write_bytes(content[:200] + bytes(len(content) - 200))
     with pytest.raises(SpaceClipError, match=r"001\.png") as caught:
-        start(job).extract(0)
+        start(job).extract({0: NOTHING})
     assert not isinstance(caught.value, WorkerUnfitError)
 
 
-def test_memory_that_runs_out_may_be_enough_elsewhere(split, start, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), "cpu failed in mid-run and answers no more"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_worker_whose_device_fails_is_unfit_and_its_shards_may_be_done_elsewhere(
+    split, start, monkeypatch, error, reason
+):
     def fail(*_given, **_more):
-        raise SpaceClipError("out of memory (CUDA); give it more") from MemoryError()
+        raise error
 
-    monkeypatch.setattr(worker, "shard_blocks", fail)
-    with pytest.raises(RuntimeError, match=r"^out of memory"):
-        start(split.job).extract(0)
+    plugin = start(split.job)
+    monkeypatch.setattr(HostDevice, "encode", fail)
+    for shard in (0, 1):
+        with pytest.raises(WorkerUnfitError, match=rf"^worker \S+: {reason}"):
+            plugin.extract({shard: NOTHING})
 
 
 def test_what_fails_says_on_which_worker(split, start, monkeypatch):
     plugin = start(split.job, memory=1000)
     host = SimpleNamespace(plugins={"run": plugin}, address="tcp://node7:4321")
     monkeypatch.setattr(worker, "get_worker", lambda: host)
+    monkeypatch.setattr(worker, "secede", lambda: None)
     with pytest.raises(ShardFailedError) as caught:
-        extract_shard("run", 0, (None, {}))
+        extract_shards("run", 0, {0: NOTHING})
     travelled = pickle.loads(pickle.dumps(caught.value))
     assert travelled.worker == "tcp://node7:4321"
     assert isinstance(travelled.error, WorkerUnfitError)
@@ -218,8 +257,7 @@ def fill_elsewhere(start, monkeypatch, tmp_path):
         with monkeypatch.context() as there:
             there.chdir(tmp_path)
             plugin = start(job)
-            for shard in work.shards:
-                plugin.extract(shard)
+            plugin.extract({shard: work.known_of(shard) for shard in work.shards})
 
     monkeypatch.setattr("spaceclip.extract.cluster.driver.extract_on_cluster", on_worker)
     client = cast("Client", None)

@@ -119,8 +119,9 @@ def test_a_run_says_what_it_will_take_and_what_held_it_back(project, spaceclip):
     told = spaceclip(*CONFIG, "--split", "train").output.splitlines()
     assert told[0].startswith("extract train: 14 of 14 images to compute (2 of 2 shards), about 0.00 GB")
     assert re.fullmatch(
-        r"extract train: [\d,.]+ images/s; alone: decoding [\d,.]+, encoding [\d,.]+, writing [\d,.]+ images/s "
-        r"\([\d,]+ MB/s\); (decoding|encoding|writing) binds, \d+% of it reached",
+        r"extract train: [\d,.]+ images/s, [\d,]+ MB/s; alone: decoding [\d,.]+ \(busy \d+%\), encoding [\d,.]+ "
+        r"\(busy \d+%\), writing [\d,.]+ \(busy \d+%\) images/s; the host's threads took [\d.]+ ms an image; "
+        r"(no stage binds|(decoding|encoding|writing) binds, busy \d+%).*",
         told[1],
     )
     assert len(told) == 3

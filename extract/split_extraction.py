@@ -1,7 +1,6 @@
-"""The extraction run on one machine: decoding, encoding and writing at once, a shard at a time."""
+"""The extraction of one split: what is there already, what has to be computed, and that it is."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,17 +27,16 @@ from ..cache import (
     whole_store,
 )
 from .computed import Settle, settled
-from .encode import Filled, enough_memory, shard_blocks
+from .engine import Engine, Receipt, StoreSink, device_of
 from .estimate import Prediction, predict
 from .remaining import Work
-from .samples import OnError, decoded, require_same_samples
-from .settings import ExtractSettings, store_spec
+from .samples import OnError, each_sample, require_same_samples
+from .settings import ExtractSettings, enough_memory, store_spec
 from .sources.source import Source
-from .stages import WRITE, Ceilings, Stages
 from .towers import Backbone
 
 Progress = Callable[[int, int], None]
-Fill = Callable[[StoreWriter, Work, Callable[[int], None]], Ceilings | None]
+Fill = Callable[[StoreWriter, Work, Callable[[int], None]], Receipt | None]
 """Computes and commits the shards of a store that have no record, tells how many images are done, and how fast."""
 
 
@@ -54,7 +52,7 @@ class Extraction:
         without_depth: Of these, images without ground truth where the others have it.
         quarantined: Of these, images that could not be used, whichever run found them.
         depth: Median and range of the store's depth; None without.
-        ceilings: How fast this run was, and what held it back; None where it computed nothing.
+        receipt: How fast this run was, and what held it back; None where it computed nothing.
     """
 
     pointer: Location
@@ -64,7 +62,7 @@ class Extraction:
     without_depth: int = 0
     quarantined: tuple[Quarantined, ...] = ()
     depth: DepthRange | None = None
-    ceilings: Ceilings | None = field(default=None, compare=False)
+    receipt: Receipt | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         without = f", {self.without_depth} without ground truth" if self.without_depth else ""
@@ -84,6 +82,7 @@ def extract(
     on_error: OnError = "stop",
     retry_quarantined: bool = False,
     predicted: Callable[[Prediction], None] = lambda _prediction: None,
+    say: Callable[[str], None] = lambda _line: None,
     fill: Fill | None = None,
     settle: Settle | None = None,
 ) -> Extraction:
@@ -105,6 +104,7 @@ def extract(
             reason, and is left out of batches. The other rows' bytes are the same.
         retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
         predicted: Called with what the run will take, before the long work.
+        say: Called with a line that a user should know.
         fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
         settle: Says what is computed with there.
 
@@ -115,7 +115,7 @@ def extract(
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
     store, pointer = store_at(folder, split, spec, settings), folder / f"{split}.json"
-    total, computed, ceilings = len(spec.entries), 0, None
+    total, computed, receipt = len(spec.entries), 0, None
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
@@ -128,11 +128,12 @@ def extract(
         spec = settle(spec, store) if settle else settled(spec, store, backbone, settings)
         with only_writer(store) as still_ours:
             writer = StoreWriter(store, spec, about, still_ours)
-            computed, ceilings = _complete(
+            computed, receipt = _complete(
                 *(source, backbone, settings, writer, split, progress),
                 on_error=on_error,
                 retry_quarantined=retry_quarantined,
                 predicted=predicted,
+                say=say,
                 fill=fill,
             )
             cache = FeatureCache.open(store)
@@ -140,7 +141,7 @@ def extract(
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)
     without_depth = about.get("without_depth") or 0
-    return Extraction(pointer, store, total, computed, without_depth, quarantined, cache.depth_range, ceilings)
+    return Extraction(pointer, store, total, computed, without_depth, quarantined, cache.depth_range, receipt)
 
 
 def _complete(
@@ -154,8 +155,9 @@ def _complete(
     on_error: OnError,
     retry_quarantined: bool,
     predicted: Callable[[Prediction], None],
+    say: Callable[[str], None],
     fill: Fill | None,
-) -> tuple[int, Ceilings | None]:
+) -> tuple[int, Receipt | None]:
     """Write what a store lacks; how many images were computed for it, and how fast."""
     spec, store, total = writer.spec, writer.path, len(writer.spec.entries)
     again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
@@ -175,17 +177,45 @@ def _complete(
         progress(done + computed, total)
 
     if fill is None:
-        stages = Stages(settings.threads_here())
-        filled = shard_blocks(source, backbone, work, settings, report, on_error=on_error, stages=stages)
-        with enough_memory(settings):
-            _write(writer, work, filled, stages)
-        ceilings = stages.ceilings()
-    else:
-        # Who computes elsewhere takes a shard that has a record for done.
-        for shard in again:
-            writer.forget(shard)
-        ceilings = fill(writer, work, report)
-    return work.images, ceilings
+        return work.images, _fill(source, backbone, settings, writer, work, report, on_error, say)
+    # Who computes elsewhere takes a shard that has a record for done.
+    for shard in again:
+        writer.forget(shard)
+    return work.images, fill(writer, work, report)
+
+
+def _fill(
+    source: Source,
+    backbone: Backbone,
+    settings: ExtractSettings,
+    writer: StoreWriter,
+    work: Work,
+    report: Callable[[int], None],
+    on_error: OnError,
+    say: Callable[[str], None],
+) -> Receipt | None:
+    """Compute and commit in this process."""
+    spec = writer.spec
+    with (
+        enough_memory(settings),
+        Engine(
+            *(source, device_of(backbone, spec), spec, StoreSink(writer)),
+            batch=spec.computed["batch"],
+            threads=settings.threads_here(),
+            on_error=on_error,
+            say=say,
+        ) as engine,
+    ):
+        told = 0
+
+        def watch() -> None:
+            nonlocal told
+            if engine.images > told:
+                told = engine.images
+                report(told)
+
+        engine.wait([engine.submit(work, shard) for shard in work.shards], watch)
+        return engine.receipt()
 
 
 def plan(
@@ -244,34 +274,9 @@ def _mended(
     Raises:
         SpaceClipError: One of them still cannot, and `on_error` is `stop`.
     """
-    bad = {shard: [sample.row for sample in record.quarantined] for shard, record in records.items()}
-    bad = {shard: bad[shard] for shard in sorted(bad) if bad[shard]}
-    tried = decoded(source, spec, bad.values(), spec.shard, settings.threads_here(), on_error, Stages())
-    return [
-        shard
-        for shard, samples in zip(bad, tried, strict=True)
-        if not all(isinstance(sample, SpaceClipError) for sample in samples)
-    ]
-
-
-def write_shard(writer: StoreWriter, work: Work, shard: Filled, stages: Stages) -> None:
-    """Write and commit a shard, and count what it took."""
-    with stages.busy(WRITE):
-        if shard.shard in writer.records:
-            # It is done again, and what it was must not be vouched for while its objects are replaced.
-            writer.still_ours()
-            writer.forget(shard.shard)
-        record = writer.write(*shard)
-    stages.stored(work.count(shard.shard), sum(record.objects[name].bytes for name in work.missing(shard.shard)))
-
-
-def _write(writer: StoreWriter, work: Work, filled: Iterator[Filled], stages: Stages) -> None:
-    """Write each shard while the next is filled."""
-    with ThreadPoolExecutor(1, thread_name_prefix="store") as storing:
-        writing: Future[None] | None = None
-        for shard in filled:
-            if writing:
-                writing.result()
-            writing = storing.submit(write_shard, writer, work, shard, stages)
-        if writing:
-            writing.result()
+    bad = [(shard, sample.row) for shard, record in sorted(records.items()) for sample in record.quarantined]
+    tried = each_sample(source, spec, [row for _, row in bad], settings.threads_here(), lambda _sample: True)
+    found = [outcome for outcome in tried if isinstance(outcome, SpaceClipError)]
+    if found and on_error == "stop":
+        raise found[0]
+    return sorted({shard for (shard, _), outcome in zip(bad, tried, strict=True) if outcome is True})

@@ -1,0 +1,20 @@
+"""The one engine: in a process of its own, in a Dask worker, and to find out beforehand how long it will take."""
+
+from .device import HostDevice
+from .engine import Engine, held_bytes
+from .opening import device_of
+from .receipt import Receipt, together
+from .shards import ShardUnderWay
+from .sinks import StoreSink, WeighingSink
+
+__all__ = [
+    "Engine",
+    "HostDevice",
+    "Receipt",
+    "ShardUnderWay",
+    "StoreSink",
+    "WeighingSink",
+    "device_of",
+    "held_bytes",
+    "together",
+]

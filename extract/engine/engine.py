@@ -1,0 +1,399 @@
+"""The extraction engine: list -> decode -> batch -> device -> land -> hash and write, all at once.
+
+Each stage has its threads, and takes what it needs from a queue or a pool of buffers of fixed size; so memory is
+bounded whatever is slow, and what binds is the slowest stage alone.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...cache import (
+    PlainObject,
+    Record,
+    ShardBuffer,
+    SpaceClipError,
+    StoreSpec,
+    feature_bytes,
+    feature_objects,
+    is_out_of_memory,
+)
+from ..remaining import Work
+from ..samples import OnError, prepare_sample
+from ..sources.source import Source
+from ..threads import Channel, Closed, Threads
+from ..towers import device_lost, is_device_lost
+from .device import HostDevice, Landing
+from .receipt import DECODE, ENCODE, WRITE, Meter, Receipt
+from .shards import Batch, Run, ShardUnderWay, cells
+
+HANG_SECONDS = 300.0
+"""Reading a sample that takes longer will never end."""
+
+_COMMITTING = 2
+"""Shards whose objects are written at once: the next begins while the last objects of one are on their way."""
+_LOOK_SECONDS = 0.2
+_END_SECONDS = 5.0
+
+
+class Sink(Protocol):
+    """Where shards go."""
+
+    writers: int
+    """Objects that are written at once."""
+
+    def write(self, shard: ShardUnderWay, buffer: ShardBuffer, pool: Executor) -> Record:
+        """Write and commit a shard, an object a task of the pool."""
+        ...
+
+
+@dataclass(eq=False)
+class _Reading:
+    """One sample that is to be decoded; whoever claims it says what has become of it."""
+
+    shard: ShardUnderWay
+    row: int
+    slot: int
+    images: NDArray[np.uint8]
+    since: float = 0.0
+    ended: threading.Event = field(default_factory=threading.Event)
+    _claimed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def claim(self) -> bool:
+        """Whether it is the caller's to end; once."""
+        with self._lock:
+            claimed, self._claimed = self._claimed, True
+        return not claimed
+
+
+class Engine:
+    """Extracts shards; it lives as long as there may be more of them.
+
+    Args:
+        source: The samples.
+        device: The encoder's.
+        spec: What the store holds.
+        sink: Where shards go.
+        batch: Images that are encoded at once.
+        threads: Threads that decode.
+        on_error: What to do with a sample that cannot be used.
+        say: Called with a line that a user should know.
+        trace: Whether to keep what each thread did when (`meter.spans`).
+        hang_seconds: See `HANG_SECONDS`.
+
+    Attributes:
+        images: Images computed until now.
+        meter: What the stages did.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        device: HostDevice,
+        spec: StoreSpec,
+        sink: Sink,
+        *,
+        batch: int,
+        threads: int,
+        on_error: OnError = "stop",
+        say: Callable[[str], None] = lambda _line: None,
+        trace: bool = False,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> None:
+        self._source, self._device, self._spec, self._sink = source, device, spec, sink
+        self._batch, self._piece, self._on_error, self._say = batch, batch, on_error, say
+        self._hang_seconds = hang_seconds
+        self.images = 0
+        self.meter = Meter({DECODE: threads, ENCODE: 1, WRITE: sink.writers}, device.kind, trace=trace)
+        self._change = threading.Condition()
+        self._reading: set[_Reading] = set()
+        self._open: set[ShardUnderWay] = set()
+        self._error: BaseException | None = None
+        self._shards: Channel[ShardUnderWay] = Channel()
+        self._batches: Channel[Batch] = Channel()
+        self._landings: Channel[tuple[Batch, list[Landing]]] = Channel()
+        self._filled: Channel[ShardUnderWay] = Channel()
+        self._inputs: Channel[NDArray[np.uint8]] = Channel()
+        self._features: Channel[dict[str, PlainObject]] = Channel()
+        images = (batch, *spec.image_size, 3)
+        for _ in range(_inputs(batch, threads)):
+            self._inputs.put(device.allocate(math.prod(images)).reshape(images))
+        self._room_left = _rooms(batch, spec.shard)
+        self._decoding = Threads(threads, "decode", self.meter.stages[DECODE].busy)
+        self._writing = Threads(sink.writers, "write", self.meter.stages[WRITE].busy)
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
+            for name, stage in (
+                ("list", self._list),
+                ("encode", self._encode),
+                ("land", self._land),
+                *[(f"commit-{number}", self._commit) for number in range(_COMMITTING)],
+            )
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(self, work: Work, shard: int, landed: Callable[[int], None] = lambda _images: None) -> ShardUnderWay:
+        """Have a shard extracted, after those that were submitted before.
+
+        Args:
+            work: What is known of the shard.
+            shard: Its index.
+            landed: Called with the images of it that are computed, from another thread.
+        """
+        under_way = ShardUnderWay(work, shard, landed)
+        self.meter.begin()
+        with self._change:
+            if self._error:
+                under_way.fail(self._error)
+            else:
+                self._open.add(under_way)
+                under_way.future.add_done_callback(lambda _future: self._ended(under_way))
+        with suppress(Closed):
+            self._shards.put(under_way)
+        return under_way
+
+    def wait(self, shards: Iterable[ShardUnderWay], watch: Callable[[], None] = lambda: None) -> None:
+        """Return when shards are committed.
+
+        Args:
+            shards: In the order in which they were submitted.
+            watch: Called when images were computed, and several times a second; it may raise.
+
+        Raises:
+            SpaceClipError: The first that failed did so by it; those before it are committed.
+        """
+        for shard in shards:
+            while not shard.future.done():
+                with self._change:
+                    self._change.wait(_LOOK_SECONDS)
+                self.look()
+                watch()
+            shard.future.result()
+        watch()
+
+    def look(self) -> None:
+        """Give up samples whose reading hangs, as on a pipe or a network mount that is gone."""
+        now = time.perf_counter()
+        for reading in list(self._reading):
+            if now - reading.since > self._hang_seconds and reading.claim():
+                self._reading.discard(reading)
+                self._decoding.start_one()
+                name = self._spec.entries[reading.row].id
+                self._unusable(
+                    reading,
+                    SpaceClipError(
+                        f"{name}: reading it has not ended in {self._hang_seconds:.0f} s: is its file a pipe, or on a "
+                        "network mount that does not answer? mend that, then run the same command again to go on"
+                    ),
+                )
+                reading.ended.set()
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it ended, if it has."""
+        return self._error
+
+    def end(self) -> None:
+        """Have it end, without waiting for that; what is under way and not committed is dropped."""
+        self._end(InterruptedError("the run has ended"))
+
+    def close(self) -> None:
+        """End. Threads that hang in a read are left behind."""
+        self.end()
+        deadline = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            # A process must not end while PyTorch computes; on anything else it may.
+            thread.join(None if thread.name == "encode" else max(0.0, deadline - time.monotonic()))
+
+    def receipt(self) -> Receipt | None:
+        """How fast it was until now."""
+        return self.meter.receipt()
+
+    def _end(self, error: BaseException) -> None:
+        with self._change:
+            self._error = self._error or error
+            left = list(self._open)
+        for shard in left:
+            shard.fail(error)
+        for queue in (self._shards, self._batches, self._landings, self._filled, self._inputs, self._features):
+            queue.close()
+        self._decoding.shutdown()
+        self._writing.shutdown()
+
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        """A stage that fails ends the run."""
+        try:
+            stage()
+        except Closed:
+            pass
+        except BaseException as error:
+            self._end(error)
+
+    def _ended(self, shard: ShardUnderWay) -> None:
+        with self._change:
+            self._open.discard(shard)
+            self._change.notify_all()
+
+    # The stages, each in a thread of its own.
+
+    def _list(self) -> None:
+        """Gather rows into batches and have them decoded, as far ahead as there are buffers for images."""
+        batch: Batch | None = None
+        while True:
+            if batch and not len(self._shards):
+                # Nothing that could join it is at hand, and who submits shards may wait for this one.
+                self._batches.put(batch)
+                batch = None
+            shard = self._shards.get()
+            if shard.failed:
+                continue
+            shard.begin()
+            for cell in cells(shard.work, shard.shard, self._batch):
+                if batch and batch.key != cell.key:
+                    self._batches.put(batch)
+                    batch = None
+                if batch is None:
+                    batch = Batch(cell.key, cell.size, self._inputs.get())
+                    batch.images[:] = 0
+                batch.add(shard, cell.rows)
+                for slot, row in cell.rows:
+                    reading = _Reading(shard, row, slot, batch.images)
+                    batch.decoding.append(reading.ended)
+                    self._decoding.submit(self._decode, reading)
+
+    def _decode(self, reading: _Reading) -> None:
+        """In a pool of threads: one sample to the batch's images and the shard's objects."""
+        reading.since = time.perf_counter()
+        self._reading.add(reading)
+        try:
+            if not reading.shard.failed:
+                prepared = prepare_sample(self._source, self._spec, reading.row)
+                if reading.claim():
+                    reading.images[reading.slot] = prepared["image"]
+                    reading.shard.put_sample(reading.row, prepared)
+        except BaseException as error:
+            self._unusable(reading, error)
+        finally:
+            self._reading.discard(reading)
+            reading.ended.set()
+
+    def _unusable(self, reading: _Reading, error: BaseException) -> None:
+        if self._on_error == "quarantine" and isinstance(error, SpaceClipError):
+            reading.shard.is_bad(reading.row, str(error))
+        else:
+            reading.shard.fail(error)
+
+    def _encode(self) -> None:
+        """Launch work on the device, and nothing else."""
+        if chosen := self._device.prepare(self._batch):
+            self._say(chosen)
+        for batch in self._batches:
+            for decoded in batch.decoding:
+                while not decoded.wait(_LOOK_SECONDS):
+                    if self._error:
+                        raise Closed
+            for shard in batch.shards:
+                if shard.buffer and not shard.failed and not shard.buffer.features:
+                    shard.buffer.features = self._room()
+            self._landings.put((batch, self._encoded(batch)))
+
+    def _encoded(self, batch: Batch) -> list[Landing]:
+        """A batch under way on the device; in halves, from now on, where memory runs out."""
+        while True:
+            try:
+                return [self._device.encode(*piece, self.meter.stages[ENCODE]) for piece in self._pieces(batch)]
+            except (MemoryError, RuntimeError) as error:
+                if is_device_lost(error):
+                    raise device_lost(self._device.name, error) from error
+                if not is_out_of_memory(error) or not self._device.fixed or self._piece == 1:
+                    raise
+            self._device.let_go()
+            self._piece = -(-self._piece // 2)
+            self._say(f"out of memory on {self._device.name}: going on with batches of {self._piece} images")
+
+    def _pieces(self, batch: Batch) -> Iterator[tuple[NDArray[np.uint8], Sequence[Run]]]:
+        """What of a batch is encoded at once: all of it, or less where memory ran out."""
+        size = len(batch.images) if self._device.fixed else batch.size
+        for first in range(0, size, self._piece):
+            images = batch.images[first : min(first + self._piece, size)]
+            runs = [clipped for run in batch.runs if (clipped := run.clipped(first, first + len(images)))]
+            if any(run.wanted for run in runs):
+                yield images, runs
+
+    def _land(self) -> None:
+        """Give buffers back when features have landed, and shards on when they are whole."""
+        for batch, landings in self._landings:
+            for landing in landings:
+                landing.wait()
+            self._inputs.put(batch.images)
+            for shard in batch.shards:
+                images = sum(run.rows.stop - run.rows.start for run in batch.runs if run.shard is shard)
+                self.images += images
+                if shard.landed(images):
+                    self._filled.put(shard)
+            with self._change:
+                self._change.notify_all()
+
+    def _commit(self) -> None:
+        """Complete a shard and have it written."""
+        for shard in self._filled:
+            buffer = shard.buffer
+            assert buffer is not None
+            try:
+                if not shard.failed:
+                    shard.complete()
+                    record = self._sink.write(shard, buffer, self._writing)
+                    size = sum(record.objects[name].bytes for name in shard.missing)
+                    self.meter.stored(shard.work.count(shard.shard), size)
+                    shard.succeed(record)
+            except Closed:
+                raise
+            except BaseException as error:
+                shard.fail(error)
+            finally:
+                shard.buffer = None
+                if buffer.features:
+                    with suppress(Closed):
+                        self._features.put(buffer.features)
+
+    def _room(self) -> dict[str, PlainObject]:
+        """Room for the features of one shard, when there is some."""
+        if not len(self._features) and self._room_left:
+            self._room_left -= 1
+            return feature_objects(self._spec, self._device.allocate, self._device.moments)
+        return self._features.get()
+
+
+def held_bytes(spec: StoreSpec, batch: int, threads: int) -> int:
+    """Bytes of an engine's buffers, page-locked where there is a GPU; what decoding holds comes to it."""
+    image = 3 * math.prod(spec.image_size)
+    return _rooms(batch, spec.shard) * feature_bytes(spec) + _inputs(batch, threads) * batch * image
+
+
+def _inputs(batch: int, threads: int) -> int:
+    """Batches of images: those being decoded, one being encoded, one that has just been."""
+    return 2 + max(2, -(-2 * threads // batch))
+
+
+def _rooms(batch: int, shard: int) -> int:
+    """Shards whose features are held: being filled, being written, and one between them."""
+    return 2 + -(-batch // shard)
