@@ -105,7 +105,7 @@ def extract(
         retry_quarantined: Do the shards again that hold quarantined samples which can be used now.
         predicted: Called with what the run will take, before the long work.
         say: Called with a line that a user should know.
-        fill: Does the long work elsewhere, as `cluster.fill_on` does; here if not given.
+        fill: Does the long work elsewhere, as `cluster.Cluster.fill` does; here if not given.
         settle: Says what is computed with there.
 
     Raises:

@@ -1,8 +1,9 @@
 """Extraction on a Dask cluster."""
 
 from .connection import Certificates, connected, dashboard, local_cluster
-from .driver import Cluster, encoders_kept
+from .driver import Cluster
 from .environment import choose_environment
+from .plugins import encoders_kept
 
 __all__ = [
     "Certificates",

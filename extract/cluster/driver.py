@@ -3,15 +3,15 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from distributed import Client, WorkerPlugin
+from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from ...cache import Location, SpaceClipError, StoreSpec, StoreWriter
@@ -25,19 +25,15 @@ from ..sources.data_settings import AnyData
 from ..split_extraction import Fill
 from ..towers import BackboneSettings
 from .connection import scheduler_needed
-from .encoders import EncoderKeeper, choose_batch
+from .encoders import choose_batch
 from .environment import Chosen
+from .plugins import clear_up, register, run_name, unregister
 from .scheduling import OVERDUE_SECONDS, Flight
-from .worker import AT_ONCE, Job, ShardWorker, extract_shards, images_topic
-
-PLUGIN = "spaceclip-extract"
+from .worker import AT_ONCE, Job, ShardWorker, extract_shards, news_topic
 
 # One more is at hand: there are always a few to submit at once, which takes a third less than to submit each alone.
 _AHEAD = AT_ONCE + 1
 _MOST_TOGETHER = 8
-_UNREGISTER_SECONDS = 5
-_REGISTER_TRIES = 3
-_REGISTER_PAUSE = 2.0
 
 Watch = Callable[[int, int, int], None]
 
@@ -72,7 +68,7 @@ class Cluster:
             SpaceClipError: The workers cannot choose a batch.
         """
         device, batch = self.chosen.environment.device, self.settings.batch_size
-        return replace(spec, computed=settle(store, device, batch, self._choose_batch))
+        return replace(spec, computed=settle(store, device, batch, lambda: self._batch))
 
     def fill(
         self,
@@ -112,7 +108,9 @@ class Cluster:
         precision: Any = self.chosen.environment.precision
         return absolute_backbone(self.backbone, Path.cwd()).model_copy(update={"precision": precision})
 
-    def _choose_batch(self) -> int:
+    @cached_property
+    def _batch(self) -> int:
+        """What one of the workers chooses; times differ from trial to trial, and all splits shall have one."""
         client: Any = self.client  # distributed types its calls for both kinds of clients
         settings, workers = self.settings, list(self.chosen.workers)
         asked = (self._encoder, self.device, settings.layers, len(settings.views))
@@ -153,11 +151,19 @@ def extract_on_cluster(
         SpaceClipError: A worker met bad input, a shard failed again and again, no worker is fit, or the scheduler was
             lost. What is committed until then is kept.
     """
-    run = _run_name(job.spec.fingerprint, client)
+    run = run_name(job.spec.fingerprint, client)
     groups = sharing_batches(work.shards, job.spec.shard, job.spec.computed["batch"])
     waiting, done, start = deque(groups), 0, time.perf_counter()
     under_way: dict[int, int] = {}
-    topic = images_topic(run)
+    lines: deque[str] = deque()
+
+    def hear(event: tuple[float, Any]) -> None:
+        """In a thread of the client's."""
+        match event[1]:
+            case str() as line:
+                lines.append(line)
+            case first, images:
+                under_way[first] = images
 
     def given(first: int) -> dict[int, Known]:
         return {shard: work.known_of(shard) for shard in groups[first]}
@@ -165,9 +171,9 @@ def extract_on_cluster(
     flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
     try:
         with scheduler_needed():
-            _clear_up(client)
-            client.subscribe_topic(topic, lambda event: under_way.update([event[1]]))
-            _register(client, ShardWorker(job), run)
+            clear_up(client)
+            client.subscribe_topic(news_topic(run), hear)
+            register(client, ShardWorker(job, run), run)
         while waiting or flight.open:
             with scheduler_needed():
                 workers = max(1, flight.able)
@@ -175,15 +181,17 @@ def extract_on_cluster(
                 if room >= workers:
                     flight.begin([waiting.popleft() for _ in range(min(len(waiting), room))])
                 done += sum(work.count(shard) for first in flight.done() for shard in groups[first])
+            while lines:
+                say(lines.popleft())
             begun = sum(images for first, images in list(under_way.items()) if first in flight.open)
             watch(done + begun, work.images, flight.workers)
         with scheduler_needed():
             events: Any = client.get_events(run)
     finally:
         flight.release()
-        _unregister(client, run)
+        unregister(client, run)
         with suppress(Exception):  # a scheduler that was lost
-            client.unsubscribe_topic(topic)
+            client.unsubscribe_topic(news_topic(run))
     last = {event["worker"]: Receipt.from_dict(event["receipt"]) for _, event in events}
     # A worker that was started anew has said so under two addresses.
     here = {worker: found for worker, found in last.items() if worker in flight.pool.present} or last
@@ -203,70 +211,3 @@ def sharing_batches(shards: Sequence[int], images: int, batch: int) -> dict[int,
         together = -(-batch // images)
     groups = (list(group) for _, group in groupby(shards, lambda shard: shard // together))
     return {group[0]: group for group in groups}
-
-
-@contextmanager
-def encoders_kept(client: Any) -> Iterator[None]:
-    """Context in which a worker's encoder serves one split after another."""
-    name = _run_name("encoder", client)
-    try:
-        with scheduler_needed():
-            _register(client, EncoderKeeper(), name)
-        yield
-    finally:
-        _unregister(client, name)
-
-
-def _run_name(what: str, client: Any) -> str:
-    """Unlike that of any other run on the cluster; says whose it is."""
-    return f"{PLUGIN}-{what}-{uuid4().hex[:8]}/{client.id}"
-
-
-def _register(client: Any, plugin: WorkerPlugin, run: str) -> None:
-    """Give the plugin to all workers, those too that join later.
-
-    Raises:
-        SpaceClipError: A worker cannot load it, or cannot be reached.
-        OSError: The scheduler was lost.
-    """
-    for left in reversed(range(_REGISTER_TRIES)):
-        try:
-            client.register_plugin(plugin, name=run)
-        except (ImportError, AttributeError, TypeError) as error:
-            raise SpaceClipError(
-                f"a worker cannot load this version of spaceclip ({type(error).__name__}: {error}): install the same "
-                "one on all workers and start them anew"
-            ) from error
-        except OSError as error:
-            # The scheduler says so too of a worker that dies just now: it will soon know that it is gone.
-            time.sleep(_REGISTER_PAUSE)
-            if client.status != "running":
-                raise
-            if not left:
-                raise SpaceClipError(
-                    f"a worker of the cluster cannot be reached ({error}): end it or start it anew, and run the same "
-                    "command again"
-                ) from error
-        else:
-            return
-
-
-def _unregister(client: Any, run: str) -> None:
-    """Have the workers stop what is under way and forget the encoder; a worker that hangs is not waited for."""
-    if client.status == "running":
-        with suppress(Exception):
-            client.sync(client.scheduler.unregister_worker_plugin, name=run, callback_timeout=_UNREGISTER_SECONDS)
-
-
-def _clear_up(client: Any) -> None:
-    """Have the workers forget the runs whose process was killed, with their encoders."""
-
-    # Defined in here, so that it travels as it is: the scheduler's machine may lack spaceclip.
-    def left(dask_scheduler: Any = None) -> list[str]:
-        owners = {name: name.partition("/")[2] for name in dask_scheduler.worker_plugins}
-        return [name for name, owner in owners.items() if owner and owner not in dask_scheduler.clients]
-
-    with suppress(Exception):  # a courtesy, no need
-        for run in client.run_on_scheduler(left):
-            if run.startswith(PLUGIN):
-                _unregister(client, run)

@@ -22,7 +22,7 @@ from ...cache import (
     entries_digest,
     place_at,
 )
-from ..engine import Engine, Receipt, device_of, held_bytes
+from ..engine import Engine, HangingError, Receipt, device_of, held_bytes
 from ..malloc import keep_freed_memory
 from ..remaining import Known, Work, donors
 from ..samples import OnError
@@ -78,22 +78,24 @@ class ShardWorker(WorkerPlugin):
 
     Args:
         job: What to extract.
+        run: Name of the run.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, run: str) -> None:
         # A worker lists the samples itself: millions of them would be kept by the scheduler, and sent to each worker.
         self._job = replace(job, spec=replace(job.spec, entries=()))
         self._samples: str = job.spec.identity["samples"]["sha256"]
+        self._run = run
 
-    def __getstate__(self) -> tuple[Job, str]:
-        return self._job, self._samples
+    def __getstate__(self) -> tuple[Job, str, str]:
+        return self._job, self._samples, self._run
 
-    def __setstate__(self, state: tuple[Job, str]) -> None:
-        self._job, self._samples = state
+    def __setstate__(self, state: tuple[Job, str, str]) -> None:
+        self._job, self._samples, self._run = state
 
     def setup(self, worker: Any) -> None:
         """Called on each worker when it starts or joins; the encoder is loaded by the first shard, not here."""
-        self._memory: int | None = worker.memory_manager.memory_limit
+        self._worker, self._memory = worker, worker.memory_manager.memory_limit
         self._opening, self._ended, self._donor = threading.Lock(), threading.Event(), donors()
         self._counting, self._under_way = threading.Lock(), 0
         self._sharing = self._job.chosen.sharing_here()
@@ -135,6 +137,8 @@ class ShardWorker(WorkerPlugin):
 
         try:
             engine.wait(under_way, watch)
+        except HangingError as error:
+            raise RuntimeError(str(error)) from error  # a mount that is gone here may be there elsewhere
         except Exception as error:
             self._go_on()  # that the run has ended is no fault of device or store
             if engine.error:
@@ -179,6 +183,7 @@ class ShardWorker(WorkerPlugin):
                 batch=writer.spec.computed["batch"],
                 threads=self._threads,
                 on_error=job.on_error,
+                say=lambda line: self._worker.log_event(news_topic(self._run), f"{self._worker.address}: {line}"),
             )
         except SpaceClipError as error:
             raise self._unfit(error) from error
@@ -227,9 +232,9 @@ class ShardWorker(WorkerPlugin):
         return StoreWriter(store, spec, {}, self._go_on, records={}, shared=True)
 
 
-def images_topic(run: str) -> str:
-    """Where workers say of a task that is under way how many of its images are computed."""
-    return f"{run}/images"
+def news_topic(run: str) -> str:
+    """Where workers say how many images of a task are computed, as (task, images), and what a user should know."""
+    return f"{run}/news"
 
 
 def extract_shards(run: str, first: int, shards: Mapping[int, Known]) -> None:
@@ -249,7 +254,7 @@ def extract_shards(run: str, first: int, shards: Mapping[int, Known]) -> None:
         nonlocal said
         if time.monotonic() - said > REPORT_SECONDS:
             said = time.monotonic()
-            worker.log_event(images_topic(run), (first, done))
+            worker.log_event(news_topic(run), (first, done))
 
     try:
         plugin = worker.plugins[run]

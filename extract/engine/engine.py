@@ -45,6 +45,10 @@ _LOOK_SECONDS = 0.2
 _END_SECONDS = 5.0
 
 
+class HangingError(SpaceClipError):
+    """Reading a sample does not end, on this machine at least."""
+
+
 class Sink(Protocol):
     """Where shards go."""
 
@@ -200,7 +204,7 @@ class Engine:
                 name = self._spec.entries[reading.row].id
                 self._unusable(
                     reading,
-                    SpaceClipError(
+                    HangingError(
                         f"{name}: reading it has not ended in {self._hang_seconds:.0f} s: is its file a pipe, or on a "
                         "network mount that does not answer? mend that, then run the same command again to go on"
                     ),

@@ -11,9 +11,8 @@ from PIL import Image
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, locate, verify
 from spaceclip.cache.places import lease
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
+from spaceclip.extract.cluster import Cluster, choose_environment
 from spaceclip.extract.cluster.connection import local_cluster
-from spaceclip.extract.cluster.driver import Cluster
-from spaceclip.extract.cluster.environment import choose_environment
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=4)
 OUT = locate("s3://bucket/features/x")

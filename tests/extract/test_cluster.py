@@ -14,7 +14,8 @@ from distributed import WorkerPlugin
 from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter, stored_bytes
 from spaceclip.extract.cluster.connection import connected, dashboard, local_cluster
-from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.cluster.driver import extract_on_cluster
+from spaceclip.extract.cluster.plugins import PLUGIN
 from spaceclip.extract.remaining import Work
 
 

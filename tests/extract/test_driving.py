@@ -19,9 +19,11 @@ from spaceclip.extract import (
     open_splits,
 )
 from spaceclip.extract.cluster import driver as cluster
-from spaceclip.extract.cluster.driver import PLUGIN, extract_on_cluster
+from spaceclip.extract.cluster import plugins
+from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.encoders import choose_batch
 from spaceclip.extract.cluster.environment import Environment
+from spaceclip.extract.cluster.plugins import PLUGIN
 from spaceclip.extract.engine.receipt import Receipt, StageReceipt
 from spaceclip.extract.remaining import Work
 
@@ -32,6 +34,7 @@ class Cluster:
     """A client whose plugin arrives only after some failures, and of what is left on its scheduler."""
 
     id, status = "Client-ours", "running"
+    news: Any = ()
 
     def __init__(self, failures=0, plugins=(), clients=("Client-ours",), told=()):
         self.failures, self.plugins, self.clients, self.told = failures, list(plugins), set(clients), told
@@ -49,6 +52,8 @@ class Cluster:
 
     def subscribe_topic(self, topic, handler):
         self.topics[topic] = handler
+        for said in self.news:
+            handler((0.0, said))
 
     def unsubscribe_topic(self, topic):
         del self.topics[topic]
@@ -86,8 +91,12 @@ def drive(tiny_config, tmp_path, monkeypatch):
     (tmp_path / "pictures").mkdir()
     job, pending, _ = lay_out(tiny_config, save_pictures(tmp_path / "pictures"), tmp_path)
     monkeypatch.setattr(cluster, "Flight", Flown)
-    monkeypatch.setattr(cluster, "_REGISTER_PAUSE", 0.0)
-    return lambda client: extract_on_cluster(client, job, Work(job.spec, pending), lambda *_: None)
+    monkeypatch.setattr(plugins, "_REGISTER_PAUSE", 0.0)
+
+    def on(client, say=lambda _line: None):
+        return extract_on_cluster(client, job, Work(job.spec, pending), lambda *_: None, say=say)
+
+    return on
 
 
 def test_a_worker_that_dies_while_the_plugin_is_sent_is_not_the_scheduler_s_loss(drive):
@@ -127,6 +136,13 @@ def test_what_killed_runs_left_is_cleared_up_and_nothing_else(drive):
 def test_shards_whose_rows_share_batches_go_to_one_worker_together(images, batch, groups):
     found = cluster.sharing_batches([0, 1, 2, 4, 5, 9], images, batch)
     assert found == {group[0]: group for group in groups}
+
+
+def test_what_workers_have_to_say_is_passed_on(drive):
+    client, said = Cluster(), []
+    client.news = ["tcp://node7: out of memory on cuda: going on with batches of 64 images", (0, 5)]
+    drive(client, said.append)
+    assert said == client.news[:1]
 
 
 def test_a_worker_that_was_started_anew_counts_once(drive):

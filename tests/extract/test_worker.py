@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import threading
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ def start(monkeypatch):
     threads, begun = torch.get_num_threads(), []
 
     def begin(job, memory=None):
-        plugin = pickle.loads(pickle.dumps(ShardWorker(job)))
+        plugin = pickle.loads(pickle.dumps(ShardWorker(job, "run")))
         plugin.setup(SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=memory)))
         begun.append(plugin)
         return plugin
@@ -61,7 +62,7 @@ def test_its_shards_are_those_of_one_machine(split, start):
 
 def test_what_travels_does_not_grow_with_the_samples(split):
     many = replace(split.job.spec, entries=[Entry(f"{number:06d}", "scene", "1") for number in range(20_000)])
-    assert len(pickle.dumps(ShardWorker(replace(split.job, spec=many)))) < 10_000
+    assert len(pickle.dumps(ShardWorker(replace(split.job, spec=many), "run"))) < 10_000
 
 
 @pytest.mark.parametrize("when", ["before its first object", "between two", "before its record"])
@@ -235,6 +236,17 @@ def test_a_worker_whose_device_fails_is_unfit_and_its_shards_may_be_done_elsewhe
     for shard in (0, 1):
         with pytest.raises(WorkerUnfitError, match=rf"^worker \S+: {reason}"):
             plugin.extract({shard: NOTHING})
+
+
+def test_a_read_that_hangs_is_tried_elsewhere_and_no_fault_of_the_data(split, start, monkeypatch):
+    plugin = start(split.job)
+    plugin.extract({})
+    hanging = threading.Event()
+    monkeypatch.setattr(plugin._engine, "_hang_seconds", 0.2)
+    monkeypatch.setattr("spaceclip.extract.engine.engine.prepare_sample", lambda *_: hanging.wait(20))
+    with pytest.raises(RuntimeError, match=r"^000: reading it has not ended .* network mount"):
+        plugin.extract({0: NOTHING})
+    hanging.set()
 
 
 def test_what_fails_says_on_which_worker(split, start, monkeypatch):
