@@ -125,9 +125,10 @@ def choose_environment(
     answers = _answers(client, device, precision, say)
     found = {worker: answer for worker, answer in answers.items() if not isinstance(answer, Exception)}
     if not found:
+        reason = str(next(iter(answers.values()))).splitlines()[0]
         raise SpaceClipError(
-            f"no worker can take part ({next(iter(answers.values()))}): mend that, install this version of "
-            "spaceclip on all of them, and start them anew"
+            f"no worker can take part ({reason}): mend that, install this version of spaceclip on all of them, and "
+            "start them anew"
         )
     counts = Counter(environment for environment, _ in found.values())
     stores = {environment.precision: begun(environment.precision) for environment in counts}

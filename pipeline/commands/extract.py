@@ -132,8 +132,8 @@ def extract(
     absent = [name for name in SPLITS if config and name not in sources and split in (None, name)]
     if not wanted and not absent:
         raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
-    # On a cluster nothing is computed here, and its workers may have what this machine lacks.
-    here = choose_device("cpu" if scheduler or workers else device)
+    # The workers of a cluster may have what this machine lacks.
+    here = choose_device("cpu" if scheduler else device)
     run = DatasetExtraction(
         data=experiment.data,
         sources=sources,

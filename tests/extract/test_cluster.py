@@ -319,6 +319,31 @@ def test_a_worker_that_fails_at_all_is_given_no_more_and_others_do_its_shards(cl
     assert [line.startswith(f"{broken} is given no more shards: it failed") for line in told] == [True]
 
 
+def test_a_worker_whose_device_fails_in_mid_run_is_named_and_others_do_its_shards(cluster, make_job):
+    job, pending, alone = make_job()
+    broken, said = min(cluster.nthreads()), []
+
+    def lose(lost):
+        from spaceclip.extract.engine.device import HostDevice
+
+        def encode(*_given, **_more):
+            raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ...")
+
+        device: Any = HostDevice
+        device.sound = getattr(device, "sound", device.encode)
+        device.encode = encode if lost else device.sound
+
+    cluster.run(lose, True, workers=[broken])
+    try:
+        assert computed(cluster, job, pending, ignore, say=said.append) == 24
+    finally:
+        cluster.run(lose, False, workers=[broken])
+    assert files(job.store) == files(alone)
+    assert len(said) == 1
+    assert said[0].startswith(f"{broken} is given no more shards: worker ")
+    assert "cpu failed in mid-run and answers no more (CUDA error: unspecified launch failure)" in said[0]
+
+
 def test_a_shard_that_kills_its_workers_is_one_line(cluster, make_job, monkeypatch):
     job, pending, _ = make_job()
     monkeypatch.setattr(cluster.cluster.scheduler, "allowed_failures", 0)

@@ -100,7 +100,7 @@ def test_a_first_worker_is_waited_for_with_a_line():
 
 
 def test_workers_that_cannot_answer_are_passed_over_while_others_can():
-    broken = SpaceClipError("it has no CUDA device (torch 2.9.0), the run asks for cuda")
+    broken = SpaceClipError("it has no CUDA device (torch 2.9.0), the run asks for cuda\nand more")
     assert choose_environment(Workers(workers(broken, HOPPER)), "cuda", "auto").environment == HOPPER
     with pytest.raises(SpaceClipError, match=r"^no worker can take part \(it has no CUDA device") as caught:
         choose_environment(Workers(workers(broken, broken)), "cuda", "auto")
