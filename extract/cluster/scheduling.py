@@ -37,7 +37,7 @@ class _Attempt:
 
 
 class Flight:
-    """Shards that are being computed on a cluster.
+    """Shards that are being computed on a cluster; what a task does besides its first shard goes by that.
 
     What fails is tried again, on another worker where there is one, unless the user has to mend it. A shard that is
     overdue, as one on a dead network file system is, is begun on another worker too, and whichever ends first counts:
