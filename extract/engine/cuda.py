@@ -44,6 +44,7 @@ class CudaDevice(HostDevice):
 
     @override
     def prepare(self, images: int) -> str:
+        torch.cuda.set_device(self._device)  # of this thread, which launches all that follows
         tower = fastest_tower(self._backbone, self._spec.layers, images)
         self._tower, self._size = tower.encode, images
         return tower.says
@@ -63,6 +64,7 @@ class CudaDevice(HostDevice):
         stream = torch.cuda.current_stream(self._device)
         begun, computed, copied = (torch.cuda.Event(enable_timing=timed) for timed in (True, True, False))
         begun.record(stream)
+        cpu = time.thread_time()
         moments: list[Tensor] = []
         targets: list[list[tuple[PlainObject, Run]]] = []
         with torch.inference_mode():
@@ -76,7 +78,10 @@ class CudaDevice(HostDevice):
                     self._copy(packed, landing, stream)
             computed.record(stream)
             found = self._fetched(torch.stack(moments), stream) if moments else None
+        self._copies.wait_stream(stream)
         copied.record(self._copies)
+        now = time.perf_counter()
+        stage.add(now, now, time.thread_time() - cpu)
         return _Copying((begun, computed, copied), found, targets, stage)
 
     def _packed(self, values: Tensor, into: PlainObject) -> Tensor:
