@@ -160,9 +160,13 @@ def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
         (("--gpus",), "give --scheduler ADDRESS, or --workers N"),
         (("--scheduler", "tcp://127.0.0.1:1", "--workers", "2"), "give --scheduler ADDRESS, or --workers N"),
         (("--workers", "64", "--gpus"), "GPUs are here; give as many workers or fewer"),
+        (("--workers", "2", "--device", "tpu"), "device 'tpu': not on this machine"),
+        # The device is the workers': this machine needs to have none.
+        (("--scheduler", "tcp://127.0.0.1:1", "--device", "cuda"), "tcp://127.0.0.1:1: no scheduler answers there"),
     ],
 )
-def test_a_cluster_that_cannot_be_is_one_line(project, spaceclip, options, message):
+def test_a_cluster_that_cannot_be_is_one_line(project, spaceclip, monkeypatch, options, message):
+    monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 0.5)
     assert message in spaceclip("extract", "--config", "configs/tiny.yaml", *options, fails=True).output
 
 
