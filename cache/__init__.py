@@ -4,10 +4,11 @@ from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
 from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
-from .format.buffers import PlainObject, ShardBuffer, feature_bytes, feature_objects
+from .format.buffers import ShardBuffer, feature_bytes, feature_objects
 from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
+from .format.objects import PlainObject
 from .format.statistics import MOMENTS, DepthRange, content_hash
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate

@@ -11,26 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DamagedError, StoreError, UnreadableError
-from .format.arrays import DEPTH, arrays, parts
+from .errors import StoreError
+from .format.arrays import arrays, parts
 from .format.buffers import ShardBuffer
 from .format.identity import StoreSpec, require_same, settings_of
-from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key, scan_ledger
+from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key
 from .format.metadata import (
-    GROUP,
-    SAMPLES,
     attributes_of,
     damaged_metadata,
-    read_attributes,
-    read_samples,
     write_missing,
 )
+from .format.ownership import attributes_there
 from .format.shard import ShardedArray
-from .format.statistics import depth_range, layer_statistics
 from .places.folder import is_begun
 from .places.location import Location, Url
 from .places.opening import place_at
-from .places.place import Place, Stored
+from .places.place import Stored
 from .reader import FeatureCache
 
 # To a bucket the work is waiting, and all of a shard goes at once.
@@ -71,7 +67,7 @@ class StoreWriter:
         self.place = place_at(path)
         self._layout, self._parts = arrays(spec), parts(spec)
         try:
-            attributes = _attributes(self.place, spec)
+            attributes = attributes_there(self.place, spec)
             if attributes is not None:
                 require_same(attributes["identity"], spec.identity, str(path))
             write_missing(self.place, attributes or attributes_of(spec, about), spec.entries)
@@ -128,10 +124,8 @@ class StoreWriter:
         Raises:
             StoreError: As `write_buffer`; and a block of another shape or type.
         """
-        start, stop = self.spec.rows(shard)
-        self._check_block(block, stop - start)
         there = kept.objects if kept else {}
-        buffer = ShardBuffer.of(self.spec, block, [name for name in self._parts if name not in there])
+        buffer = ShardBuffer.of(self.spec, shard, block, [name for name in self._parts if name not in there])
         with ThreadPoolExecutor(connections(self.path), thread_name_prefix="objects") as pool:
             return self.write_buffer(shard, buffer, pool, quarantined, kept)
 
@@ -201,7 +195,7 @@ class StoreWriter:
     def _write_part(self, name: str, shard: int, buffer: ShardBuffer, bad: Sequence[int]) -> Record:
         """Write one object of a shard; what the shard's record says of it."""
         start, stop = self.spec.rows(shard)
-        statistics = self._statistics(name, shard, buffer, np.setdiff1d(np.arange(stop - start), bad))
+        statistics = buffer.statistics(name, shard, np.setdiff1d(np.arange(stop - start), bad))
         sealed = buffer.object(name).seal(stop - start)
         self._require_uncommitted(shard)
         self.place.write(self._parts[name].key(shard), sealed.content)
@@ -213,49 +207,6 @@ class StoreWriter:
             checksums={name: sealed.checksums},
             contents={name: "".join(contents[: stop - start])} if contents else {},
         )
-
-    def _statistics(
-        self, name: str, shard: int, buffer: ShardBuffer, sound: NDArray[np.intp]
-    ) -> Mapping[str, float] | None:
-        """What the record says of the values of a part's sound rows.
-
-        Raises:
-            StoreError: Some of them are not finite.
-        """
-        if name == DEPTH and self.spec.depth:
-            found = depth_range([buffer.measured[at] for at in sound], self.spec.depth.unit)
-            return found and found._asdict()
-        if name not in buffer.features or not len(sound):
-            return None
-        feature = buffer.features[name]
-        rows = feature.rows
-        if feature.moments is not None:
-            statistics = layer_statistics(feature.moments[sound], rows[0].size)
-            if statistics:
-                return statistics
-            bad = ~np.isfinite(rows[sound])
-            first = self.spec.rows(shard)[0] + int(sound[np.argmax(bad.reshape(len(sound), -1).any(axis=1))])
-            raise StoreError(
-                f"{name}: {int(bad.sum())} of {bad.size} values do not fit float16 (first at row {first}); nothing of "
-                "this shard was committed: compute in float32 or bfloat16, or leave this layer out"
-            )
-        if rows.dtype == np.float32 and not np.isfinite(rows[sound]).all():
-            raise StoreError(
-                f"{name}: shard {shard} holds values that are not finite; nothing of it was committed: "
-                "compute in float32 or bfloat16"
-            )
-        return None
-
-    def _check_block(self, block: Mapping[str, NDArray[Any]], rows: int) -> None:
-        if set(block) != set(self._layout):
-            raise StoreError(f"a shard needs the arrays {sorted(self._layout)}, got {sorted(block)}")
-        for name, array in self._layout.items():
-            wanted = (rows, *array.shape[1:])
-            if block[name].shape != wanted or block[name].dtype != array.dtype:
-                raise StoreError(
-                    f"{name}: a whole shard {wanted} of {array.dtype} is wanted, "
-                    f"got {block[name].shape} of {block[name].dtype}"
-                )
 
 
 def whole_store(path: Location, spec: StoreSpec) -> FeatureCache | None:
@@ -281,42 +232,3 @@ def connections(path: Location) -> int:
     from dask.system import CPU_COUNT
 
     return min(CPU_COUNT, _MOST_THREADS)
-
-
-def _attributes(place: Place, spec: StoreSpec) -> dict[str, Any] | None:
-    """What the store says of itself; None where it has yet to be said, or was damaged (and is now gone).
-
-    Raises:
-        DamagedError: It is damaged, and neither records nor the list of samples show that the store is this one.
-        UnreadableError: The place gives no answer.
-        StoreError: Something else lies there.
-    """
-    try:
-        attributes = read_attributes(place)
-    except DamagedError:
-        if not scan_ledger(place, spec.fingerprint)[0] and not _has_only_samples(place, spec):
-            raise
-        place.delete(GROUP)
-        return None
-    if attributes is None and not scan_ledger(place, spec.fingerprint)[0]:
-        # The list of samples is the first of a store to be written, and the last to be deleted.
-        names = {key.partition("/")[0] for key, _ in place.walk() if not key.startswith(".")}
-        ours = {SAMPLES, FOLDER, *(name.partition("/")[0] for name in arrays(spec))}
-        if names and (SAMPLES not in names or not names <= ours):
-            raise StoreError(
-                f"{place.location}: is there already and is no feature store; give another path, or delete it"
-            )
-    return attributes
-
-
-def _has_only_samples(place: Place, spec: StoreSpec) -> bool:
-    """Whether a store of just these samples was begun here, and has no record yet."""
-    if place.names(FOLDER):
-        return False
-    try:
-        read_samples(place, spec.identity)
-    except UnreadableError:
-        raise
-    except StoreError:
-        return False
-    return True

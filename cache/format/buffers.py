@@ -1,121 +1,21 @@
-"""A shard in memory as its objects are stored: filled row by row, sealed once, and hashed and written as it lies.
+"""A shard in memory: the objects of all its parts, and what its record will say of their values."""
 
-Objects are shards of Zarr's `sharding_indexed` codec: the chunks, each with its CRC-32C, then the index, an (offset,
-length) pair of uint64 for each chunk, with a CRC-32C of its own.
-"""
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from ..places.place import Content
-from .arrays import DEPTH, IMAGE, ArrayLayout, parts
+from ..errors import StoreError
+from .arrays import DEPTH, IMAGE, arrays, parts
 from .identity import StoreSpec
-from .shard import BLOSC, CRC, NEVER_WRITTEN, index_bytes, shard_bytes
-from .statistics import MOMENTS, MeasuredDepth, content_hash, measured_depth, row_moments
-
-Allocate = Callable[[int], NDArray[np.uint8]]
-"""Gives memory of so many bytes; page-locked, where a GPU is to copy into it."""
-
-
-Moments = Callable[[NDArray[np.float16]], Sequence[float]]
-"""Takes the `MOMENTS` of a row."""
-
-
-def _zeros(size: int) -> NDArray[np.uint8]:
-    return np.zeros(size, np.uint8)
-
-
-class Sealed(NamedTuple):
-    """An object that is ready to be written.
-
-    Attributes:
-        content: Its bytes; those of a plain object are its buffer's, valid until that is filled again.
-        checksums: CRC-32C of each row's chunk, 8 hexadecimal digits a row.
-    """
-
-    content: Content
-    checksums: str
-
-
-def stored_rows(content: Content, layout: ArrayLayout, rows: int) -> NDArray[Any]:
-    """The first rows of a plain object [rows, ...], where they lie; its hash has been checked."""
-    dtype = np.dtype(layout.dtype)
-    step = math.prod(layout.row) * dtype.itemsize + CRC
-    return np.ndarray((rows, *layout.row), dtype, content, strides=(step, *np.empty(layout.row, dtype).strides))
-
-
-class PlainObject:
-    """An object of an array that is not compressed. Values put into `rows` lie where they are stored.
-
-    Args:
-        layout: Of its array.
-        images: Rows of a full shard.
-        allocate: Gives its memory.
-        moments: Of a float16 row that is put; where an encoder's device takes them, its own, which rounds as that does.
-
-    Attributes:
-        buffer: All of the object, [bytes] uint8.
-        step: Bytes from one row to the next: a chunk and its checksum.
-        rows: [images, ...], a view of it.
-        moments: Of float16 rows, [images, 5] float64: see `row_moments`.
-    """
-
-    def __init__(
-        self, layout: ArrayLayout, images: int, allocate: Allocate = _zeros, moments: Moments = row_moments
-    ) -> None:
-        self._images, self._take_moments, dtype = images, moments, np.dtype(layout.dtype)
-        self.step = math.prod(layout.row) * dtype.itemsize + CRC
-        self.buffer = allocate(shard_bytes(layout, images, images))
-        self.rows = stored_rows(self.buffer.data, layout, images)
-        self.moments = np.zeros((images, len(MOMENTS))) if dtype == np.float16 else None
-
-    def put(self, at: int, row: NDArray[Any]) -> None:
-        """Copy a row to its place, and take its moments."""
-        self.rows[at] = row
-        if self.moments is not None:
-            self.moments[at] = self._take_moments(row)
-
-    def seal(self, rows: int) -> Sealed:
-        """Checksum the first rows, and close the object behind them."""
-        chunk, stop = self.step - CRC, rows * self.step
-        ends = np.ndarray((rows,), "<u4", self.buffer, chunk, (self.step,))
-        for at in range(rows):
-            start = at * self.step
-            ends[at] = google_crc32c.value(self.buffer[start : start + chunk])
-        index = _index([self.step] * rows, self._images)
-        self.buffer[stop : stop + len(index)] = np.frombuffer(index, np.uint8)
-        return Sealed(self.buffer[: stop + len(index)].data, ends.tobytes().hex())
-
-
-class CompressedObject:
-    """An object of an array whose chunks are compressed, each when it is put.
-
-    Args:
-        images: Rows of a full shard.
-    """
-
-    def __init__(self, images: int) -> None:
-        self._chunks: list[bytes] = [b""] * images
-
-    def put(self, at: int, row: NDArray[Any]) -> None:
-        """Compress a row. Rows may be put from many threads."""
-        chunk = bytes(BLOSC.encode(np.ascontiguousarray(row).reshape(-1)))
-        self._chunks[at] = chunk + google_crc32c.value(chunk).to_bytes(CRC, "little")
-
-    def seal(self, rows: int) -> Sealed:
-        """The object of the first rows, all of which were put."""
-        chunks = self._chunks[:rows]
-        index = _index([len(chunk) for chunk in chunks], len(self._chunks))
-        return Sealed(b"".join([*chunks, index]), "".join(chunk[-CRC:].hex() for chunk in chunks))
+from .objects import Allocate, CompressedObject, Moments, PlainObject, zeros
+from .shard import shard_bytes
+from .statistics import MeasuredDepth, content_hash, depth_range, layer_statistics, measured_depth, row_moments
 
 
 def feature_objects(
-    spec: StoreSpec, allocate: Allocate = _zeros, moments: Moments = row_moments
+    spec: StoreSpec, allocate: Allocate = zeros, moments: Moments = row_moments
 ) -> dict[str, PlainObject]:
     """Room for what the encoder gives of one shard, by part; most of a shard, and used again for the next."""
     return {
@@ -146,7 +46,7 @@ class ShardBuffer:
     """
 
     def __init__(self, spec: StoreSpec, features: dict[str, PlainObject] | None = None) -> None:
-        self.features, self._parts = features or {}, parts(spec)
+        self.features, self._spec, self._parts = features or {}, spec, parts(spec)
         self.samples = {
             name: CompressedObject(spec.shard) if part.layout.compressed else PlainObject(part.layout, spec.shard)
             for name, part in self._parts.items()
@@ -156,8 +56,13 @@ class ShardBuffer:
         self.measured: list[MeasuredDepth | None] = [None] * spec.shard
 
     @classmethod
-    def of(cls, spec: StoreSpec, block: Mapping[str, NDArray[Any]], names: Sequence[str]) -> "ShardBuffer":
-        """With the rows of some parts, from a block that holds those of whole arrays."""
+    def of(cls, spec: StoreSpec, shard: int, block: Mapping[str, NDArray[Any]], names: Sequence[str]) -> "ShardBuffer":
+        """With the rows of some parts of a shard, from a block that holds those of whole arrays.
+
+        Raises:
+            StoreError: The block is of another shape or type.
+        """
+        _check_block(spec, shard, block)
         buffer = cls(spec, feature_objects(spec))
         for name in names:
             for at, row in enumerate(buffer._parts[name].of(block)):
@@ -181,18 +86,49 @@ class ShardBuffer:
             layout = self._parts[name].layout
             self.put(name, at, np.zeros(layout.row, layout.dtype))
 
+    def statistics(self, name: str, shard: int, sound: NDArray[np.intp]) -> Mapping[str, float] | None:
+        """What a shard's record says of the values of a part's sound rows; None where it says nothing.
+
+        Raises:
+            StoreError: Some of them are not finite.
+        """
+        if name == DEPTH and self._spec.depth:
+            found = depth_range([self.measured[at] for at in sound], self._spec.depth.unit)
+            return found and found._asdict()
+        if name not in self.features or not len(sound):
+            return None
+        feature = self.features[name]
+        rows = feature.rows
+        if feature.moments is not None:
+            statistics = layer_statistics(feature.moments[sound], rows[0].size)
+            if statistics:
+                return statistics
+            bad = ~np.isfinite(rows[sound])
+            first = self._spec.rows(shard)[0] + int(sound[np.argmax(bad.reshape(len(sound), -1).any(axis=1))])
+            raise StoreError(
+                f"{name}: {int(bad.sum())} of {bad.size} values do not fit float16 (first at row {first}); nothing of "
+                "this shard was committed: compute in float32 or bfloat16, or leave this layer out"
+            )
+        if rows.dtype == np.float32 and not np.isfinite(rows[sound]).all():
+            raise StoreError(
+                f"{name}: shard {shard} holds values that are not finite; nothing of it was committed: "
+                "compute in float32 or bfloat16"
+            )
+        return None
+
     def object(self, name: str) -> PlainObject | CompressedObject:
         """The object of a part."""
         return self.features[name] if name in self.features else self.samples[name]
 
 
-def _index(lengths: Sequence[int], images: int) -> bytes:
-    """The index of chunks that follow one another, sealed."""
-    index = np.full((images, 2), NEVER_WRITTEN, "<u8")
-    ends = np.cumsum(lengths, dtype="<u8")
-    index[: len(lengths), 1] = lengths
-    index[: len(lengths), 0] = ends - index[: len(lengths), 1]
-    pairs = index.tobytes()
-    sealed = pairs + google_crc32c.value(pairs).to_bytes(CRC, "little")
-    assert len(sealed) == index_bytes(images)
-    return sealed
+def _check_block(spec: StoreSpec, shard: int, block: Mapping[str, NDArray[Any]]) -> None:
+    layout, (start, stop) = arrays(spec), spec.rows(shard)
+    if set(block) != set(layout):
+        raise StoreError(f"a shard needs the arrays {sorted(layout)}, got {sorted(block)}")
+    for name, array in layout.items():
+        wanted = (stop - start, *array.shape[1:])
+        if block[name].shape != wanted or block[name].dtype != array.dtype:
+            raise StoreError(
+                f"{name}: a whole shard {wanted} of {array.dtype} is wanted, "
+                f"got {block[name].shape} of {block[name].dtype}"
+            )

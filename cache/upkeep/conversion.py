@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from ..errors import StoreError
 from ..format.arrays import Part, identity_parts, layer_array, parts, scales_array
-from ..format.buffers import PlainObject, Sealed, stored_rows
 from ..format.identity import Storage, StoreSpec
 from ..format.int8 import quantise
 from ..format.ledger import Record
+from ..format.objects import PlainObject, Sealed, stored_rows
 from ..format.shard import shard_bytes
 from ..places.place import Stored
 from ..reader import FeatureCache
