@@ -1,36 +1,30 @@
 """The extraction of one split: what is there already, what has to be computed, and that it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache import (
-    CompatibleStore,
     DepthRange,
     FeatureCache,
     Location,
     Pointer,
     Quarantined,
-    Record,
-    SpaceClipError,
     StoreSpec,
     StoreWriter,
-    compatible_stores,
     link_parts,
     locate,
-    missing_parts,
     only_writer,
     place_at,
     read_ledger,
-    shared_parts,
-    shared_rows,
     whole_store,
 )
 from .computed import Settle, settled
 from .engine import Engine, Receipt, StoreSink, device_of
 from .estimate import Prediction, predict
+from .lacking import Lacking, mended
 from .remaining import Work
-from .samples import OnError, each_sample, require_same_samples
+from .samples import OnError, require_same_samples
 from .settings import ExtractSettings, enough_memory, store_spec
 from .sources.source import Source
 from .towers import Backbone
@@ -160,11 +154,10 @@ def _complete(
 ) -> tuple[int, Receipt | None]:
     """Write what a store lacks; how many images were computed for it, and how fast."""
     spec, store, total = writer.spec, writer.path, len(writer.spec.entries)
-    again = _mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
+    again = mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
     writer.sweep()
-    alike = compatible_stores(spec, _beside(store, split))
-    kept = link_parts(writer, shared_parts(spec, writer.pending, alike))
-    work = _work(spec, sorted([*writer.pending, *again]), kept, alike)
+    lacking = Lacking.of(spec, store, split, writer.records, again)
+    work = lacking.work(link_parts(writer, lacking.offered), writer.records)
     done = total - work.images
     if work.shards:
         # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
@@ -239,44 +232,13 @@ def plan(
     spec = store_spec(source, backbone, settings)
     store = store_at(folder, split, spec, settings)
     records = read_ledger(place_at(store), spec.fingerprint)
-    again = _mended(source, spec, records, settings, on_error) if retry_quarantined else []
+    again = mended(source, spec, records, settings, on_error) if retry_quarantined else []
     if again or len(records) < spec.shards:
         spec = settle(spec, store) if settle else settled(spec, store, backbone, settings)
-    alike = compatible_stores(spec, _beside(store, split))
-    offered = shared_parts(spec, [shard for shard in range(spec.shards) if shard not in records], alike)
-    kept = {shard: offer.record for shard, offer in offered.items()}
-    held = records.keys() | {shard for shard, record in kept.items() if not missing_parts(spec, record)}
-    pending = [shard for shard in range(spec.shards) if shard not in held]
-    work = _work(spec, sorted([*pending, *again]), kept, alike)
+    work = Lacking.of(spec, store, split, records, again).planned()
     return predict(source, backbone, work, settings, store, on_error, timed=timed)
 
 
 def store_at(folder: Location, split: str, spec: StoreSpec, settings: ExtractSettings) -> Location:
     """Where the store of a split lies."""
     return (folder if settings.store is None else locate(settings.store)) / f"{split}-{spec.fingerprint}.zarr"
-
-
-def _beside(store: Location, split: str) -> list[Location]:
-    """Other stores of the same split, as it was before images were mended, replaced or added."""
-    names = [name for name in place_at(store.parent).names() if name.startswith(f"{split}-") and name.endswith(".zarr")]
-    return [store.parent / name for name in names if name != store.name]
-
-
-def _work(spec: StoreSpec, pending: list[int], kept: Mapping[int, Record], alike: Sequence[CompatibleStore]) -> Work:
-    return Work(spec, pending, kept, shared_rows(spec, [shard for shard in pending if shard not in kept], alike))
-
-
-def _mended(
-    source: Source, spec: StoreSpec, records: Mapping[int, Record], settings: ExtractSettings, on_error: OnError
-) -> list[int]:
-    """Shards with quarantined samples that can be used now.
-
-    Raises:
-        SpaceClipError: One of them still cannot, and `on_error` is `stop`.
-    """
-    bad = [(shard, sample.row) for shard, record in sorted(records.items()) for sample in record.quarantined]
-    tried = each_sample(source, spec, [row for _, row in bad], settings.threads_here(), lambda _sample: True)
-    found = [outcome for outcome in tried if isinstance(outcome, SpaceClipError)]
-    if found and on_error == "stop":
-        raise found[0]
-    return sorted({shard for (shard, _), outcome in zip(bad, tried, strict=True) if outcome is True})
