@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_extract import make_pictures
+from pictures import make_pictures
 from distributed import Client
 from spaceclip.cache import Entry, StoreSpec
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits

@@ -1,0 +1,107 @@
+"""Photograph-like pictures, what Pillow alone does with them, and what the disk alone takes."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+NAME = "random:openai/clip-vit-base-patch16"
+SIDE = 224
+_FILES = 16
+
+
+class Bare(NamedTuple):
+    """What images take when nothing else is done with them.
+
+    Attributes:
+        rate: Images a second.
+        cpu: Seconds of processor time an image, of all threads.
+    """
+
+    rate: float
+    cpu: float
+
+
+def make_pictures(folder: Path, count: int, distinct: int = 32) -> None:
+    """Write JPEGs of 480 x 640 (smooth colour, some noise), linked to fill up the number."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for index in range(count):
+        file = folder / f"{index:05d}.jpg"
+        if index < distinct:
+            smooth = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480))
+            noisy = np.asarray(smooth).astype(int) + draw.integers(-12, 13, (480, 640, 3))
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, quality=92)
+        else:
+            file.symlink_to(folder / f"{index % distinct:05d}.jpg")
+
+
+def bare_decoding(pictures: Path, threads: int) -> Bare:
+    """Pillow alone: decode, bring to the encoder's size."""
+    files = sorted(pictures.iterdir())
+    start, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_decode, files))
+    return Bare(len(files) / (time.perf_counter() - start), (time.process_time() - cpu) / len(files))
+
+
+def bare_writing(folder: Path, images: int, sizes: Sequence[int], threads: int) -> Bare:
+    """Writing as many bytes in files of the same sizes, to the disk and not only to memory, and deleting each at once.
+
+    Args:
+        folder: Where.
+        images: In all of the files.
+        sizes: Of the files.
+        threads: That write at once.
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_writing(folder, sizes), range(len(sizes))))
+    return Bare(images / (time.perf_counter() - start), (time.process_time() - cpu) / images)
+
+
+def bare_decoding_and_writing(pictures: Path, folder: Path, sizes: Sequence[int], threads: int, writers: int) -> Bare:
+    """Both at once on the same cores: what an encoder that costs the host nothing cannot surpass."""
+    files = sorted(pictures.iterdir())
+    write = _writing(folder, sizes)
+    start, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(threads) as decoding, ThreadPoolExecutor(writers) as writing:
+        written = writing.map(write, range(len(sizes)))
+        list(decoding.map(_decode, files))
+        list(written)
+    return Bare(len(files) / (time.perf_counter() - start), (time.process_time() - cpu) / len(files))
+
+
+def _decode(file: Path) -> None:
+    np.asarray(Image.open(file).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def _writing(folder: Path, sizes: Sequence[int]) -> Callable[[int], None]:
+    """Writes one of some files."""
+    most = max(sizes)
+    # As many bytes as a shard has: the same few would come from the processor's cache.
+    content = memoryview(np.random.default_rng(0).bytes(most * min(_FILES, len(sizes))))
+
+    def write(number: int) -> None:
+        first, name = number % _FILES * most, folder / f"bare{number}"
+        with name.open("wb") as file:
+            file.write(content[first : first + sizes[number]])
+            file.flush()
+            os.fsync(file.fileno())
+        name.unlink()
+
+    return write
+
+
+def machine() -> str:
+    """The processor, its cores, what it has for bf16, and how busy it was in the last minute."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    about = {name.strip(): value for name, found, value in (line.partition(": ") for line in lines) if found}
+    model = about.get("model name", "processor")
+    bf16 = sorted(flag for flag in about.get("flags", "").split() if "bf16" in flag)
+    return f"{os.cpu_count()} cores of {model} (bf16: {' '.join(bf16) or 'no'}), load {os.getloadavg()[0]:.1f}"
