@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pictures import make_pictures
 from distributed import Client
+from pictures import make_pictures
 from spaceclip.cache import Entry, StoreSpec
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
 from spaceclip.extract.cluster import Cluster, choose_environment, local_cluster
