@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test test-long test-lowest demo bench
+.PHONY: test test-long test-lowest demo bench bench-gpu
 
 test: .venv/ready
 	$(BIN)/ruff check
@@ -26,6 +26,10 @@ demo: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python tests/benchmarks/run.py
+
+# At most six minutes on a machine with a CUDA card, without a network.
+bench-gpu: .venv/ready
+	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 # pip's lines follow one another on one line of the terminal. The link lets pyright follow `import spaceclip.<room>`; Python
 # itself finds the rooms through the editable install.

@@ -27,15 +27,15 @@ class Bare(NamedTuple):
     cpu: float
 
 
-def make_pictures(folder: Path, count: int, distinct: int = 32) -> None:
-    """Write JPEGs of 480 x 640 (smooth colour, some noise), linked to fill up the number."""
+def make_pictures(folder: Path, count: int, distinct: int = 32, size: tuple[int, int] = (480, 640)) -> None:
+    """Write JPEGs of (height, width), smooth colour and some noise, linked to fill up the number."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     for index in range(count):
         file = folder / f"{index:05d}.jpg"
         if index < distinct:
-            smooth = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480))
-            noisy = np.asarray(smooth).astype(int) + draw.integers(-12, 13, (480, 640, 3))
+            smooth = Image.fromarray(draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((size[1], size[0]))
+            noisy = np.asarray(smooth).astype(int) + draw.integers(-12, 13, (*size, 3))
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, quality=92)
         else:
             file.symlink_to(folder / f"{index % distinct:05d}.jpg")
