@@ -3,6 +3,7 @@ import shutil
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from spaceclip.cache import (
 )
 from spaceclip.extract import Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.computed import settled
-from spaceclip.extract.engine import Engine, WeighingSink, device_of
+from spaceclip.extract.engine import Engine, HostDevice, WeighingSink, device_of
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
 from spaceclip.extract.samples import OnError
@@ -226,6 +227,32 @@ def test_memory_does_not_grow_with_the_shards_that_are_left(make_frames, backbon
         held.set()
         engine.wait(shards[:20])
     assert sum(shard.buffer is not None for shard in shards) < 16
+
+
+def test_a_card_goes_on_while_the_batch_before_is_being_written(make_frames, backbone, tmp_path):
+    settings = SETTINGS.model_copy(update={"batch_size": 8, "shard": 2})
+    frames, times = make_frames(80), []
+    spec = settled(store_spec(frames, backbone, settings), tmp_path, backbone, settings)
+
+    class Card(HostDevice):
+        fixed, free = True, 0.0
+
+        def encode(self, images, runs, stage, wanted=frozenset()):
+            begin = max(self.free, time.perf_counter())
+            self.free = begin + 0.1
+            times.append((begin, self.free))
+            return SimpleNamespace(wait=lambda end=self.free: time.sleep(max(0.0, end - time.perf_counter())))
+
+    class Slow(WeighingSink):
+        def write(self, shard, buffer, pool):
+            time.sleep(0.04)  # two at once: the four of a batch take as long as the card does for nearly another
+            return super().write(shard, buffer, pool)
+
+    with Engine(frames, Card(backbone, spec), spec, Slow(1), batch=8, threads=1) as engine:
+        work = Work.all_of(spec)
+        engine.wait([engine.submit(work, shard) for shard in work.shards])
+    assert len(times) == 10
+    assert times[-1][1] - times[1][0] < 1.05  # nine batches; 1.24 where the next one waits for room
 
 
 def test_a_source_that_hangs_does_not_hold_an_interrupted_run(make_frames, backbone, tmp_path):
