@@ -399,5 +399,5 @@ def _inputs(batch: int, threads: int) -> int:
 
 
 def _rooms(batch: int, shard: int) -> int:
-    """Shards whose features are held: of the batch being computed and of the next, which waits for it; being written."""
+    """Shards whose features are held: of the batch being computed, of the next, which waits for it, being written."""
     return 2 + -(-2 * batch // shard)

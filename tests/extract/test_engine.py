@@ -3,7 +3,7 @@ import shutil
 import signal
 import threading
 import time
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from spaceclip.cache import (
 from spaceclip.extract import Entry, ExtractSettings, FolderSettings, FolderSource, extract, load_backbone
 from spaceclip.extract.computed import settled
 from spaceclip.extract.engine import Engine, HostDevice, WeighingSink, device_of
+from spaceclip.extract.engine.device import Landed
 from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
 from spaceclip.extract.samples import OnError
@@ -234,6 +235,13 @@ def test_a_card_goes_on_while_the_batch_before_is_being_written(make_frames, bac
     frames, times = make_frames(80), []
     spec = settled(store_spec(frames, backbone, settings), tmp_path, backbone, settings)
 
+    @dataclass
+    class Computing(Landed):
+        end: float
+
+        def wait(self):
+            time.sleep(max(0.0, self.end - time.perf_counter()))
+
     class Card(HostDevice):
         fixed, free = True, 0.0
 
@@ -241,7 +249,7 @@ def test_a_card_goes_on_while_the_batch_before_is_being_written(make_frames, bac
             begin = max(self.free, time.perf_counter())
             self.free = begin + 0.1
             times.append((begin, self.free))
-            return SimpleNamespace(wait=lambda end=self.free: time.sleep(max(0.0, end - time.perf_counter())))
+            return Computing(self.free)
 
     class Slow(WeighingSink):
         def write(self, shard, buffer, pool):
