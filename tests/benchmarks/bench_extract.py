@@ -127,8 +127,8 @@ def measure_memory(place: Path, images: int, batch: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--precisions", nargs="+", help="of the encoder; float32, and what is chosen by itself")
-    parser.add_argument("--seconds", type=float, default=12, help="of the bare encoder, and so much of extraction")
-    parser.add_argument("--images", type=int, default=1024, help="for the tiny encoder")
+    parser.add_argument("--seconds", type=float, default=8, help="of the bare encoder, and so much of extraction")
+    parser.add_argument("--images", type=int, default=640, help="for the tiny encoder")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure-memory", action="store_true", help=argparse.SUPPRESS)
