@@ -23,6 +23,7 @@ from .computed import Settle, settled
 from .engine import Engine, Receipt, StoreSink, device_of
 from .estimate import Prediction, predict
 from .lacking import Lacking, mended
+from .problems import counted
 from .remaining import Work
 from .samples import OnError, require_same_samples
 from .settings import ExtractSettings, enough_memory, store_spec
@@ -61,7 +62,8 @@ class Extraction:
     def __str__(self) -> str:
         without = f", {self.without_depth} without ground truth" if self.without_depth else ""
         depth = f"; depth {self.depth}" if self.depth else ""
-        return f"{self.pointer}: {self.images} images{without} ({self.computed} computed now) in {self.store}{depth}"
+        images = counted(self.images, "image")
+        return f"{self.pointer}: {images}{without} ({self.computed} computed now) in {self.store}{depth}"
 
 
 def extract(

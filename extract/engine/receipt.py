@@ -11,7 +11,7 @@ from dask.system import CPU_COUNT
 
 DECODE, ENCODE, WRITE = "decoding", "encoding", "writing"
 
-_BOUND = 0.8
+_BOUND = 0.7
 """A stage that is busy for less of the time does not bind."""
 
 
@@ -106,7 +106,10 @@ class Receipt:
         name, busy = self.binding, self.busy[self.binding]
         stage, rates = self.stages[name], self.rates
         if busy < _BOUND:
-            return f"no stage binds ({name} was busy {busy:.0%}): too short a run to tell, or the machine was shared"
+            return (
+                f"no stage binds ({name} was busiest, {busy:.0%}): start and end took most of a short run, or others "
+                "use the machine"
+            )
         ceiling = min((rate for other, rate in rates.items() if other != name), default=rates[name])
         held = f"{name} binds, busy {busy:.0%}"
         if name == ENCODE:
