@@ -9,6 +9,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `spaceclip extract` does, before PyTorch is loaded
 
+import shutil
 import statistics
 import sys
 import tempfile
@@ -181,9 +182,11 @@ def main() -> int:
         sys.exit("no CUDA card is here; --toy tries the script itself on a processor")
     deadline = time.monotonic() + SECONDS
     keep_freed_memory()
-    with tempfile.TemporaryDirectory(dir=given.place if given.place.exists() else None) as folder:
+    images = given.images or (96 if given.toy else 3072)
+    # A container's has often few megabytes.
+    roomy = given.place.exists() and shutil.disk_usage(given.place).free > 2 * 4_200_000 * images
+    with tempfile.TemporaryDirectory(dir=given.place if roomy else None) as folder:
         place = Path(folder)
-        images = given.images or (96 if given.toy else 3072)
         make_pictures(place / "pictures", images, *([4, (120, 160)] if given.toy else []))
         if given.toy:
             name, precisions = f"random:{tiny_backbone_config(place)}", ("float32", "bfloat16")
@@ -193,7 +196,7 @@ def main() -> int:
             settings, device = ExtractSettings(), torch.device("cuda", 0)
         setup = Setup(place, place / "pictures", name, device, settings, precisions)
         about = machine() + ("" if given.toy else f"; {torch.cuda.get_device_name(device)}, torch {torch.__version__}")
-        print(about, flush=True)
+        print(f"{about}; in {place.parent}", flush=True)
         checks = check(setup)
         found = {"machine": about, "checks": checks, **measure(setup, deadline, toy=given.toy)}
     found["memory_MB"] = most_memory()
