@@ -21,21 +21,21 @@ def card(rates, bytes_an_image=1, memory=10**6):
 
 
 def test_a_batch_is_doubled_while_that_pays():
-    measure, tried = card({32: 1000, 64: 1500, 128: 1600, 256: 1650, 512: 3000})
+    measure, tried = card({32: 1000, 64: 1500, 128: 1550, 256: 3000})
+    assert choose_batch(measure, 10**6) == 64
+    assert tried == [32, 64, 128]
+
+
+def test_it_ends_at_128():
+    measure, tried = card({32: 1, 64: 2, 128: 3, 256: 4})
     assert choose_batch(measure, 10**6) == 128
-    assert tried == [32, 64, 128, 256]
-
-
-def test_it_ends_at_512():
-    measure, tried = card({32: 1, 64: 2, 128: 3, 256: 4, 512: 5})
-    assert choose_batch(measure, 10**6) == 512
-    assert max(tried) == 512
+    assert max(tried) == 128
 
 
 def test_a_size_that_would_not_fit_is_not_even_tried():
-    measure, tried = card({32: 1, 64: 2, 128: 3, 256: 4}, bytes_an_image=10)
-    assert choose_batch(measure, 2000) == 128
-    assert tried == [32, 64, 128]
+    measure, tried = card({32: 1, 64: 2, 128: 3}, bytes_an_image=10)
+    assert choose_batch(measure, 1000) == 64
+    assert tried == [32, 64]
 
 
 def test_memory_that_runs_out_ends_the_search():
