@@ -1,23 +1,17 @@
 """From files to the arrays of a sample that need no encoder."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import DepthSpec, FeatureCache, SpaceClipError, StoreSpec, content_hash
+from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .preprocess import prepare_depth, prepare_image
-from .sources.folder.files import spread
 from .sources.source import Sample, Source
-from .threads import Threads
 
 Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
-T = TypeVar("T")
 
-# Decoded of a store that is whole, before it is taken for the data set's.
-_COMPARED = 4
 _MOST_COUNTS = np.iinfo(np.uint32).max
 
 
@@ -33,46 +27,6 @@ def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
     if spec.depth:
         prepared |= _prepare_depth(sample, spec.depth)
     return prepared
-
-
-def each_sample(
-    source: Source, spec: StoreSpec, rows: Sequence[int], threads: int, use: Callable[[Block], T]
-) -> list[T | SpaceClipError]:
-    """What `use` makes of some samples; in place of one that cannot be used, why."""
-
-    def attempt(row: int) -> T | SpaceClipError:
-        try:
-            return use(prepare_sample(source, spec, row))
-        except SpaceClipError as error:
-            return error
-
-    with Threads(threads, "decode") as pool:
-        return list(pool.map(attempt, rows))
-
-
-def require_same_samples(source: Source, spec: StoreSpec, cache: FeatureCache, threads: int) -> None:
-    """Refuse a store that was made of other files: names and sizes, all that its fingerprint knows, may be the same.
-
-    A few samples spread over the store are decoded. Those quarantined there, or unreadable now, are passed over.
-
-    Raises:
-        SpaceClipError: A picture or depth map is another than the store's.
-    """
-    known = {"image": cache.content_hashes, **({"depth": cache.depth_hashes} if cache.has_depth else {})}
-    rows = spread(len(cache), _COMPARED)
-
-    def hashes(sample: Block) -> dict[str, str]:
-        return {name: content_hash(sample[name]) for name in known}
-
-    for row, found in zip(rows, each_sample(source, spec, rows, threads, hashes), strict=True):
-        if isinstance(found, SpaceClipError):
-            continue
-        if differ := [name for name, kept in known.items() if kept[row] not in ("", found[name])]:
-            raise SpaceClipError(
-                f"{cache.path}: holds another {differ[0]} of {spec.entries[row].id} than the file of the same name and "
-                "size has now: give other data another name (`features`, or --out); if the files were changed, delete "
-                "this store, then run the same command again"
-            )
 
 
 def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:

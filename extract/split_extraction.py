@@ -25,7 +25,8 @@ from .estimate import Prediction, predict
 from .lacking import Lacking, mended
 from .problems import counted
 from .remaining import Work
-from .samples import OnError, require_same_samples
+from .same_samples import require_same_samples
+from .samples import OnError
 from .settings import ExtractSettings, enough_memory, store_spec
 from .sources.source import Source
 from .towers import Backbone
@@ -115,7 +116,7 @@ def extract(
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
-        require_same_samples(source, spec, cache, settings.threads_here())
+        require_same_samples(source, spec, cache, settings.threads_here(), say)
         progress(total, total)
         Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
         # Until there was a pointer, `cache gc` might have taken the store away.

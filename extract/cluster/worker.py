@@ -22,7 +22,8 @@ from ...cache import (
     entries_digest,
     place_at,
 )
-from ..engine import Engine, HangingError, Receipt, device_of, held_bytes
+from ..decoding import HangingError
+from ..engine import Engine, Receipt, device_of, held_bytes
 from ..malloc import keep_freed_memory
 from ..remaining import Known, Work, donors
 from ..samples import OnError

@@ -1,7 +1,7 @@
 """The one engine: in a process of its own, in a Dask worker, and to find out beforehand how long it will take."""
 
 from .device import HostDevice
-from .engine import Engine, HangingError, held_bytes
+from .engine import Engine, held_bytes
 from .opening import device_of
 from .receipt import Receipt, together
 from .shards import ShardUnderWay
@@ -9,7 +9,6 @@ from .sinks import StoreSink, WeighingSink
 
 __all__ = [
     "Engine",
-    "HangingError",
     "HostDevice",
     "Receipt",
     "ShardUnderWay",

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,8 +26,9 @@ from ...cache import (
     feature_objects,
     is_out_of_memory,
 )
+from ..decoding import LOOK_SECONDS, Decoders
 from ..remaining import Work
-from ..samples import OnError, prepare_sample
+from ..samples import Block, OnError
 from ..sources.source import Source
 from ..threads import Channel, Closed, Threads
 from ..towers import device_lost, is_device_lost
@@ -36,17 +36,9 @@ from .device import HostDevice, Landing
 from .receipt import DECODE, ENCODE, WRITE, Meter, Receipt
 from .shards import Batch, Run, ShardUnderWay, cells
 
-HANG_SECONDS = 300.0
-"""Reading a sample that takes longer will never end."""
-
 _COMMITTING = 2
 """Shards whose objects are written at once: the next begins while the last objects of one are on their way."""
-_LOOK_SECONDS = 0.2
 _END_SECONDS = 5.0
-
-
-class HangingError(SpaceClipError):
-    """Reading a sample does not end, on this machine at least."""
 
 
 class Sink(Protocol):
@@ -58,26 +50,6 @@ class Sink(Protocol):
     def write(self, shard: ShardUnderWay, buffer: ShardBuffer, pool: Executor) -> Record:
         """Write and commit a shard, an object a task of the pool."""
         ...
-
-
-@dataclass(eq=False)
-class _Reading:
-    """One sample that is to be decoded; whoever claims it says what has become of it."""
-
-    shard: ShardUnderWay
-    row: int
-    slot: int
-    images: NDArray[np.uint8]
-    since: float = 0.0
-    ended: threading.Event = field(default_factory=threading.Event)
-    _claimed: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def claim(self) -> bool:
-        """Whether it is the caller's to end; once."""
-        with self._lock:
-            claimed, self._claimed = self._claimed, True
-        return not claimed
 
 
 class Engine:
@@ -93,7 +65,6 @@ class Engine:
         on_error: What to do with a sample that cannot be used.
         say: Called with a line that a user should know.
         trace: Whether to keep what each thread did when (`meter.spans`).
-        hang_seconds: See `HANG_SECONDS`.
 
     Attributes:
         images: Images computed until now.
@@ -112,15 +83,12 @@ class Engine:
         on_error: OnError = "stop",
         say: Callable[[str], None] = lambda _line: None,
         trace: bool = False,
-        hang_seconds: float = HANG_SECONDS,
     ) -> None:
-        self._source, self._device, self._spec, self._sink = source, device, spec, sink
+        self._device, self._spec, self._sink = device, spec, sink
         self._batch, self._piece, self._on_error, self._say = batch, batch, on_error, say
-        self._hang_seconds = hang_seconds
         self.images = 0
         self.meter = Meter({DECODE: threads, ENCODE: 1, WRITE: sink.writers}, device.kind, trace=trace)
         self._change = threading.Condition()
-        self._reading: set[_Reading] = set()
         self._open: set[ShardUnderWay] = set()
         self._error: BaseException | None = None
         self._shards: Channel[ShardUnderWay] = Channel()
@@ -133,7 +101,7 @@ class Engine:
         for _ in range(_inputs(batch, threads)):
             self._inputs.put(device.allocate(math.prod(images)).reshape(images))
         self._room_left = _rooms(batch, spec.shard)
-        self._decoding = Threads(threads, "decode", self.meter.stages[DECODE].busy)
+        self._decoding = Decoders(source, spec, threads, busy=self.meter.stages[DECODE].busy, say=say)
         self._writing = Threads(sink.writers, "write", self.meter.stages[WRITE].busy)
         self._threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
@@ -188,28 +156,11 @@ class Engine:
         for shard in shards:
             while not shard.future.done():
                 with self._change:
-                    self._change.wait(_LOOK_SECONDS)
-                self.look()
+                    self._change.wait(LOOK_SECONDS)
+                self._decoding.look()
                 watch()
             shard.future.result()
         watch()
-
-    def look(self) -> None:
-        """Give up samples whose reading hangs, as on a pipe or a network mount that is gone."""
-        now = time.perf_counter()
-        for reading in list(self._reading):
-            if now - reading.since > self._hang_seconds and reading.claim():
-                self._reading.discard(reading)
-                self._decoding.start_one()
-                name = self._spec.entries[reading.row].id
-                self._unusable(
-                    reading,
-                    HangingError(
-                        f"{name}: reading it has not ended in {self._hang_seconds:.0f} s: is its file a pipe, or on a "
-                        "network mount that does not answer? mend that, then run the same command again to go on"
-                    ),
-                )
-                reading.ended.set()
 
     @property
     def error(self) -> BaseException | None:
@@ -240,7 +191,7 @@ class Engine:
             shard.fail(error)
         for queue in (self._shards, self._batches, self._landings, self._filled, self._inputs, self._features):
             queue.close()
-        self._decoding.shutdown()
+        self._decoding.close()
         self._writing.shutdown()
 
     def _guarded(self, stage: Callable[[], None]) -> None:
@@ -280,31 +231,22 @@ class Engine:
                     batch.images[:] = 0
                 batch.add(shard, cell.rows)
                 for slot, row in cell.rows:
-                    reading = _Reading(shard, row, slot, batch.images)
-                    batch.decoding.append(reading.ended)
-                    self._decoding.submit(self._decode, reading)
+                    batch.decoding.append(self._decode(shard, row, batch.images[slot]))
 
-    def _decode(self, reading: _Reading) -> None:
-        """In a pool of threads: one sample to the batch's images and the shard's objects."""
-        reading.since = time.perf_counter()
-        self._reading.add(reading)
-        try:
-            if not reading.shard.failed:
-                prepared = prepare_sample(self._source, self._spec, reading.row)
-                if reading.claim():
-                    reading.images[reading.slot] = prepared["image"]
-                    reading.shard.put_sample(reading.row, prepared)
-        except BaseException as error:
-            self._unusable(reading, error)
-        finally:
-            self._reading.discard(reading)
-            reading.ended.set()
+    def _decode(self, shard: ShardUnderWay, row: int, image: NDArray[np.uint8]) -> threading.Event:
+        """Have a sample decoded, into a batch's images and a shard's objects."""
 
-    def _unusable(self, reading: _Reading, error: BaseException) -> None:
-        if self._on_error == "quarantine" and isinstance(error, SpaceClipError):
-            reading.shard.is_bad(reading.row, str(error))
-        else:
-            reading.shard.fail(error)
+        def put(sample: Block) -> None:
+            image[:] = sample["image"]
+            shard.put_sample(row, sample)
+
+        def failed(error: BaseException) -> None:
+            if self._on_error == "quarantine" and isinstance(error, SpaceClipError):
+                shard.is_bad(row, str(error))
+            else:
+                shard.fail(error)
+
+        return self._decoding.submit(row, put, failed, unless=lambda: shard.failed)
 
     def _encode(self) -> None:
         """Launch work on the device, and nothing else."""
@@ -312,7 +254,7 @@ class Engine:
             self._say(chosen)
         for batch in self._batches:
             for decoded in batch.decoding:
-                while not decoded.wait(_LOOK_SECONDS):
+                while not decoded.wait(LOOK_SECONDS):
                     if self._error:
                         raise Closed
             for shard in batch.shards:

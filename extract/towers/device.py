@@ -44,7 +44,7 @@ def is_device_lost(error: BaseException) -> bool:
     return failed and not is_out_of_memory(error)
 
 
-def device_lost(device: torch.device, error: BaseException) -> SpaceClipError:
+def device_lost(device: object, error: BaseException) -> SpaceClipError:
     """What to say of a card for which `is_device_lost` holds."""
     what = str(error).strip().split("\n", 1)[0] or type(error).__name__
     return SpaceClipError(

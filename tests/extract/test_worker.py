@@ -242,8 +242,8 @@ def test_a_read_that_hangs_is_tried_elsewhere_and_no_fault_of_the_data(split, st
     plugin = start(split.job)
     plugin.extract({})
     hanging = threading.Event()
-    monkeypatch.setattr(plugin._engine, "_hang_seconds", 0.2)
-    monkeypatch.setattr("spaceclip.extract.engine.engine.prepare_sample", lambda *_: hanging.wait(20))
+    monkeypatch.setattr("spaceclip.extract.decoding.HANG_SECONDS", 0.2)
+    monkeypatch.setattr("spaceclip.extract.decoding.prepare_sample", lambda *_: hanging.wait(20))
     with pytest.raises(RuntimeError, match=r"^00[01]: reading it has not ended .* network mount"):
         plugin.extract({0: NOTHING})
     hanging.set()
