@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -17,8 +17,11 @@ from .format.buffers import ShardBuffer
 from .format.identity import StoreSpec, require_same, settings_of
 from .format.ledger import FOLDER, Quarantined, Record, commit, read_ledger, record_key
 from .format.metadata import (
+    GROUP,
     attributes_of,
     damaged_metadata,
+    metadata_files,
+    read_attributes,
     write_missing,
 )
 from .format.ownership import attributes_there
@@ -106,6 +109,24 @@ class StoreWriter:
         self.place.delete(record_key(shard))
         self.records.pop(shard, None)
 
+    def reduce_batch(self, images: int) -> None:
+        """Have the store say that its features are computed in batches of so many images, fewer than it was begun with.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        computed = self.spec.computed
+        self.spec = replace(self.spec, computed={"asked": computed["batch"], **computed, "batch": images})
+        try:
+            attributes = read_attributes(self.place)
+            described = attributes_of(self.spec, attributes["about"] if attributes else {})
+            self.place.write(GROUP, metadata_files(described)[GROUP])
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}/{GROUP}: cannot be written ({error.strerror or error}); what is committed is safe: make "
+                "room or mend the path, then run the same command to go on"
+            ) from error
+
     def write(
         self,
         shard: int,
@@ -164,7 +185,10 @@ class StoreWriter:
             return self._write_part(name, shard, buffer, bad)
 
         try:
-            record = reduce(Record.plus, pool.map(store, written), replace(stays, quarantined=tuple(quarantined)))
+            stored = [pool.submit(store, name) for name in written]
+            wait(stored)  # also where one fails: the buffer may be filled again as soon as this returns
+            whole = replace(stays, quarantined=tuple(quarantined))
+            record = reduce(Record.plus, (part.result() for part in stored), whole)
             self.still_ours()
             self._require_uncommitted(shard)
             commit(self.place, record)

@@ -38,7 +38,9 @@ def settle(store: Location, device: str, batch: int | None, choose: Callable[[],
         StoreError: The store was begun on another kind of device or in other batches, or cannot be read.
     """
     begun = begun_with(store)
-    computed = {"device": device, "batch": batch or begun.get("batch") or choose()}
+    if batch == begun.get("asked"):
+        batch = None  # memory ran out since, and what is asked for again was found to be too much
+    computed = {**begun, "device": device, "batch": batch or begun.get("batch") or choose()}
     require_same(begun, {name: computed[name] for name in begun}, str(store), "computed")
     return computed
 

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
@@ -104,16 +104,18 @@ class Threads(Executor):
         """Drop what has not begun. What is under way ends by itself, and is not waited for."""
         for future, _ in self._calls.close():
             future.cancel()
+            future.set_running_or_notify_cancel()
 
     def _work(self) -> None:
         for future, call in self._calls:
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 with self._busy():
                     result = call()
             except BaseException as error:
-                with suppress(InvalidStateError):
-                    future.set_exception(error)
+                future.set_exception(error)
             else:
-                with suppress(InvalidStateError):
-                    future.set_result(result)
+                future.set_result(result)
+                del result  # it would be held until the next call
             del future, call

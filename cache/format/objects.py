@@ -20,7 +20,7 @@ from .statistics import MOMENTS, row_moments
 Allocate = Callable[[int], NDArray[np.uint8]]
 """Gives memory of so many bytes; page-locked, where a GPU is to copy into it."""
 
-Moments = Callable[[NDArray[np.float16]], Sequence[float]]
+Moments = Callable[[NDArray[np.float16]], Sequence[float] | NDArray[np.float64]]
 """Takes the `MOMENTS` of a row."""
 
 

@@ -26,6 +26,11 @@ class SharedSink(StoreSink):
         return self._place.exists(record_key(shard))
 
     @override
+    def batch_reduced(self, images: int, error: BaseException) -> None:
+        """Refuse: all workers compute in the same batches."""
+        raise error
+
+    @override
     def quarantined(self, shard: ShardUnderWay) -> tuple[Quarantined, ...]:
         """With files' names as the run gives them, so that the record is that of a single process."""
         if self._folder is None:

@@ -51,6 +51,14 @@ class Sink(Protocol):
         """Write and commit a shard, an object a task of the pool."""
         ...
 
+    def batch_reduced(self, images: int, error: BaseException) -> None:
+        """Note that features are computed in batches of so many images from now on, since memory ran out.
+
+        Raises:
+            BaseException: They must not be; the error that is given.
+        """
+        ...
+
 
 class Engine:
     """Extracts shards; it lives as long as there may be more of them.
@@ -201,7 +209,8 @@ class Engine:
         except Closed:
             pass
         except BaseException as error:
-            self._end(error)
+            # Wherever it shows: what fails on a card may be noticed by whoever asks it next.
+            self._end(device_lost(self._device.name, error) if is_device_lost(error) else error)
 
     def _ended(self, shard: ShardUnderWay) -> None:
         with self._change:
@@ -263,17 +272,18 @@ class Engine:
             self._landings.put((batch, self._encoded(batch)))
 
     def _encoded(self, batch: Batch) -> list[Landing]:
-        """A batch under way on the device; in halves, from now on, where memory runs out."""
+        """A batch under way on the device; in smaller ones from now on, where memory runs out."""
         while True:
             try:
                 return [self._device.encode(*piece, self.meter.stages[ENCODE]) for piece in self._pieces(batch)]
             except (MemoryError, RuntimeError) as error:
-                if is_device_lost(error):
-                    raise device_lost(self._device.name, error) from error
                 if not is_out_of_memory(error) or not self._device.fixed or self._piece == 1:
                     raise
+                # A divisor, so that these are the batches of a run that has had such ones from the start.
+                smaller = next(size for size in range(self._piece // 2, 0, -1) if self._batch % size == 0)
+                self._sink.batch_reduced(smaller, error)
             self._device.let_go()
-            self._piece = -(-self._piece // 2)
+            self._piece = smaller
             self._say(f"out of memory on {self._device.name}: going on with batches of {self._piece} images")
 
     def _pieces(self, batch: Batch) -> Iterator[tuple[NDArray[np.uint8], Sequence[Run]]]:

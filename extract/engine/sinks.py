@@ -26,6 +26,10 @@ class StoreSink:
         kept = shard.work.kept.get(shard.shard)
         return self._writer.write_buffer(shard.shard, buffer, pool, self.quarantined(shard), kept)
 
+    def batch_reduced(self, images: int, error: BaseException) -> None:
+        """Have the store say so, before there is a feature of such a batch in it."""
+        self._writer.reduce_batch(images)
+
     def quarantined(self, shard: ShardUnderWay) -> tuple[Quarantined, ...]:
         """What the record says of bad samples."""
         return shard.quarantined
@@ -45,6 +49,9 @@ class WeighingSink:
     def __init__(self, writers: int) -> None:
         self.writers, self.bad = writers, 0
         self.bytes: Counter[str] = Counter()
+
+    def batch_reduced(self, images: int, error: BaseException) -> None:
+        """Go on."""
 
     def write(self, shard: ShardUnderWay, buffer: ShardBuffer, pool: Executor) -> Record:
         """Seal and hash a shard."""

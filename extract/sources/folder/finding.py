@@ -38,6 +38,7 @@ def find_images(folder: Path, pattern: str, depth: Path | None) -> Found:
     # Unlike Path.glob, glob.glob follows linked folders and passes over hidden files.
     matches = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
     files = {PurePosixPath(Path(match).as_posix()).as_posix() for match in matches if (folder / match).is_file()}
+    check_files(folder, matches)
     if depth is not None and folder in depth.parents:
         files = {file for file in files if depth not in (folder / file).parents}
     images = sorted((file for file in files if file.lower().endswith(IMAGE_SUFFIXES)), key=natural_key)
@@ -48,6 +49,20 @@ def find_images(folder: Path, pattern: str, depth: Path | None) -> Found:
         )
     check_text(images)
     return Found(images, sorted(files.difference(images)))
+
+
+def check_files(folder: Path, matches: Sequence[str]) -> None:
+    """Refuse what is called an image and is no file: to read a pipe never ends, and a broken link leads nowhere.
+
+    Raises:
+        SpaceClipError: All such names are counted, and the first few given.
+    """
+    images = [folder / match for match in matches if match.lower().endswith(IMAGE_SUFFIXES)]
+    if odd := [path for path in images if not path.is_file() and not path.is_dir()]:
+        raise SpaceClipError(
+            f"{counted(len(odd), 'image')} of {len(images)} no file but a broken link, a pipe or a device: "
+            f"{first_few(odd)}; remove or replace what is none, or narrow image_pattern"
+        )
 
 
 def check_text(paths: Sequence[str]) -> None:

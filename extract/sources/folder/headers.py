@@ -1,12 +1,12 @@
 """What file headers tell about a whole data set in seconds, before anything is decoded."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
+from ...threads import Threads
 from .depth_maps import DepthHeader, check_scale, depth_header
 from .images import ImageHeader, image_header
 
@@ -30,7 +30,7 @@ def read_all(
         except SpaceClipError as error:
             return error
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with Threads(_THREADS, "read") as pool:
         outcomes = list(pool.map(attempt, items))
     errors = [outcome for outcome in outcomes if isinstance(outcome, SpaceClipError)]
     if len(errors) == 1:

@@ -70,7 +70,9 @@ def check_present(path: Path) -> None:
         SpaceClipError: It is missing, a folder, or empty.
     """
     if not path.is_file():
-        found = "is a folder, expected a file" if path.is_dir() else "does not exist"
+        found = "is no file but a pipe or a device, expected a file"
+        if path.is_dir() or not path.exists():
+            found = "is a folder, expected a file" if path.is_dir() else "does not exist"
         raise SpaceClipError(f"{path} {found}: check the path, or the list that names it")
     if path.stat().st_size == 0:
         raise SpaceClipError(f"{path} is empty (0 bytes): copy or download it again")
