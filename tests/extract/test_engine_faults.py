@@ -299,3 +299,11 @@ def test_a_bad_sample_fails_its_own_shard_and_not_one_that_shares_its_batch(make
     assert [records[0], records[2]] == [wanted[0], wanted[2]]
     with pytest.raises(InterruptedError):
         engine.submit(work, 1).future.result()
+
+
+def test_a_card_too_full_to_find_the_fastest_call_uses_the_plain_one(make_frames, backbone, tmp_path, monkeypatch):
+    def full(_device, _images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(HostDevice, "prepare", full)
+    assert extract(make_frames(8), backbone, SETTINGS, tmp_path, "train", {}).computed == 8
