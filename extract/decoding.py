@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 from ..cache import SpaceClipError, StoreSpec
 from .problems import first_few
 from .samples import Block, prepare_sample
-from .sources.source import Source
+from .sources.source import Loader
 from .threads import Threads
 
 HANG_SECONDS = 300.0
@@ -72,7 +72,7 @@ class Decoders:
 
     def __init__(
         self,
-        source: Source,
+        source: Loader,
         spec: StoreSpec,
         threads: int,
         *,
@@ -167,7 +167,7 @@ class Decoders:
 
 
 def each_sample(
-    source: Source,
+    source: Loader,
     spec: StoreSpec,
     rows: Sequence[int],
     threads: int,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .preprocess import prepare_depth, prepare_image
-from .sources.source import Sample, Source
+from .sources.source import Loader, Sample
 
 Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
@@ -15,7 +15,7 @@ OnError = Literal["stop", "quarantine"]
 _MOST_COUNTS = np.iinfo(np.uint32).max
 
 
-def prepare_sample(source: Source, spec: StoreSpec, row: int) -> Block:
+def prepare_sample(source: Loader, spec: StoreSpec, row: int) -> Block:
     """Decode one sample and bring it to the store's sizes: its rows of every array that needs no encoder.
 
     Raises:

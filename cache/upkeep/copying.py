@@ -18,7 +18,7 @@ from ..format.metadata import damaged_metadata
 from ..places.location import Location, locate
 from ..places.lock import only_writer
 from ..places.opening import place_at
-from ..places.place import Stored
+from ..places.place import Content, Stored
 from ..pointer import SUFFIX, Pointer
 from ..reader import FeatureCache
 from ..writer import StoreWriter
@@ -206,7 +206,7 @@ def _read(source: FeatureCache, record: Record, name: str) -> bytes:
     return content
 
 
-def _write(writer: StoreWriter, key: str, content: bytes, stored: Stored) -> None:
+def _write(writer: StoreWriter, key: str, content: Content, stored: Stored) -> None:
     try:
         writer.place.write(key, content)
         sound = not isinstance(writer.path, Path) or writer.place.stored(key) == stored

@@ -29,7 +29,7 @@ from ...cache import (
 from ..decoding import LOOK_SECONDS, Decoders
 from ..remaining import Work
 from ..samples import Block, OnError
-from ..sources.source import Source
+from ..sources.source import Loader
 from ..threads import Channel, Closed, Threads
 from ..towers import device_lost, is_device_lost
 from .device import HostDevice, Landing
@@ -81,7 +81,7 @@ class Engine:
 
     def __init__(
         self,
-        source: Source,
+        source: Loader,
         device: HostDevice,
         spec: StoreSpec,
         sink: Sink,

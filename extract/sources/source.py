@@ -29,8 +29,20 @@ class Sample:
     scene: str | None
 
 
-class Source(Protocol):
-    """Anything that lists samples cheaply and decodes them one by one, from several threads at once."""
+class Loader(Protocol):
+    """Anything that decodes samples one by one, from several threads at once."""
+
+    def load(self, index: int) -> Sample:
+        """Decode one sample.
+
+        Raises:
+            SpaceClipError: A file is missing, unreadable, or holds depth that cannot be right.
+        """
+        ...
+
+
+class Source(Loader, Protocol):
+    """Anything that lists samples cheaply, and decodes them."""
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -40,14 +52,6 @@ class Source(Protocol):
     @property
     def depth_unit(self) -> float | None:
         """Metres of one count of the depth source, the step to which depth is stored; None without depth."""
-        ...
-
-    def load(self, index: int) -> Sample:
-        """Decode one sample.
-
-        Raises:
-            SpaceClipError: A file is missing, unreadable, or holds depth that cannot be right.
-        """
         ...
 
     def depth_sizes(self) -> Sequence[tuple[int, int] | None]:

@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,7 +269,8 @@ def test_a_buffer_is_not_given_back_while_an_object_of_it_is_being_written(make_
 
     blank = {name: np.zeros((4, *array.shape[1:]), array.dtype) for name, array in writer._layout.items()}
     buffer = ShardBuffer.of(spec, 0, blank, list(writer._parts))
-    writer.place = Place()
+    stub: Any = Place()
+    writer.place = stub
     with ThreadPoolExecutor(8) as pool:
         with pytest.raises(SpaceClipError, match="No space left"):
             writer.write_buffer(0, buffer, pool)
