@@ -72,7 +72,7 @@ class TestReadsThatHang:
         start, said = time.monotonic(), []
         assert extract(hanging, backbone, SETTINGS, tmp_path, "train", {}, say=said.append).computed == 0
         assert time.monotonic() - start < 5
-        assert said[0].startswith("waiting for frame000, frame")
+        assert said[0].startswith("waiting for frame000")
 
     def test_do_not_hold_the_process(self, tiny_config, tmp_path, start_script):
         run = start_script(f"""
@@ -204,6 +204,8 @@ def test_a_write_that_fails_is_one_line_and_nothing_is_lost(
 
     def report(done, _total):
         if done >= 12:
+            while not list(tmp_path.glob("out/*.zarr/ledger/0*.json")):
+                time.sleep(0.001)
             failing.append(True)
 
     monkeypatch.setattr(Folder, "write", full)
