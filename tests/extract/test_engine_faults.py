@@ -257,7 +257,7 @@ def test_a_buffer_is_not_given_back_while_an_object_of_it_is_being_written(make_
 
     class Place:
         def write(self, key, _content):
-            if key.startswith("pooled"):
+            if key.startswith("depth"):  # the first
                 raise OSError(errno.ENOSPC, "No space left on device")
             under_way.append(key)
             time.sleep(0.3)
