@@ -8,7 +8,7 @@ from .format.buffers import ShardBuffer, feature_bytes, feature_objects
 from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
-from .format.objects import PlainObject
+from .format.objects import PlainObject, host_memory
 from .format.statistics import MOMENTS, DepthRange, content_hash
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
@@ -76,6 +76,7 @@ __all__ = [
     "feature_bytes",
     "feature_objects",
     "find_garbage",
+    "host_memory",
     "is_begun",
     "is_out_of_memory",
     "layer_array",

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from .arrays import DEPTH, IMAGE, arrays, parts
 from .identity import StoreSpec
-from .objects import Allocate, CompressedObject, Moments, PlainObject, zeros
+from .objects import Allocate, CompressedObject, Moments, PlainObject, host_memory
 from .shard import shard_bytes
 from .statistics import MeasuredDepth, content_hash, depth_range, layer_statistics, measured_depth, row_moments
 
 
 def feature_objects(
-    spec: StoreSpec, allocate: Allocate = zeros, moments: Moments = row_moments
+    spec: StoreSpec, allocate: Allocate = host_memory, moments: Moments = row_moments
 ) -> dict[str, PlainObject]:
     """Room for what the encoder gives of one shard, by part; most of a shard, and used again for the next."""
     return {

@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from ..places.place import Content
+from ..places.place import ALIGNMENT, Content
 from .arrays import ArrayLayout
 from .shard import BLOSC, CRC, NEVER_WRITTEN, index_bytes, shard_bytes
 from .statistics import MOMENTS, row_moments
@@ -24,9 +24,11 @@ Moments = Callable[[NDArray[np.float16]], Sequence[float] | NDArray[np.float64]]
 """Takes the `MOMENTS` of a row."""
 
 
-def zeros(size: int) -> NDArray[np.uint8]:
-    """Ordinary memory."""
-    return np.zeros(size, np.uint8)
+def host_memory(size: int) -> NDArray[np.uint8]:
+    """Ordinary memory, from which a file can be written without a copy."""
+    room = np.zeros(size + ALIGNMENT, np.uint8)
+    first = -room.ctypes.data % ALIGNMENT
+    return room[first : first + size]
 
 
 class Sealed(NamedTuple):
@@ -65,7 +67,7 @@ class PlainObject:
     """
 
     def __init__(
-        self, layout: ArrayLayout, images: int, allocate: Allocate = zeros, moments: Moments = row_moments
+        self, layout: ArrayLayout, images: int, allocate: Allocate = host_memory, moments: Moments = row_moments
     ) -> None:
         self._images, self._take_moments, dtype = images, moments, np.dtype(layout.dtype)
         self.step = math.prod(layout.row) * dtype.itemsize + CRC

@@ -7,21 +7,26 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from io import FileIO
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from blake3 import blake3
 from typing_extensions import override
 
 from .location import Location, Url
-from .place import Content, Place, Stored
+from .place import ALIGNMENT, Content, Place, Stored
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 # Larger ones are read no faster, and leave the processor's cache before they are hashed.
-_PIECE = 2**20
+_PIECE = 2**18
+
+_LEAST_DIRECT = 2**20
+"""Bytes; what is smaller is soon read again, and costs little."""
 
 _BEGUN = re.compile(r"\..+\.[0-9a-f]{12}")
 
@@ -127,8 +132,9 @@ def write_atomically(path: Path, content: Content) -> None:
     make_folder(path.parent)
     begun = path.with_name(begun_name(path.name))
     try:
-        with begun.open("wb") as file:
-            file.write(content)
+        written = _write_direct(begun, content)
+        with begun.open("ab") as file:
+            file.write(memoryview(content)[written:])
             file.flush()
             os.fsync(file.fileno())
         begun.replace(path)
@@ -137,6 +143,33 @@ def write_atomically(path: Path, content: Content) -> None:
         # A disk that is full needs the room.
         begun.unlink(missing_ok=True)
         raise
+
+
+def _write_direct(path: Path, content: Content) -> int:
+    """Begin a file with what the disk can fetch from memory itself: a tenth of the processor's time, and more a second.
+
+    The page cache holds nothing of it then.
+
+    Returns:
+        Bytes written; 0 where the memory, the system or the file system does not allow it.
+    """
+    whole, written = len(content) & -ALIGNMENT, 0
+    aligned = whole >= _LEAST_DIRECT and np.frombuffer(content, np.uint8).ctypes.data % ALIGNMENT == 0
+    if not aligned or not hasattr(os, "O_DIRECT"):
+        return 0
+    try:
+        with _open_direct(path) as file:
+            while written < whole:
+                written += file.write(memoryview(content)[written:whole])
+    except OSError as error:
+        # So a file system says that it does not know this, or not for blocks of this size.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    return written
+
+
+def _open_direct(path: Path) -> FileIO:
+    return FileIO(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_DIRECT, 0o666))
 
 
 def make_folder(folder: Path) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Content = bytes | bytearray | memoryview
 
+ALIGNMENT = 4096
+"""Content whose memory begins at a multiple of it is written to disk as it lies, without a copy by the processor."""
+
 
 class Stored(NamedTuple):
     """Size and BLAKE3 hash of one stored object.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...cache import MOMENTS, POOLED, PlainObject, StoreSpec, layer_array, part_name
+from ...cache import MOMENTS, POOLED, PlainObject, StoreSpec, host_memory, layer_array, part_name
 from ..towers import Backbone, Features, land
 from .receipt import Stage
 from .shards import Run
@@ -54,7 +54,7 @@ class HostDevice:
 
     def allocate(self, size: int) -> NDArray[np.uint8]:
         """Memory of the host that the device copies from, and into."""
-        return np.zeros(size, np.uint8)
+        return host_memory(size)
 
     def let_go(self) -> None:
         """Give memory back that is kept for later."""

@@ -1,6 +1,7 @@
 """What every place must do, a folder or a bucket."""
 
 import errno
+import io
 import os
 import pickle
 import threading
@@ -8,6 +9,9 @@ import threading
 import numpy as np
 import pytest
 import zarr
+from spaceclip.cache import host_memory
+from spaceclip.cache.places import folder
+from spaceclip.cache.places.folder import Folder
 from spaceclip.cache.places.location import Url, locate
 from spaceclip.cache.places.opening import place_at
 from spaceclip.cache.places.place import Stored
@@ -242,3 +246,55 @@ def test_what_was_written_or_linked_is_named_on_the_disk_too(tmp_path, monkeypat
     synced.clear()
     assert place_at(tmp_path / "store").take("c/1", tmp_path / "store", "c/0/0")
     assert synced == [(str(tmp_path / "store/c"), ["0", "1"])]
+
+
+LARGE = np.random.default_rng(0).integers(0, 256, 2**20 + 3 * 4096, np.uint8)
+
+
+def aligned(size, offset=0):
+    """Some bytes that begin so many after a multiple of 4,096."""
+    room = host_memory(len(LARGE) + offset)[offset:]
+    room[:] = LARGE
+    return room[:size].data
+
+
+@pytest.mark.parametrize("offset", [0, 1, 512])
+@pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 5, 2**20 + 4096, 2**20 + 2 * 4096 + 4095])
+def test_large_content_is_the_same_wherever_it_lies_in_memory(tmp_path, size, offset):
+    Folder(tmp_path).write("c/0/0", aligned(size, offset))
+    assert (tmp_path / "c/0/0").read_bytes() == LARGE[:size].tobytes()
+
+
+@pytest.mark.parametrize(("size", "offset", "direct"), [(2**20 + 5, 0, 1), (2**20, 1, 0), (2**20 - 1, 0, 0)])
+def test_large_aligned_content_is_written_past_the_page_cache(tmp_path, monkeypatch, size, offset, direct):
+    flags = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, flag, *rest: (flags.append(flag), real(path, flag, *rest))[1])
+    Folder(tmp_path).write("object", aligned(size, offset))
+    assert sum(bool(flag & os.O_DIRECT) for flag in flags) == direct
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_file_system_that_goes_by_its_page_cache_alone_gets_the_same_bytes(tmp_path, monkeypatch, blocks):
+    class Refusing(io.FileIO):
+        def write(self, content):
+            if self.tell() >= blocks * 4096:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return super().write(content[:4096])
+
+    monkeypatch.setattr(folder, "_open_direct", lambda path: Refusing(path, "wb"))
+    Folder(tmp_path).write("object", aligned(2**20 + 5))
+    assert (tmp_path / "object").read_bytes() == LARGE[: 2**20 + 5].tobytes()
+
+
+def test_a_disk_that_is_full_in_the_midst_of_it_keeps_nothing(tmp_path, monkeypatch):
+    class Full(io.FileIO):
+        def write(self, content):
+            if self.tell():
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content[:4096])
+
+    monkeypatch.setattr(folder, "_open_direct", lambda path: Full(path, "wb"))
+    with pytest.raises(OSError, match="No space left"):
+        Folder(tmp_path).write("object", aligned(2**20 + 5))
+    assert list(tmp_path.iterdir()) == []
