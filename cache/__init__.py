@@ -18,6 +18,7 @@ from .places.place import Stored
 from .places.project import project_root
 from .pointer import Pointer
 from .reader import FeatureCache
+from .sizes import size_text
 from .upkeep.channel_statistics import ChannelStatistics, channel_statistics
 from .upkeep.copying import Copied, copy
 from .upkeep.garbage import Garbage, find_garbage, remove
@@ -98,6 +99,7 @@ __all__ = [
     "require_same",
     "shared_parts",
     "shared_rows",
+    "size_text",
     "stored_bytes",
     "verify",
     "whole_store",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from dask.system import CPU_COUNT
 
-from ..cache import Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at
+from ..cache import Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at, size_text
 from .engine import Engine, WeighingSink, device_of
 from .problems import counted
 from .remaining import Work
@@ -57,7 +57,7 @@ class Prediction:
         seconds = "" if self.seconds is None else f" and {duration(self.seconds)} without writing"
         return (
             f"{self.pending_images:,} of {counted(self.images, 'image')} to compute ({self.pending_shards:,} of "
-            f"{counted(self.shards, 'shard')}), about {self.bytes / 1e9:.2f} GB ({room(self.free)}){seconds} "
+            f"{counted(self.shards, 'shard')}), about {size_text(self.bytes)} ({room(self.free)}){seconds} "
             f"({self.probed} probed)"
         )
 
@@ -146,7 +146,7 @@ def require_space(place: Location, needed: int, free: int | None, stores: int = 
     if free is not None and needed > free:
         need = "the store needs" if stores == 1 else f"the {stores} stores need"
         raise SpaceClipError(
-            f"{place}: {need} {needed / 1e9:.1f} GB more, {free / 1e9:.1f} GB are free; "
+            f"{place}: {need} {size_text(needed)} more, {size_text(free)} are free; "
             "make room, keep fewer layers or views, or give another --out"
         )
 
@@ -165,7 +165,7 @@ def duration(seconds: float) -> str:
 
 def room(free: int | None) -> str:
     """What is free, in words."""
-    return "in a bucket" if free is None else f"{free / 1e9:.1f} GB free"
+    return "in a bucket" if free is None else f"{size_text(free)} free"
 
 
 def _plain_bytes(spec: StoreSpec) -> dict[str, int]:

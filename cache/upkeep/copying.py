@@ -21,6 +21,7 @@ from ..places.opening import place_at
 from ..places.place import Content, Stored
 from ..pointer import SUFFIX, Pointer
 from ..reader import FeatureCache
+from ..sizes import size_text
 from ..writer import StoreWriter
 from .conversion import Conversion
 
@@ -146,7 +147,7 @@ def _check_space(writer: StoreWriter, needed: int) -> None:
     free = writer.place.free_bytes()
     if free is not None and needed > free:
         raise StoreError(
-            f"{writer.path}: the copy needs {needed / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free; make room, or "
+            f"{writer.path}: the copy needs {size_text(needed)} more, {size_text(free)} are free; make room, or "
             "give another folder"
         )
 

@@ -2,7 +2,7 @@
 
 from .catalogue import load_catalogue
 from .fetch import Fetch
-from .plan import BY_HAND, FETCH, Plan, plan_fetch, size_text
+from .plan import BY_HAND, FETCH, Plan, plan_fetch
 
 __all__ = [
     "BY_HAND",
@@ -11,5 +11,4 @@ __all__ = [
     "Plan",
     "load_catalogue",
     "plan_fetch",
-    "size_text",
 ]

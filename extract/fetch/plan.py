@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...cache import SpaceClipError
+from ...cache import SpaceClipError, size_text
 from ..problems import counted, first_few
 from ..sources.folder.manifest import read_manifest
 from .catalogue import LISTS, Dataset, Part, Source
@@ -130,18 +130,6 @@ def plan_fetch(
     steps = tuple(_step(name, dataset.parts[name], root, lists, given, keep_archives) for name in names)
     folder = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     return Plan(dataset, root, steps, lists, shutil.disk_usage(folder).free)
-
-
-def size_text(number: int) -> str:
-    """A number of bytes in the unit that suits it.
-
-    >>> size_text(2_500_000), size_text(0)
-    ('2.5 MB', '0 bytes')
-    """
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= scale:
-            return f"{number / scale:,.1f} {unit}"
-    return f"{number} bytes"
 
 
 def packages(name: str, part: Part, root: Path, lists: Mapping[str, Path]) -> list[Package]:

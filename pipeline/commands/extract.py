@@ -167,6 +167,7 @@ def _certificates(
 
 
 def _print_plan(run: "DatasetExtraction") -> None:
+    from ...cache import size_text
     from ...extract import room
 
     plans = []
@@ -175,7 +176,7 @@ def _print_plan(run: "DatasetExtraction") -> None:
         click.echo(f"{found.store}: {found}; {run.conditions}")
     if len(plans) > 1:
         needed = sum(found.bytes for found in plans)
-        click.echo(f"{plans[0].store.parent}: about {needed / 1e9:.2f} GB in all ({room(plans[0].free)})")
+        click.echo(f"{plans[0].store.parent}: about {size_text(needed)} in all ({room(plans[0].free)})")
 
 
 def _print(found: "Extraction") -> bool:

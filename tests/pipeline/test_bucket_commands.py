@@ -44,7 +44,7 @@ class TestExtract:
         assert "24 images (0 computed now)" in spaceclip(*images, "--out", THERE).output
 
     def test_a_dry_run_writes_nothing(self, objects, images, spaceclip):
-        assert "GB (in a bucket)" in spaceclip(*images, "--out", THERE, "--dry-run").output
+        assert "kB (in a bucket)" in spaceclip(*images, "--out", THERE, "--dry-run").output
         assert objects == {}
 
     @pytest.mark.parametrize(

@@ -63,18 +63,18 @@ def test_a_mended_picture_costs_its_shard_and_the_status_is_good_again(broken, s
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip):
     told = spaceclip(*CONFIG, "--dry-run").output
     assert len(told.splitlines()) == 4
-    assert re.fullmatch(r"features/tiny: about 0\.00 GB in all \(.* GB free\)", told.splitlines()[3])
-    line = r"features/tiny/train-\w{12}\.zarr: 14 of 14 images to compute \(2 of 2 shards\), about 0\.00 GB "
+    assert re.fullmatch(r"features/tiny: about \d+\.\d kB in all \(.* GB free\)", told.splitlines()[3])
+    line = r"features/tiny/train-\w{12}\.zarr: 14 of 14 images to compute \(2 of 2 shards\), about \d+\.\d kB "
     assert re.match(line + r"\(.* GB free\) and \d+ s without writing \(1 probed\); on cpu in float32\n", told)
     assert not (project / "features").exists()
     spaceclip(*CONFIG)
-    assert "0 of 14 images to compute (0 of 2 shards), about 0.00 GB" in spaceclip(*CONFIG, "--dry-run").output
+    assert "0 of 14 images to compute (0 of 2 shards), about 0 bytes" in spaceclip(*CONFIG, "--dry-run").output
 
 
 @pytest.mark.usefixtures("forked_workers")
 def test_a_dry_run_for_a_cluster_asks_its_workers_and_says_no_time(project, spaceclip):
     told = spaceclip(*CONFIG, "--dry-run", "--workers", "1", "--split", "val").output
-    assert re.search(r"about 0\.00 GB \(.* GB free\) \(1 probed\); on the cluster in float32\n$", told)
+    assert re.search(r"about \d+\.\d kB \(.* GB free\) \(1 probed\); on the cluster in float32\n$", told)
     assert not (project / "features").exists()
 
 
@@ -87,7 +87,7 @@ def test_splits_that_fit_one_by_one_and_not_together_are_refused_before_the_firs
     usage = shutil.disk_usage(project)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=free))
     told = spaceclip(*CONFIG, *how, fails=True).output
-    assert re.search(r"features/tiny: the 3 stores need 0\.0 GB more, 0\.0 GB are free; make room", told)
+    assert re.search(r"features/tiny: the 3 stores need \d+\.\d kB more, \d+\.\d kB are free; make room", told)
     assert not (project / "features").exists()
     spaceclip(*CONFIG, "--split", "train", *how)
 
@@ -117,7 +117,7 @@ def test_what_should_be_known_of_the_images_is_said_once(pictures, tiny, spacecl
 
 def test_a_run_says_what_it_will_take_and_what_held_it_back(project, spaceclip):
     told = spaceclip(*CONFIG, "--split", "train").output.splitlines()
-    assert told[0].startswith("extract train: 14 of 14 images to compute (2 of 2 shards), about 0.00 GB")
+    assert re.match(r"extract train: 14 of 14 images to compute \(2 of 2 shards\), about \d+\.\d kB \(", told[0])
     assert re.fullmatch(
         r"extract train: [\d,.]+ images/s, [\d,]+ MB/s; alone: decoding [\d,.]+ \(busy \d+%\), encoding [\d,.]+ "
         r"\(busy \d+%\), writing [\d,.]+ \(busy \d+%\) images/s; the host's threads took [\d.]+ ms an image; "

@@ -26,6 +26,7 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
     PATH is the store, its pointer, or a folder with one pointer. Both may be URLs.
     """
     from ....cache import copy as copy_store
+    from ....cache import size_text
     from ...progress import progress
 
     require_writable(out)
@@ -36,7 +37,7 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
         return
     click.echo(
         f"{done.pointer or done.store}: all {done.shards} shards are in {done.store} "
-        f"({done.copied} copied and verified now, {done.bytes / 1e9:,.2f} GB)"
+        f"({done.copied} copied and verified now, {size_text(done.bytes)})"
     )
     if done.pointer is None:
         click.echo(f"{done.store}: no pointer was written, the original lacks shards", err=True)

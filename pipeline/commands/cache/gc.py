@@ -25,11 +25,11 @@ def gc(folder: "Location", pointers: "tuple[Location, ...]", *, unfinished: bool
 
     FOLDER is a path or a URL.
     """
-    from ....cache import SpaceClipError, find_garbage
+    from ....cache import SpaceClipError, find_garbage, size_text
 
     found = find_garbage(folder, pointers)
     going = [one for one in found if unfinished or one.kind != "unfinished"]
-    total = f"{sum(one.bytes for one in going) / 1e9:,.2f} GB"
+    total = size_text(sum(one.bytes for one in going))
     if not as_json:
         for one in found:
             click.echo(f"{one.path}: {_described(one)}{'' if one in going else '; kept, unless --unfinished is given'}")
@@ -51,7 +51,9 @@ def gc(folder: "Location", pointers: "tuple[Location, ...]", *, unfinished: bool
 
 
 def _described(one: "Garbage") -> str:
-    size = f"{one.bytes / 1e9:,.2f} GB"
+    from ....cache import size_text
+
+    size = size_text(one.bytes)
     if one.kind == "partial":
         return f"left half made by a process that is dead, {size}"
     if one.kind == "unreferenced":

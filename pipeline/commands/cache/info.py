@@ -61,13 +61,15 @@ def _facts(store: "FeatureCache") -> dict[str, Any]:
 
 
 def _described(store: "FeatureCache") -> dict[str, str]:
+    from ....cache import size_text
+
     facts, identity, depth, measured = _facts(store), store.identity, store.identity["depth"], store.depth_range
     quarantined = f", {len(facts['quarantined']):,} of them quarantined" if facts["quarantined"] else ""
     return {
         "fingerprint": store.fingerprint,
         "samples": f"{len(store):,}{quarantined}; {facts['distinct_images']:,} distinct images",
         "shards": f"{facts['committed']:,} of {facts['shards']:,} committed",
-        "size": f"{facts['bytes'] / 1e9:,.2f} GB",
+        "size": size_text(facts["bytes"]),
         "backbone": f"{identity['backbone']['name']} ({identity['backbone']['revision']})",
         "computed": ", ".join(f"{name} {value}" for name, value in identity["computed"].items()) or "unknown",
         "precision": f"computed in {identity['backbone']['precision']}, stored in {identity['tokens']['storage']}",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Compare every byte of a store with its ledger; exit status 1 if anything is missing, torn or altered."""
-    from ....cache import StoreError
+    from ....cache import StoreError, size_text
     from ....cache import verify as verify_store
     from .reading import as_plain, counting, print_json, stored_size
 
@@ -33,8 +33,7 @@ def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
     if not as_json:
         checked = " and decoded" if deep else ""
         click.echo(
-            f"{found.store}: all {found.shards} shards are as the ledger says "
-            f"({found.bytes / 1e9:,.2f} GB read{checked})"
+            f"{found.store}: all {found.shards} shards are as the ledger says ({size_text(found.bytes)} read{checked})"
         )
 
 

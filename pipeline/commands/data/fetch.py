@@ -50,8 +50,8 @@ def fetch(
 
     PARTs of kitti: lists, images, depth. Of nyu: lists, labelled, splits, sync.
     """
-    from ....cache import SpaceClipError
-    from ....extract.fetch import BY_HAND, FETCH, Fetch, load_catalogue, plan_fetch, size_text
+    from ....cache import SpaceClipError, size_text
+    from ....extract.fetch import BY_HAND, FETCH, Fetch, load_catalogue, plan_fetch
     from ...progress import progress
 
     entry = load_catalogue(dataset, table, url, sha256)
@@ -81,7 +81,8 @@ def _show(plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ....extract.fetch import BY_HAND, size_text
+    from ....cache import size_text
+    from ....extract.fetch import BY_HAND
 
     console = Console()
     table = Table(title=f"{plan.dataset.title} in {plan.root}", title_justify="left")
