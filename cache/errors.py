@@ -28,7 +28,9 @@ class UnreadableError(StoreError):
     @classmethod
     def of(cls, where: object, error: OSError) -> Self:
         """For what failed, in one line."""
-        return cls(f"{where}: cannot be read ({error.strerror or error}); try again when it can")
+        refused = isinstance(error, PermissionError)
+        remedy = "give yourself permission to read it" if refused else "try again when it can"
+        return cls(f"{where}: cannot be read ({error.strerror or error}); {remedy}")
 
 
 class DamagedError(StoreError):

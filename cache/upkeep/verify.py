@@ -46,12 +46,14 @@ class Problem:
         part: Which part of the shard (`layers/3/flipped`), None where the whole is concerned.
         file: Key below the store of damaged metadata or of a damaged record; a pointer's starts with `../`, or with
             `pointer ` if it does not lie beside the store.
+        linked: Whether the damaged file is a hard link, so that another store holds the same damage.
     """
 
     kind: str
     shard: int | None
     part: str | None = None
     file: str | None = None
+    linked: bool = False
 
     def __str__(self) -> str:
         places = (None if self.shard is None else f"shard {self.shard}", self.part, self.file)
@@ -166,12 +168,13 @@ def _check(cache: FeatureCache, record: Record, name: str, deep: bool) -> tuple[
         return [Problem("missing", record.shard, name)], 0
     except OSError as error:
         if _is_damage(cache.place, error):
-            return [Problem("unreadable", record.shard, name)], 0
+            return [Problem("unreadable", record.shard, name, linked=_is_linked(cache.place, key))], 0
         raise UnreadableError.of(f"{cache.path}/{key}", error) from error
     if found != expected:
-        return [Problem("torn" if found.bytes != expected.bytes else "altered", record.shard, name)], found.bytes
-    kinds = _deep_problems(cache, record, name) if deep else []
-    return [Problem(kind, record.shard, name) for kind in kinds], found.bytes
+        kinds = ["torn" if found.bytes != expected.bytes else "altered"]
+    else:
+        kinds = _deep_problems(cache, record, name) if deep else []
+    return [Problem(kind, record.shard, name, linked=_is_linked(cache.place, key)) for kind in kinds], found.bytes
 
 
 def _deep_problems(cache: FeatureCache, record: Record, name: str) -> list[str]:
@@ -237,6 +240,12 @@ def _stored(place: Place, key: str) -> Stored:
 
 def _is_damage(place: Place, error: OSError) -> bool:
     return isinstance(place.location, Path) and error.errno in _DAMAGED
+
+
+def _is_linked(place: Place, key: str) -> bool:
+    """Whether a file has more names than this: growth links what another store holds."""
+    file = isinstance(place.location, Path) and place.location / key
+    return bool(file) and file.is_file() and file.stat().st_nlink > 1
 
 
 def _shard_of(key: str, shards: range) -> int | None:

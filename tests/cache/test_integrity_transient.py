@@ -45,14 +45,21 @@ def failing(monkeypatch):
 
 
 @pytest.mark.parametrize(("method", "key"), READS)
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ESTALE])
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EMFILE, "try again when it can"),
+        (errno.ESTALE, "try again when it can"),
+        (errno.EACCES, "give yourself permission to read it"),
+    ],
+)
 def test_a_read_error_ends_a_deep_repair_in_one_line_and_deletes_nothing(
-    make_store, contents, failing, method, key, number
+    make_store, contents, failing, method, key, number, remedy
 ):
     path, _ = make_store()
     before = contents(path)
     with failing(Folder, method, key, number):
-        line = rf"cannot be read \({os.strerror(number)}\); try again when it can"
+        line = rf"cannot be read \({os.strerror(number)}\); {remedy}"
         with pytest.raises(UnreadableError, match=line) as caught:
             repair(path, deep=True)
         with pytest.raises(UnreadableError, match=line):

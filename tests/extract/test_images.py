@@ -1,3 +1,5 @@
+import errno
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -145,7 +147,7 @@ def test_missing_and_empty_files_are_named(tmp_path, read, suffix):
 def test_truncated_images_are_refused(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", RNG.integers(0, 256, (64, 80, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "damaged, cut short" in message(read_image, path)
+    assert "damaged or cut short" in message(read_image, path)
 
 
 def test_non_images_are_refused_by_both_readers(tmp_path):
@@ -180,6 +182,17 @@ def test_the_limit_of_pixels_is_a_setting(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_image(path, max_pixels=54), RGB)
     assert "is too large (6 x 9 pixels), expected at most 53 pixels" in message(read_image, path, max_pixels=53)
     assert "is too large (6 x 9 pixels)" in message(read_depth, depth, 1000, max_pixels=53)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path, depth = save(tmp_path / "a.png", RGB), save(tmp_path / "d.png", GREY16)
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Image, "open", refuse)  # who runs the tests as root may read everything
+    for told in (message(read_image, path), message(read_depth, depth, 1000)):
+        assert told.endswith("cannot be read (Permission denied): give yourself permission to read it")
 
 
 def test_float_and_wide_integer_rasters_are_no_images(tmp_path):

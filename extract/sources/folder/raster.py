@@ -80,7 +80,9 @@ def check_present(path: Path) -> None:
 
 def damaged(path: Path, error: Exception) -> SpaceClipError:
     """The refusal of a file that cannot be decoded."""
-    return SpaceClipError(f"{path} cannot be read ({_line(error)}): damaged, cut short or not permitted; copy it again")
+    if isinstance(error, PermissionError):
+        return SpaceClipError(f"{path} cannot be read ({error.strerror}): give yourself permission to read it")
+    return SpaceClipError(f"{path} cannot be read ({_line(error)}): damaged or cut short; copy it again")
 
 
 def _check_pixels(path: Path, picture: Image.Image, most: int) -> None:

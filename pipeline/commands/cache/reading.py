@@ -49,6 +49,17 @@ def as_plain(found: "Verification | Repair") -> dict[str, Any]:
     return {**vars(found), "problems": [asdict(problem) for problem in found.problems]}
 
 
+def list_problems(found: "Verification | Repair") -> None:
+    """Print a line for each problem, and one where another store has the same damaged files."""
+    for problem in found.problems:
+        click.echo(f"{found.store}: {problem}")
+    if linked := sum(problem.linked for problem in found.problems):
+        click.echo(
+            f"{found.store}: {linked} of the damaged files are hard links, which the store that it grew from or that "
+            "grew from it holds too: verify the stores of this split beside it as well"
+        )
+
+
 def print_json(found: dict[str, Any]) -> None:
     """Print JSON; a path is its text."""
     click.echo(json.dumps(found, indent=1, default=str))

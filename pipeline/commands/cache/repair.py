@@ -17,28 +17,27 @@ if TYPE_CHECKING:
 def repair(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Verify a store and take away just its damaged shards; the same `spaceclip extract` then computes only those.
 
-    Metadata that follows from the store's identity is written anew. Exit status 1 while extraction has to follow.
+    Metadata that follows from the store's identity is written anew.
     """
-    from ....cache import StoreError
     from ....cache import repair as repair_store
-    from .reading import as_plain, counting, print_json, stored_size
+    from .reading import as_plain, counting, list_problems, print_json, stored_size
 
     with counting("verify", stored_size(path)) as count:
         done = repair_store(path, count, deep=deep)
     if as_json:
         print_json(as_plain(done))
     else:
-        for problem in done.problems:
-            click.echo(f"{done.store}: {problem}")
+        list_problems(done)
         for file in done.rewritten:
             click.echo(f"{done.store}: {file}: written anew")
         for shard in done.removed:
             click.echo(f"{done.store}: shard {shard}: taken away")
     if done.pending or done.left:
         what = [f"{len(done.pending)} of {done.shards} shards"] if done.pending else []
-        raise StoreError(
+        click.echo(
             f"{done.store}: now run the same `spaceclip extract` that made it: it writes anew only "
-            f"{', '.join([*what, *done.left])}"
+            f"{', '.join([*what, *done.left])}",
+            err=as_json,
         )
-    if not as_json:
+    elif not as_json:
         click.echo(f"{done.store}: all {done.shards} shards are as the ledger says")

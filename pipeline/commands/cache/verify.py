@@ -18,14 +18,14 @@ def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Compare every byte of a store with its ledger; exit status 1 if anything is missing, torn or altered."""
     from ....cache import StoreError, size_text
     from ....cache import verify as verify_store
-    from .reading import as_plain, counting, print_json, stored_size
+    from .reading import as_plain, counting, list_problems, print_json, stored_size
 
     with counting("verify", stored_size(path)) as count:
         found = verify_store(path, count, deep=deep)
     if as_json:
         print_json({**as_plain(found), "deep": deep})
     elif found.problems:
-        _list(found)
+        list_problems(found)
     if found.problems:
         raise StoreError(
             f"{found.store}: {_counted(found)}; run `spaceclip cache repair {path}`, then the same `spaceclip extract`"
@@ -35,11 +35,6 @@ def verify(path: "Location", *, deep: bool, as_json: bool) -> None:
         click.echo(
             f"{found.store}: all {found.shards} shards are as the ledger says ({size_text(found.bytes)} read{checked})"
         )
-
-
-def _list(found: "Verification") -> None:
-    for problem in found.problems:
-        click.echo(f"{found.store}: {problem}")
 
 
 def _counted(found: "Verification") -> str:
