@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from enginethreads import ended
 from PIL import Image
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
 from spaceclip.cache.places.folder import Folder
@@ -35,20 +36,6 @@ def hanging(make_frames, monkeypatch):
     frames.load = lambda index: (index == 12 and mended.wait(20), load(index))[1]
     yield frames
     mended.set()
-
-
-def engine_threads():
-    names = ("decode-", "write-", "list", "encode", "land", "commit-")
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
-
-
-def ended(wanted=0):
-    """Whether no more of an engine's threads are left, within a second."""
-    for _ in range(50):
-        if len(engine_threads()) <= wanted:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 class TestReadsThatHang:

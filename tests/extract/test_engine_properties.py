@@ -1,16 +1,26 @@
-"""Whatever the sizes, the bad samples and what was there before: the engine leaves what a plain computation gives."""
+"""Whatever the sizes, the bad samples, the interruptions and what was there before: the engine leaves one result."""
 
-from dataclasses import dataclass
+import errno
+import itertools
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from enginethreads import ended
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spaceclip.cache import FeatureCache, SpaceClipError
+from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter
+from spaceclip.cache.places.folder import Folder
 from spaceclip.extract import ExtractSettings, extract
-from spaceclip.extract.engine import HostDevice
+from spaceclip.extract.engine import Engine, HostDevice, StoreSink
 from spaceclip.extract.preprocess import prepare_image
+from spaceclip.extract.remaining import Work
+from spaceclip.extract.settings import store_spec
 from spaceclip.extract.towers import Features
 
 LAYERS, VIEWS, SIDE, PATCH = (0, 2), ("plain", "flipped"), 8, 2
@@ -43,6 +53,9 @@ class Integers:
         return Features(states, torch.from_numpy(tokens(pixels, 0).max(axis=1)))
 
 
+ENCODER = Integers()
+
+
 class WholeBatches(HostDevice):
     """A device that is always given full batches, as a card is."""
 
@@ -60,7 +73,7 @@ class Run:
     threads: int
     device: type[HostDevice]
     layers: tuple[int, ...] = LAYERS
-    views: tuple[str, ...] = VIEWS
+    views: tuple[Literal["plain", "flipped"], ...] = VIEWS
 
     def extract(self, make_frames, folder):
         whole, frames = make_frames(max(self.frames) + 1), make_frames(len(self.frames))
@@ -76,7 +89,7 @@ class Run:
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("spaceclip.extract.split_extraction.device_of", self.device)
-            return extract(frames, Integers(), wanted, folder, "train", {}, on_error="quarantine")
+            return extract(frames, ENCODER, wanted, folder, "train", {}, on_error="quarantine")
 
     def places(self, known):
         """What the last channel is, by frame, where a plain loop computes all but known ones."""
@@ -122,12 +135,13 @@ def expected(older, run):
     """By frame, what is in the last channel of each layer and view; None where the sample is bad."""
     sound = {frame: at for frame, at in older.places({}).items() if frame not in older.bad} if older else {}
     # Frames that an older store has with all parts are copied; it is not looked at whether they are bad by now.
-    copied = sound if older and len(older.frames) < len(run.frames) else {}
+    fewer = older and len(older.frames) < len(run.frames)
+    copied = sound if fewer else {}
     computed, found = run.places(copied), {}
     for row, frame in enumerate(run.frames):
         start = row - row % run.shard
         # Parts of a shard are taken over where all its samples are sound.
-        linked = older and not copied and not older.bad.intersection(run.frames[start : start + run.shard])
+        linked = older and not fewer and not older.bad.intersection(run.frames[start : start + run.shard])
         places = {
             (layer, view): sound[frame]
             if frame in copied or (linked and older.holds(layer, view))
@@ -139,7 +153,7 @@ def expected(older, run):
     return found
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(growing())
 def test_a_store_holds_what_a_plain_loop_over_its_rows_computes(make_frames, tmp_path_factory, runs):
     older, run = runs
@@ -163,3 +177,70 @@ def test_a_store_holds_what_a_plain_loop_over_its_rows_computes(make_frames, tmp
                 np.testing.assert_array_equal(cache.pooled([row], view)[0], values.max(axis=0))
             else:
                 np.testing.assert_array_equal(cache.states([row], view)[layer][0], values.astype(np.float16))
+
+
+class Interrupted(Exception):  # noqa: N818 - no error of the engine's
+    """In place of Ctrl-C, which a test runner would take for its own."""
+
+
+def run_engine(frames, store, trouble="", at=0):
+    """Compute what a store lacks, until a trouble comes: of frame, object or image number `at`."""
+    spec = store_spec(frames, ENCODER, ExtractSettings(layers=LAYERS, shard=4))
+    spec = replace(spec, computed={"device": "cpu", "batch": 3})
+    load, write, written, reached = frames.load, Folder.write, itertools.count(), threading.Event()
+
+    def failing_load(row):
+        if trouble == "decode" and row == at:
+            raise SpaceClipError("cut short")
+        return load(row)
+
+    def failing_write(place, key, content):
+        if trouble == "write" and next(written) == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(place, key, content)
+
+    frames.load = failing_load
+    writer = StoreWriter(store, spec, {})
+    writer.sweep()
+    work, device = Work(spec, writer.pending), HostDevice(ENCODER, spec)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Engine(frames, device, spec, StoreSink(writer), batch=3, threads=2) as engine,
+    ):
+        patch.setattr(Folder, "write", failing_write)
+
+        def landed(_images):
+            if engine.images >= at:
+                reached.set()
+
+        def watch():
+            if trouble == "interrupt" and reached.is_set():
+                raise Interrupted
+
+        if trouble == "end":
+            threading.Thread(target=lambda: (reached.wait(5), engine.end()), daemon=True).start()
+        engine.wait([engine.submit(work, shard, landed) for shard in work.shards], watch)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The store of one run."""
+    return tmp_path_factory.mktemp("undisturbed") / "store.zarr"
+
+
+TROUBLES = st.tuples(st.sampled_from(["interrupt", "end", "write", "decode"]), st.integers(0, 22))
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(TROUBLES, min_size=1, max_size=4))
+def test_interrupted_at_any_moment_it_goes_on_to_the_same_bytes_and_leaves_no_thread(
+    make_frames, tmp_path_factory, undisturbed, contents, troubles
+):
+    store = tmp_path_factory.mktemp("interrupted") / "store.zarr"
+    for trouble in troubles:
+        with suppress(Interrupted, InterruptedError, SpaceClipError):
+            run_engine(make_frames(23), store, *trouble)
+        assert ended(), trouble
+    run_engine(make_frames(23), store)
+    run_engine(make_frames(23), undisturbed)
+    assert contents(store) == contents(undisturbed)
