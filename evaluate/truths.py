@@ -61,7 +61,7 @@ def samples_digest(split: GroundTruth) -> str:
 
 class _Sample(typing.Protocol):
     @property
-    def image(self) -> NDArray[np.uint8]: ...
+    def image(self) -> Any: ...
 
     @property
     def depth(self) -> NDArray[np.float32] | None: ...
@@ -120,7 +120,7 @@ class SourceTruth:
     def ground_truth(self, index: int) -> NDArray[np.float32]:
         """[H, W] metres, 0 where nothing was measured or there is no ground truth at all."""
         sample = self._source.load(index)
-        return np.zeros(sample.image.shape[:2], np.float32) if sample.depth is None else sample.depth
+        return np.zeros(np.asarray(sample.image).shape[:2], np.float32) if sample.depth is None else sample.depth
 
     def depth(self, index: int) -> NDArray[np.float32]:
         """Likewise, brought to `depth_size`."""
@@ -128,7 +128,7 @@ class SourceTruth:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """[H, W, 3] RGB."""
-        return self._source.load(index).image
+        return np.asarray(self._source.load(index).image)
 
 
 def read_truths(split: GroundTruth, sizes: Iterable[Size | None]) -> Truths:

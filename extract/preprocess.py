@@ -12,19 +12,19 @@ _Depth = TypeVar("_Depth", bound=np.generic)
 
 
 def prepare_image(
-    image: NDArray[np.uint8], target_size: tuple[int, int] | None, input_size: int = INPUT_SIZE
+    image: Image.Image | NDArray[np.uint8], target_size: tuple[int, int] | None, input_size: int = INPUT_SIZE
 ) -> NDArray[np.uint8]:
     """Bring an image to the target size, then to the backbone's: bicubic, the whole frame, no crop (as the paper).
 
     Args:
-        image: [H, W, 3] RGB, uint8.
+        image: A picture of mode RGB, or [H, W, 3] RGB, uint8.
         target_size: (height, width), or None to skip the first step.
         input_size: Height and width of the result.
 
     Returns:
         [input_size, input_size, 3] RGB, uint8, not yet normalised.
     """
-    picture = Image.fromarray(image)
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     for height, width in filter(None, (target_size, (input_size, input_size))):
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...cache import Entry
 
@@ -18,13 +19,13 @@ class Sample:
 
     Attributes:
         id: The entry's id.
-        image: [H, W, 3] RGB, uint8.
+        image: A picture of mode RGB, or [H, W, 3] RGB, uint8.
         depth: [H, W] metres, float32, 0 where nothing was measured; None for an image without depth.
         scene: The entry's scene.
     """
 
     id: str
-    image: NDArray[np.uint8]
+    image: Image.Image | NDArray[np.uint8]
     depth: NDArray[np.float32] | None
     scene: str | None
 

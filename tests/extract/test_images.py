@@ -59,7 +59,7 @@ def test_webp_lossless_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 def test_jpeg_comes_back_nearly(tmp_path, suffix):
     flat = np.full((16, 24, 3), (200, 30, 90), np.uint8)
-    read = read_image(save(tmp_path / f"a{suffix}", flat, quality=95))
+    read = np.asarray(read_image(save(tmp_path / f"a{suffix}", flat, quality=95)))
     assert read.shape == flat.shape
     assert read.dtype == np.uint8
     np.testing.assert_allclose(read.astype(int), flat, atol=4)
@@ -78,7 +78,7 @@ def test_16_bit_grey_keeps_its_upper_byte(tmp_path, suffix):
 
 def test_big_endian_16_bit_grey_keeps_its_upper_byte(tmp_path):
     read = read_image(save(tmp_path / "a.tiff", GREY16.astype(">u2")))
-    np.testing.assert_array_equal(read[..., 1], GREY16 // 256)
+    np.testing.assert_array_equal(np.asarray(read)[..., 1], GREY16 // 256)
 
 
 def test_16_bit_rgb_keeps_its_upper_byte(tmp_path):
@@ -127,7 +127,7 @@ def test_upright_is_what_pillow_makes_of_it(tmp_path, suffix, orientation):
 @pytest.mark.parametrize("data", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x09", b"Exif\0\0II*\0" + b"\xff" * 40])
 def test_broken_exif_turns_nothing(tmp_path, data):
     path = save(tmp_path / "a.jpg", np.full((6, 9, 3), 128, np.uint8), exif=data)
-    assert read_image(path, upright=True).shape == (6, 9, 3)
+    assert read_image(path, upright=True).size == (9, 6)
     assert not image_header(path).turned
 
 

@@ -39,7 +39,7 @@ def test_depth_is_counts_over_256_and_0_is_not_measured(root):
     assert sample.depth is not None
     np.testing.assert_array_equal(sample.depth, (counts.astype(np.float64) / 256).astype(np.float32))
     assert (sample.depth[:37] == 0).all()
-    assert sample.image.shape == (375, 1242, 3)
+    assert sample.image.size == (1242, 375)
 
 
 def test_frames_without_ground_truth_are_kept_and_counted(root):
@@ -47,7 +47,7 @@ def test_frames_without_ground_truth_are_kept_and_counted(root):
     splits = open_splits(settings)
     sample = splits["test"].load(1)
     assert sample.depth is None
-    assert sample.image.shape == (375, 1242, 3)
+    assert sample.image.size == (1242, 375)
     assert describe(settings, "test", splits)["without_depth"] == 1
     assert describe(settings, "train", splits)["without_depth"] == 0
 
@@ -60,7 +60,7 @@ def test_the_kb_crop_cuts_image_and_depth_of_both_sizes_alike(root):
         whole, part = plain.load(index), cropped.load(index)
         assert whole.depth is not None
         assert part.depth is not None
-        np.testing.assert_array_equal(part.image, whole.image[top : top + 352, left : left + 1216])
+        np.testing.assert_array_equal(part.image, np.asarray(whole.image)[top : top + 352, left : left + 1216])
         np.testing.assert_array_equal(part.depth, whole.depth[top : top + 352, left : left + 1216])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
@@ -40,8 +41,16 @@ class Crop:
 
     def cut(self, raster: NDArray[Any]) -> NDArray[Any]:
         """The crop of [H, W, ...]: top = H - height, left = int((W - width) / 2)."""
-        top, left = raster.shape[0] - self.height, (raster.shape[1] - self.width) // 2
-        return raster[top:, left : left + self.width]
+        left, top, right, bottom = self._box(raster.shape[0], raster.shape[1])
+        return raster[top:bottom, left:right]
+
+    def cut_picture(self, picture: Image.Image) -> Image.Image:
+        """Likewise."""
+        return picture.crop(self._box(picture.height, picture.width))
+
+    def _box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        left = (width - self.width) // 2
+        return left, height - self.height, left + self.width, height
 
     def __str__(self) -> str:
         return f"{self.height} x {self.width}"
@@ -153,17 +162,17 @@ class FileSource:
                 allow_far=reading.allow_far,
                 max_pixels=most,
             )
-            if depth.shape != image.shape[:2]:
-                found, expected = (f"{height} x {width}" for height, width in (depth.shape, image.shape[:2]))
+            height, width = depth.shape
+            if (height, width) != (image.height, image.width):
                 raise SpaceClipError(
-                    f"{depth_file} is {found} but its image {expected} (height x width): "
+                    f"{depth_file} is {height} x {width} but its image {image.height} x {image.width} (height x width): "
                     "expected depth aligned to its image, pixel by pixel"
                 )
         check_bytes(self._images[index], self._image_bytes[index])
         check_bytes(depth_file, self._depth_bytes[index])
         if reading.crop is not None:
-            check_crop(reading.crop, [self._images[index]], [(image.shape[0], image.shape[1])])
-            image, depth = reading.crop.cut(image), None if depth is None else reading.crop.cut(depth)
+            check_crop(reading.crop, [self._images[index]], [(image.height, image.width)])
+            image, depth = reading.crop.cut_picture(image), None if depth is None else reading.crop.cut(depth)
         return Sample(entry.id, image, depth, entry.scene)
 
     def check(self) -> list[str]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ....cache import SpaceClipError
@@ -28,7 +27,7 @@ class ImageHeader:
     turned: bool
 
 
-def read_image(path: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(path: Path, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image as 8-bit RGB.
 
     16-bit values keep their upper byte, grey is repeated, transparency is dropped.
@@ -39,7 +38,7 @@ def read_image(path: Path, *, upright: bool = False, max_pixels: int = MAX_PIXEL
         max_pixels: Refuse larger ones.
 
     Returns:
-        [H, W, 3] RGB, uint8.
+        A picture of mode RGB, decoded.
 
     Raises:
         SpaceClipError: The file is missing, empty, damaged, too large to be a photograph, or holds no image.
@@ -59,16 +58,19 @@ def image_header(path: Path, max_pixels: int = MAX_PIXELS) -> ImageHeader:
         return ImageHeader((picture.height, picture.width), turn_of(picture) is not None)
 
 
-def _as_rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+def _as_rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode in {"I", "I;16", "I;16B"}:  # Pillow's own conversion clips these to 255
         grey = np.asarray(picture)
         if grey.min() < 0 or grey.max() > 65535:
             raise SpaceClipError(
                 f"{path} holds {grey.min()} to {grey.max()}: expected an image of 8 or 16 bits a channel"
             )
-        return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        picture = Image.fromarray((grey >> 8).astype(np.uint8))
     if picture.mode == "F":
         raise SpaceClipError(f"{path} holds floats: expected an image of 8 or 16 bits a channel; is it a depth map?")
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")
-    return np.array(picture.convert("RGB"))
+    if picture.mode == "RGB":
+        picture.load()
+        return picture
+    return picture.convert("RGB")
