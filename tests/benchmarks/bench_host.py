@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--places", type=Path, nargs="+", default=[Path("/dev/shm"), Path(tempfile.gettempdir())])
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--most-images", type=int, default=4_000, help="of the memory that must stay the same")
+    parser.add_argument("--most-images", type=int, default=10_000, help="of the memory that must stay the same")
     parser.add_argument("--figure", type=Path, help="draw who waits for whom at the first rate, and nothing else")
     parser.add_argument("--measure-memory", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -165,8 +165,8 @@ class FileSource:
             height, width = depth.shape
             if (height, width) != (image.height, image.width):
                 raise SpaceClipError(
-                    f"{depth_file} is {height} x {width} but its image {image.height} x {image.width} (height x width): "
-                    "expected depth aligned to its image, pixel by pixel"
+                    f"{depth_file} is {height} x {width} but its image {image.height} x {image.width} "
+                    "(height x width): expected depth aligned to its image, pixel by pixel"
                 )
         check_bytes(self._images[index], self._image_bytes[index])
         check_bytes(depth_file, self._depth_bytes[index])
