@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -20,7 +20,9 @@ from .split_extraction import Extraction, extract, plan, store_at
 from .towers import Backbone, BackboneSettings, load_backbone
 
 if TYPE_CHECKING:
-    from .cluster import Certificates, Cluster
+    from distributed import Security
+
+    from .cluster import Cluster
 
 
 class Report(Protocol):
@@ -51,7 +53,7 @@ class RunOptions:
     on_error: OnError = "stop"
     retry_quarantined: bool = False
     scheduler: str | None = None
-    certificates: "Certificates | None" = None
+    certificates: "Security | None" = None
     workers: int | None = None
     gpus: bool = False
 
@@ -221,7 +223,7 @@ class DatasetExtraction:
             say=say,
             predicted=say,
             # A data set that is not divided is its training split to whoever opens it.
-            fill=cluster.fill("train" if name == "all" else name, count_workers, say) if cluster else None,
+            fill=partial(cluster.fill, "train" if name == "all" else name, count_workers, say) if cluster else None,
             settle=cluster.settle if cluster else None,
         )
         if found.receipt:

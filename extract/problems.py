@@ -1,4 +1,4 @@
-"""Many samples with one problem, said in one line."""
+"""Problems, said in one line each."""
 
 from collections.abc import Sequence
 
@@ -25,3 +25,12 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '3 images')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_line(error: BaseException) -> str:
+    r"""What an error says, without what follows; its type where it says nothing.
+
+    >>> first_line(ValueError("wrong\nfor many reasons")), first_line(MemoryError())
+    ('wrong', 'MemoryError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,16 +1,8 @@
 """Extraction on a Dask cluster."""
 
-from .connection import Certificates, connected, dashboard, local_cluster
+from .connection import certificates, connected, dashboard, local_cluster
 from .driver import Cluster
 from .environment import choose_environment
 from .plugins import encoders_kept
 
-__all__ = [
-    "Certificates",
-    "Cluster",
-    "choose_environment",
-    "connected",
-    "dashboard",
-    "encoders_kept",
-    "local_cluster",
-]
+__all__ = ["Cluster", "certificates", "choose_environment", "connected", "dashboard", "encoders_kept", "local_cluster"]

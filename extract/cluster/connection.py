@@ -3,9 +3,8 @@
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -18,6 +17,7 @@ from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 from ...cache import SpaceClipError
+from ..problems import first_line
 
 _CONNECT_SECONDS = 15
 # A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
@@ -25,51 +25,42 @@ _ALIVE = "60s"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-@dataclass(frozen=True)
-class Certificates:
+def certificates(authority: Path, certificate: Path, key: Path | None = None) -> Security:
     """Files by which a cluster's processes know one another, as `dask scheduler --tls-ca-file` takes them.
 
-    Attributes:
+    Args:
         authority: Certificate of the authority that signed all of them.
         certificate: This process's own.
         key: The private key of that; None where the certificate's file holds it.
     """
-
-    authority: Path
-    certificate: Path
-    key: Path | None = None
-
-    def security(self) -> Security:
-        """As Dask wants it."""
-        return Security(
-            require_encryption=True,
-            tls_ca_file=str(self.authority),
-            tls_client_cert=str(self.certificate),
-            tls_client_key=str(self.key or self.certificate),
-        )
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(authority),
+        tls_client_cert=str(certificate),
+        tls_client_key=str(key or certificate),
+    )
 
 
 @contextmanager
 def connected(
-    address: str, certificates: Certificates | None = None, say: Callable[[str], None] = lambda _line: None
+    address: str, security: Security | None = None, say: Callable[[str], None] = lambda _line: None
 ) -> Iterator[Client]:
     """A client of a running scheduler.
 
     Args:
         address: Of the scheduler.
-        certificates: For an encrypted connection; else Dask's own configuration has its say.
+        security: For an encrypted connection; else Dask's own configuration has its say.
         say: Called with a line where others could reach the cluster too.
 
     Raises:
         SpaceClipError: There is none at the address, or the certificates do not fit.
     """
     try:
-        security = certificates and certificates.security()  # None: as Dask's own configuration says
         client = Client(address, timeout=_CONNECT_SECONDS, security=security)
     except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
-        remedy = "or the certificates (--tls-ca, --tls-cert, --tls-key)" if certificates else "such as tcp://host:8786"
+        remedy = "or the certificates (--tls-ca, --tls-cert, --tls-key)" if security else "such as tcp://host:8786"
         raise SpaceClipError(
-            f"--scheduler {address}: no scheduler answers there ({type(error).__name__}: {_first_line(error)}); start "
+            f"--scheduler {address}: no scheduler answers there ({type(error).__name__}: {first_line(error)}); start "
             f"one (`dask scheduler`) or mend the address, {remedy}"
         ) from error
     with client:
@@ -105,28 +96,25 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
     given = os.environ.get(_VISIBLE)
     visible = given.split(",") if given else list(map(str, range(workers)))
 
-    def options(number: int) -> Mapping[str, Any]:
-        return {
-            "host": "127.0.0.1",
-            "nthreads": 1,
-            "env": {_VISIBLE: visible[number].strip()} if gpus else {},
-            "silence_logs": logging.ERROR,
-            "security": security,
-            "protocol": "tls://",
-            # Importing our modules takes seconds. Done when the plugin arrives, the worker would look dead meanwhile.
-            "preload": [__name__],
-            "memory_limit": MEMORY_LIMIT // workers,
-            # A shard's memory is no data that Dask could spill; and a worker that pauses may do so for ever.
-            "config": {f"distributed.worker.memory.{measure}": False for measure in ("target", "spill", "pause")},
-        }
-
     security = Security.temporary()
-    listening = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+    ours: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+    nanny = ours | {
+        "nthreads": 1,
+        "silence_logs": logging.ERROR,
+        # Importing our modules takes seconds. Done when the plugin arrives, the worker would look dead meanwhile.
+        "preload": [__name__],
+        "memory_limit": MEMORY_LIMIT // workers,
+        # A shard's memory is no data that Dask could spill; and a worker that pauses may do so for ever.
+        "config": {f"distributed.worker.memory.{measure}": False for measure in ("target", "spill", "pause")},
+    }
     scheduler = {
         "cls": Scheduler,
-        "options": {"dashboard_address": "127.0.0.1:0", "worker_ttl": _ALIVE, **listening},
+        "options": {"dashboard_address": "127.0.0.1:0", "worker_ttl": _ALIVE, **ours},
     }
-    spec = {number: {"cls": Nanny, "options": options(number)} for number in range(workers)}
+    spec = {
+        number: {"cls": Nanny, "options": {**nanny, "env": {_VISIBLE: visible[number].strip()} if gpus else {}}}
+        for number in range(workers)
+    }
     quiet: Any = logging.ERROR  # a level, though it is typed as yes or no
     # Else a worker that needs longer to start anew is given up for good.
     with configured({"distributed.deploy.lost-worker-timeout": "1 day"}), ExitStack() as stack:
@@ -175,7 +163,3 @@ def scheduler_needed() -> Iterator[None]:
             f"the scheduler was lost ({type(error).__name__}); committed shards are safe: start it, and run the same "
             "command again to go on"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

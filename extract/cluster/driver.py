@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -22,14 +22,14 @@ from ..remaining import Known, Work
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
-from ..split_extraction import Fill
 from ..towers import BackboneSettings
 from .connection import scheduler_needed
 from .encoders import choose_batch
 from .environment import Chosen
-from .plugins import clear_up, register, run_name, unregister
+from .job import Job
+from .plugins import clear_up, on_workers, run_name
 from .scheduling import OVERDUE_SECONDS, Flight
-from .worker import AT_ONCE, Job, ShardWorker, extract_shards, news_topic
+from .worker import AT_ONCE, ShardWorker, extract_shards
 
 # One more is at hand: there are always a few to submit at once, which takes a third less than to submit each alone.
 _AHEAD = AT_ONCE + 1
@@ -73,34 +73,37 @@ class Cluster:
     def fill(
         self,
         split: str,
-        workers: Callable[[int], None] = lambda _count: None,
-        say: Callable[[str], None] = lambda _line: None,
-    ) -> Fill:
-        """The `fill` of `extract`.
+        workers: Callable[[int], None],
+        say: Callable[[str], None],
+        writer: StoreWriter,
+        work: Work,
+        progress: Callable[[int], None],
+    ) -> Receipt | None:
+        """The `Fill` of `extract`, once the first three arguments are given.
 
         Args:
             split: Name of the split.
             workers: Called with how many there are.
             say: Called with what is odd.
+            writer: Of the store.
+            work: What it lacks.
+            progress: Called with how many images are done.
         """
 
-        def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Receipt | None:
-            def watch(done: int, _total: int, count: int) -> None:
-                writer.still_ours()
-                workers(count)
-                progress(done)
+        def watch(done: int, _total: int, count: int) -> None:
+            writer.still_ours()
+            workers(count)
+            progress(done)
 
-            store = writer.path.resolve() if isinstance(writer.path, Path) else writer.path
-            here = Path.cwd()
-            files = absolute(self.data, here)
-            folder = None if files == self.data else here
-            job = Job(
-                *(files, split, self._encoder, self.device, self.chosen, self.settings),
-                *(writer.spec, store, self.on_error, folder),
-            )
-            return extract_on_cluster(self.client, job, work, watch, say=say)
-
-        return fill
+        here = Path.cwd()
+        data, store = absolute(self.data, here), writer.path
+        job = Job(
+            *(data, split, self._encoder, self.device, self.chosen, self.settings, writer.spec),
+            store=store.resolve() if isinstance(store, Path) else store,
+            on_error=self.on_error,
+            folder=None if data == self.data else here,
+        )
+        return extract_on_cluster(self.client, job, work, watch, say=say)
 
     @property
     def _encoder(self) -> BackboneSettings:
@@ -154,7 +157,8 @@ def extract_on_cluster(
     run = run_name(job.spec.fingerprint, client)
     groups = sharing_batches(work.shards, job.spec.shard, job.spec.computed["batch"])
     waiting, done, start = deque(groups), 0, time.perf_counter()
-    under_way: dict[int, int] = {}
+    computed: dict[int, int] = {}
+    receipts: dict[str, Receipt] = {}
     lines: deque[str] = deque()
 
     def hear(event: tuple[float, Any]) -> None:
@@ -162,18 +166,18 @@ def extract_on_cluster(
         match event[1]:
             case str() as line:
                 lines.append(line)
-            case first, images:
-                under_way[first] = images
+            case int() as first, images:
+                computed[first] = images
+            case worker, receipt:
+                receipts[worker] = Receipt.from_dict(receipt)
 
     def given(first: int) -> dict[int, Known]:
         return {shard: work.known_of(shard) for shard in groups[first]}
 
     flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
-    try:
-        with scheduler_needed():
-            clear_up(client)
-            client.subscribe_topic(news_topic(run), hear)
-            register(client, ShardWorker(job, run), run)
+    with scheduler_needed():
+        clear_up(client)
+    with on_workers(client, ShardWorker(job, run), run, hear), closing(flight):
         while waiting or flight.open:
             with scheduler_needed():
                 workers = max(1, flight.able)
@@ -183,18 +187,10 @@ def extract_on_cluster(
                 done += sum(work.count(shard) for first in flight.done() for shard in groups[first])
             while lines:
                 say(lines.popleft())
-            begun = sum(images for first, images in list(under_way.items()) if first in flight.open)
-            watch(done + begun, work.images, flight.workers)
-        with scheduler_needed():
-            events: Any = client.get_events(run)
-    finally:
-        flight.release()
-        unregister(client, run)
-        with suppress(Exception):  # a scheduler that was lost
-            client.unsubscribe_topic(news_topic(run))
-    last = {event["worker"]: Receipt.from_dict(event["receipt"]) for _, event in events}
+            begun = sum(images for first, images in list(computed.items()) if first in flight.open)
+            watch(done + begun, work.images, len(flight.pool.fit))
     # A worker that was started anew has said so under two addresses.
-    here = {worker: found for worker, found in last.items() if worker in flight.pool.present} or last
+    here = {worker: found for worker, found in receipts.items() if worker in flight.pool.present} or receipts
     return together(list(here.values()), done, time.perf_counter() - start)
 
 

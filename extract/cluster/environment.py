@@ -12,12 +12,12 @@ import torch
 from dask.system import CPU_COUNT
 
 from ...cache import SpaceClipError
+from ..problems import first_line
 from ..towers import compute_dtype, device_kind
 
 # They decide an image's pixels, a feature's last bits, or how an object is coded.
 _LIBRARIES = ("torch", "transformers", "Pillow", "numcodecs")
 _BEST = ("cuda", "rocm", "mps", "cpu")
-_LOOK_SECONDS = 1.0
 _JOIN_SECONDS = 3.0
 
 
@@ -125,7 +125,7 @@ def choose_environment(
     answers = _answers(client, device, precision, say)
     found = {worker: answer for worker, answer in answers.items() if not isinstance(answer, Exception)}
     if not found:
-        reason = str(next(iter(answers.values()))).splitlines()[0]
+        reason = first_line(next(iter(answers.values())))
         raise SpaceClipError(
             f"no worker can take part ({reason}): mend that, install this version of spaceclip on all of them, and "
             "start them anew"
@@ -159,11 +159,8 @@ def _answer(device: str, precision: str) -> tuple[Environment, str]:
 
 def _answers(client: Any, device: str, precision: str, say: Callable[[str], None]) -> dict[str, Any]:
     """What each worker says, or how it failed to."""
-    while True:
-        answers = client.run(_answer, device, precision, on_error="return")
-        if answers:
-            return answers
+    while not (answers := client.run(_answer, device, precision, on_error="return")):
         say(f"no worker is here: waiting for some (`dask worker {client.scheduler.address}`)")
-        while not client.nthreads():
-            time.sleep(_LOOK_SECONDS)
+        client.wait_for_workers(1)
         time.sleep(_JOIN_SECONDS)  # those that were started with it join too
+    return answers

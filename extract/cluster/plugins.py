@@ -1,8 +1,8 @@
 """What a run leaves on the workers of a cluster while it lasts, and what killed runs have left there."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -25,27 +25,52 @@ def run_name(what: str, client: Any) -> str:
 
 
 @contextmanager
-def encoders_kept(client: Any) -> Iterator[None]:
-    """Context in which a worker's encoder serves one split after another."""
-    name = run_name("encoder", client)
-    try:
-        with scheduler_needed():
-            register(client, EncoderKeeper(), name)
-        yield
-    finally:
-        unregister(client, name)
+def on_workers(
+    client: Any, plugin: WorkerPlugin, name: str, hear: Callable[[tuple[float, Any]], None] = lambda _event: None
+) -> Iterator[None]:
+    """Context in which all workers have the plugin, those too that join later.
 
-
-def register(client: Any, plugin: WorkerPlugin, run: str) -> None:
-    """Give the plugin to all workers, those too that join later.
+    Args:
+        client: Of the cluster.
+        plugin: The plugin.
+        name: Of the plugin, and of the topic under which it says something.
+        hear: Called with (time, what it says), in a thread of the client's.
 
     Raises:
-        SpaceClipError: A worker cannot load it, or cannot be reached.
-        OSError: The scheduler was lost.
+        SpaceClipError: A worker cannot load it or cannot be reached, or the scheduler was lost.
     """
+    try:
+        with scheduler_needed():
+            client.subscribe_topic(name, hear)
+            _register(client, plugin, name)
+        yield
+    finally:
+        _unregister(client, name)
+
+
+def encoders_kept(client: Any) -> AbstractContextManager[None]:
+    """Context in which a worker's encoder serves one split after another."""
+    return on_workers(client, EncoderKeeper(), run_name("encoder", client))
+
+
+def clear_up(client: Any) -> None:
+    """Have the workers forget the runs whose process was killed, with their encoders."""
+
+    # Defined in here, so that it travels as it is: the scheduler's machine may lack spaceclip.
+    def left(dask_scheduler: Any = None) -> list[str]:
+        owners = {name: name.partition("/")[2] for name in dask_scheduler.worker_plugins}
+        return [name for name, owner in owners.items() if owner and owner not in dask_scheduler.clients]
+
+    with suppress(Exception):  # a courtesy, no need
+        for name in client.run_on_scheduler(left):
+            if name.startswith(PLUGIN):
+                _unregister(client, name)
+
+
+def _register(client: Any, plugin: WorkerPlugin, name: str) -> None:
     for left in reversed(range(_REGISTER_TRIES)):
         try:
-            client.register_plugin(plugin, name=run)
+            client.register_plugin(plugin, name=name)
         except (ImportError, AttributeError, TypeError) as error:
             raise SpaceClipError(
                 f"a worker cannot load this version of spaceclip ({type(error).__name__}: {error}): install the same "
@@ -65,22 +90,9 @@ def register(client: Any, plugin: WorkerPlugin, run: str) -> None:
             return
 
 
-def unregister(client: Any, run: str) -> None:
+def _unregister(client: Any, name: str) -> None:
     """Have the workers stop what is under way and forget the encoder; a worker that hangs is not waited for."""
     if client.status == "running":
         with suppress(Exception):
-            client.sync(client.scheduler.unregister_worker_plugin, name=run, callback_timeout=_UNREGISTER_SECONDS)
-
-
-def clear_up(client: Any) -> None:
-    """Have the workers forget the runs whose process was killed, with their encoders."""
-
-    # Defined in here, so that it travels as it is: the scheduler's machine may lack spaceclip.
-    def left(dask_scheduler: Any = None) -> list[str]:
-        owners = {name: name.partition("/")[2] for name in dask_scheduler.worker_plugins}
-        return [name for name, owner in owners.items() if owner and owner not in dask_scheduler.clients]
-
-    with suppress(Exception):  # a courtesy, no need
-        for run in client.run_on_scheduler(left):
-            if run.startswith(PLUGIN):
-                unregister(client, run)
+            client.sync(client.scheduler.unregister_worker_plugin, name=name, callback_timeout=_UNREGISTER_SECONDS)
+            client.unsubscribe_topic(name)

@@ -1,17 +1,19 @@
 """Shards in flight on a Dask cluster: on which worker each is, for how long, and what has become of it."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import count
 from statistics import median
 from typing import Any
 
-from distributed import Client, Future
+from distributed import Client
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from ...cache import SpaceClipError
+from ..problems import first_line
 from .worker_pool import ShardFailedError, WorkerPool, WorkerUnfitError
 
 OVERDUE_SECONDS = 600.0
@@ -30,7 +32,7 @@ class _Attempt:
     """One task of a shard, for the workers named or for any; `worker` has had it `since` then, as far as was seen."""
 
     shard: int
-    future: Future
+    future: Any
     places: frozenset[str]
     worker: str | None = None
     since: float = 0.0
@@ -71,32 +73,23 @@ class Flight:
         self._name, self._task, self._given, self._say = name, task, given, say
         self._overdue_seconds = overdue_seconds
         self._attempts: dict[str, _Attempt] = {}
-        self._begun: Counter[int] = Counter()
+        self._numbers = count()
         self._tried: dict[int, list[str]] = {}
         self._told: set[int] = set()
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._looked, self._manned = float("-inf"), time.monotonic()
-        self._deserted = False
         self.open: set[int] = set()
         self.pool = WorkerPool(say)
         self.able = 0
-
-    @property
-    def workers(self) -> int:
-        """How many workers there are that are given shards."""
-        return len(self.pool.fit)
 
     def begin(self, shards: Sequence[int], workers: Collection[str] = ()) -> None:
         """Submit shards, to some workers alone if need be."""
         if not shards:
             return
-        keys = []
-        for shard in shards:
-            self._begun[shard] += 1
-            keys.append(f"{self._name}-{shard}-{self._begun[shard]}")
-        places = frozenset(workers or self.pool.chosen)
+        places = frozenset(workers or (self.pool.fit if self.pool.unfit else ()))
         # Idle workers steal also what was rather meant for others. What nobody is left to do is found by `_look`.
         where: dict[str, Any] = {"workers": sorted(places), "allow_other_workers": False} if places else {}
+        keys = [f"{self._name}-{shard}-{next(self._numbers)}" for shard in shards]
         given = [self._given(shard) for shard in shards]
         names = [self._name] * len(shards)
         futures = self._client.map(self._task, names, shards, given, key=keys, priority=int(bool(workers)), **where)
@@ -119,7 +112,7 @@ class Flight:
                 break
         return [found.shard for found in ended if self._settle(found)]
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let go of whatever is under way; what has not begun never will."""
         for attempt in self._attempts.values():
             attempt.future.release()
@@ -127,9 +120,8 @@ class Flight:
 
     def _settle(self, attempt: _Attempt) -> bool:
         """Take note of a task that ended; returns whether its shard is done by it."""
-        shard = attempt.shard
-        future: Any = attempt.future  # distributed types its calls for both kinds of clients
-        del self._attempts[str(future.key)]
+        shard, future = attempt.shard, attempt.future
+        del self._attempts[future.key]
         if future.status == "cancelled":
             raise FutureCancelledError(future.key, "connection to the scheduler lost")
         if shard not in self.open:
@@ -137,9 +129,8 @@ class Flight:
         if future.status == "finished":
             self._took.append(time.monotonic() - attempt.since if attempt.worker else 0.0)
             tried = self._tried.pop(shard, ())
-            if self.pool.troubled:  # asking each time would cost
-                self.pool.did_well(self._client.who_has([future]).get(future.key, ()))
-                self.pool.outdone(tried)
+            if self.pool.strikes:  # asking each time would cost
+                self.pool.done_by(self._client.who_has([future]).get(future.key, ()), tried)
             self.open.remove(shard)
             return True
         error, worker = future.exception(), attempt.worker
@@ -147,16 +138,22 @@ class Flight:
             error, worker = error.error, error.worker
         if isinstance(error, WorkerUnfitError) and worker and self.pool.fit - {worker}:
             self.pool.leave_out(worker, str(error))
-            self._again(shard)
-        elif self._is_alone(shard):
-            self._failed(shard, worker, error)
+        elif not self._is_under_way(shard):
+            self._require_another_try(shard, worker, error)
+        self._again(shard)
         return False
 
-    def _is_alone(self, shard: int) -> bool:
-        return not any(other.shard == shard for other in self._attempts.values())
+    def _is_under_way(self, shard: int) -> bool:
+        return any(attempt.shard == shard for attempt in self._attempts.values())
 
-    def _failed(self, shard: int, worker: str | None, error: BaseException | None) -> None:
-        """Begin a shard again that failed, on a worker that has not tried it where there is one."""
+    def _again(self, shard: int) -> None:
+        """Begin a shard again, on a worker that has not tried it where there is one."""
+        if not self._is_under_way(shard):
+            tried = self._tried.get(shard)
+            self.begin([shard], self.pool.others(tried) if tried else ())
+
+    def _require_another_try(self, shard: int, worker: str | None, error: BaseException) -> None:
+        """Take note of a failure, and end the run where another try would not help."""
         if isinstance(error, SpaceClipError):
             raise error
         if isinstance(error, KilledWorker):
@@ -164,24 +161,17 @@ class Flight:
                 f"shard {shard}: {error.allowed_failures + 1} workers died while they had it; give them more memory, "
                 "or fewer images a shard; committed shards are safe"
             )
-        # A worker that leaves says that it was interrupted; nothing is wrong with the shard.
-        if not isinstance(error, InterruptedError):
-            tried = self._tried.setdefault(shard, [])
-            tried.append(worker or "")
-            if worker:
-                self.pool.failed(worker)
-            if len(tried) == _TRIES:
-                first, *_ = str(error).strip().splitlines() or [""]
-                raise SpaceClipError(
-                    f"shard {shard}: failed on the workers {_TRIES} times, at last with {type(error).__name__}: "
-                    f"{first}; their logs say more; committed shards are safe"
-                ) from error
-        self._again(shard)
-
-    def _again(self, shard: int) -> None:
-        if self._is_alone(shard):
-            tried = self._tried.get(shard, ())
-            self.begin([shard], self.pool.others(tried) if tried else ())
+        if isinstance(error, InterruptedError):
+            return  # a worker that leaves says so; nothing is wrong with the shard
+        tried = self._tried.setdefault(shard, [])
+        tried.append(worker or "")
+        if worker:
+            self.pool.strikes[worker] += 1
+        if len(tried) == _TRIES:
+            raise SpaceClipError(
+                f"shard {shard}: failed on the workers {_TRIES} times, at last with {type(error).__name__}: "
+                f"{first_line(error)}; their logs say more; committed shards are safe"
+            ) from error
 
     def _look(self) -> None:
         """Once a second, ask which workers there are and what they have."""
@@ -213,29 +203,30 @@ class Flight:
         usual = median(self._took) if self._took else 0.0
         limit = max(self._overdue_seconds, _OVERDUE_TIMES * usual)
         slow = [found for found in self._attempts.values() if found.worker and now - found.since > limit]
-        live = {found.shard for found in self._attempts.values() if found not in slow}
-        late = sorted({found.shard for found in slow if found.shard in self.open} - live)
-        able = sorted(self.pool.fit - {found.worker for found in slow})
+        able = self.pool.fit.difference(str(found.worker) for found in slow)
         self.able = len(able)
+        live = {found.shard for found in self._attempts.values() if found not in slow}
+        late = self.open.intersection(found.shard for found in slow) - live
         if not able:
-            late = [shard for shard in late if shard not in self._told]
+            late -= self._told
         if not late:
             return
-        self._told.update(late)
+        self._told |= late
         places = ", ".join(sorted({str(found.worker) for found in slow if found.shard in late}))
         self._say(
-            f"overdue on {places} after {limit:.0f} s (usual: {usual:.1f} s): shards {', '.join(map(str, late))}; "
+            f"overdue on {places} after {limit:.0f} s (usual: {usual:.1f} s): shards "
+            f"{', '.join(map(str, sorted(late)))}; "
             + ("other workers do them too" if able else "no other worker is here to do them")
         )
         if able:
-            self.begin(late, able)
+            self.begin(sorted(late), able)
 
     def _say_deserted(self, now: float) -> None:
         if self.pool.present:
-            self._manned, self._deserted = now, False
-        elif now - self._manned > _PATIENCE_SECONDS and not self._deserted:
-            self._deserted = True
-            address = self._client.scheduler.address
+            self._manned = now
+        elif now - self._manned > _PATIENCE_SECONDS:
+            self._manned = float("inf")  # it is said once
             self._say(
-                f"no worker has been here for {_PATIENCE_SECONDS:.0f} s: waiting for some (`dask worker {address}`)"
+                f"no worker has been here for {_PATIENCE_SECONDS:.0f} s: waiting for some "
+                f"(`dask worker {self._client.scheduler.address}`)"
             )

@@ -36,53 +36,37 @@ class WorkerPool:
 
     Attributes:
         present: Addresses of those that are there.
+        unfit: Addresses of those that are given no more.
+        strikes: How often the others have failed since they last did well.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._unfit: set[str] = set()
-        self._strikes: Counter[str] = Counter()
         self.present: set[str] = set()
+        self.unfit: set[str] = set()
+        self.strikes: Counter[str] = Counter()
 
     @property
     def fit(self) -> set[str]:
         """Those that are there and are given shards."""
-        return self.present - self._unfit
-
-    @property
-    def chosen(self) -> set[str]:
-        """Whom a shard is for; none named where it may be anybody."""
-        return self.fit if self._unfit else set()
-
-    @property
-    def troubled(self) -> bool:
-        """Whether any has failed and not yet done well again."""
-        return bool(self._strikes)
+        return self.present - self.unfit
 
     def others(self, tried: Iterable[str]) -> set[str]:
         """Those besides the ones that have tried a shard; if it can be, those that have not failed lately."""
         others = self.fit.difference(tried)
-        return {worker for worker in others if not self._strikes[worker]} or others
+        return {worker for worker in others if not self.strikes[worker]} or others
 
-    def failed(self, worker: str) -> None:
-        """Take note of a failure; whether the shard or the worker is to blame is not known yet."""
-        self._strikes[worker] += 1
-
-    def did_well(self, workers: Iterable[str]) -> None:
-        """Take note of who did a shard."""
+    def done_by(self, workers: Iterable[str], tried: Iterable[str]) -> None:
+        """Take note of who did a shard, and of who had failed on it: now the shard is not to blame."""
         for worker in workers:
-            self._strikes.pop(worker, None)
-
-    def outdone(self, workers: Iterable[str]) -> None:
-        """Take note of who had failed on a shard that another then did."""
-        for worker in workers:
-            if self._strikes[worker] >= _STRIKES:
-                times = self._strikes[worker]
+            self.strikes.pop(worker, None)
+        for worker in tried:
+            if (times := self.strikes[worker]) >= _STRIKES:
                 self.leave_out(worker, f"it failed {times} times in a row, on shards that others do; its log says why")
 
     def leave_out(self, worker: str, reason: str) -> None:
         """Give a worker no more."""
-        self._strikes.pop(worker, None)
-        if worker not in self._unfit:
-            self._unfit.add(worker)
+        self.strikes.pop(worker, None)
+        if worker not in self.unfit:
+            self.unfit.add(worker)
             self._say(f"{worker} is given no more shards: {reason}")

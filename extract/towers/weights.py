@@ -25,6 +25,7 @@ from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
 from ...cache import SpaceClipError
+from ..problems import first_line
 
 # All that transformers raises on folders that are damaged.
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
@@ -136,7 +137,7 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
             model, info = loaded
     except _LOADING_ERRORS as error:
         raise SpaceClipError(
-            f"backbone {name}: its weights cannot be loaded ({_first_line(error)}); check the folder or hub id"
+            f"backbone {name}: its weights cannot be loaded ({first_line(error)}); check the folder or hub id"
         ) from error
     if missing := sorted(info["missing_keys"]):
         raise SpaceClipError(
@@ -171,7 +172,7 @@ def _shape(name: str, file: Path) -> Shape:
         content = json.loads(file.read_bytes())
         kind = content.get("model_type")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise SpaceClipError(f"backbone {name}: {file} is not a model configuration ({_first_line(error)})") from error
+        raise SpaceClipError(f"backbone {name}: {file} is not a model configuration ({first_line(error)})") from error
     if kind not in ("clip", "clip_vision_model"):
         raise SpaceClipError(f"backbone {name}: a model of type {kind!r}, a CLIP model was expected; choose another")
     try:
@@ -205,7 +206,7 @@ def _download_config(name: str, revision: str | None) -> Path:
     except EntryNotFoundError as error:
         raise SpaceClipError(f"backbone {name}: the hub's model has no config.json; give a CLIP model") from error
     except (HfHubHTTPError, OSError) as error:
-        raise SpaceClipError(f"backbone {name}: the hub did not answer ({_first_line(error)}); {offline}") from error
+        raise SpaceClipError(f"backbone {name}: the hub did not answer ({first_line(error)}); {offline}") from error
 
 
 @contextmanager
@@ -221,7 +222,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(levels[0])
         logging.enable_progress_bar()
         hub_logging.set_verbosity(levels[1])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -9,9 +9,10 @@ import click
 from ..paths import FILE, FOLDER, LOCATION, require_writable
 
 if TYPE_CHECKING:
+    from distributed import Security
+
     from ...cache import Location
     from ...extract import DatasetExtraction, Extraction
-    from ...extract.cluster import Certificates
     from ..config import Experiment
 
 QUARANTINED = 3
@@ -156,14 +157,14 @@ def extract(
 
 def _certificates(
     scheduler: str | None, authority: Path | None, certificate: Path | None, key: Path | None
-) -> "Certificates | None":
+) -> "Security | None":
     if not (authority or certificate or key):
         return None
     if not (scheduler and authority and certificate):
         raise click.UsageError("give --tls-ca and --tls-cert together (and --tls-key), with --scheduler tls://...")
-    from ...extract.cluster import Certificates
+    from ...extract.cluster import certificates
 
-    return Certificates(authority, certificate, key)
+    return certificates(authority, certificate, key)
 
 
 def _print_plan(run: "DatasetExtraction") -> None:

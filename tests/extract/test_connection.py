@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from distributed import Scheduler, Security, SpecCluster
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.cluster import Certificates, connected
+from spaceclip.extract.cluster import certificates, connected
 
 
 @pytest.fixture
@@ -33,24 +33,24 @@ def scheduler():
 
 
 @pytest.fixture
-def certificates(tmp_path):
+def tls(tmp_path):
     """Those of a cluster: as it has them itself, and as files."""
     security: Any = Security.temporary()
     files = {"ca": security.tls_ca_file, "cert": security.tls_client_cert, "key": security.tls_client_key}
     for name, content in files.items():
         (tmp_path / f"{name}.pem").write_text(content)
-    return security, Certificates(*(tmp_path / f"{name}.pem" for name in files))
+    return security, certificates(*(tmp_path / f"{name}.pem" for name in files))
 
 
-def test_a_cluster_with_certificates_is_reached_by_who_has_them(scheduler, certificates, tmp_path, monkeypatch):
+def test_a_cluster_with_certificates_is_reached_by_who_has_them(scheduler, tls, tmp_path, monkeypatch):
     monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 1)
-    security, files = certificates
+    security, files = tls
     address, told = scheduler(security), []
     assert address.startswith("tls://127.0.0.1:")
     with connected(address, files, told.append) as client:
         assert client.scheduler_info()["workers"] == {}
     assert told == []
-    for refused in (None, Certificates(tmp_path / "ca.pem", tmp_path / "no.pem"), Certificates(tmp_path, tmp_path)):
+    for refused in (None, certificates(tmp_path / "ca.pem", tmp_path / "no.pem"), certificates(tmp_path, tmp_path)):
         with (
             pytest.raises(SpaceClipError, match=r"^--scheduler tls://\S+: no scheduler answers there \(") as caught,
             connected(address, refused),

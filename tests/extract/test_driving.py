@@ -34,10 +34,9 @@ class Cluster:
     """A client whose plugin arrives only after some failures, and of what is left on its scheduler."""
 
     id, status = "Client-ours", "running"
-    news: Any = ()
 
-    def __init__(self, failures=0, plugins=(), clients=("Client-ours",), told=()):
-        self.failures, self.plugins, self.clients, self.told = failures, list(plugins), set(clients), told
+    def __init__(self, failures=0, plugins=(), clients=("Client-ours",), news=()):
+        self.failures, self.plugins, self.clients, self.news = failures, list(plugins), set(clients), news
         self.topics: dict[str, Any] = {}
         self.scheduler = SimpleNamespace(unregister_worker_plugin=self.unregister)
 
@@ -64,16 +63,13 @@ class Cluster:
     def sync(self, call, **given):
         return call(**given)
 
-    def get_events(self, _run):
-        return [(0.0, event) for event in self.told]
-
 
 class Flown:
     """A flight of one worker that does at once what it is given."""
 
     def __init__(self, *_given):
-        self.open, self.able, self.workers = set(), 1, 1
-        self.pool = SimpleNamespace(present={"tcp://started-anew"})
+        self.open, self.able = set(), 1
+        self.pool = SimpleNamespace(present={"tcp://started-anew"}, fit={"tcp://started-anew"})
 
     def begin(self, shards):
         self.open.update(shards)
@@ -82,7 +78,7 @@ class Flown:
         done, self.open = sorted(self.open), set()
         return done
 
-    def release(self):
+    def close(self):
         pass
 
 
@@ -139,20 +135,19 @@ def test_shards_whose_rows_share_batches_go_to_one_worker_together(images, batch
 
 
 def test_what_workers_have_to_say_is_passed_on(drive):
-    client, said = Cluster(), []
-    client.news = ["tcp://node7: out of memory on cuda: going on with batches of 64 images", (0, 5)]
-    drive(client, said.append)
-    assert said == client.news[:1]
+    line, said = "tcp://node7: out of memory on cuda: going on with batches of 64 images", []
+    drive(Cluster(news=[line, (0, 5)]), said.append)
+    assert said == [line]
 
 
 def test_a_worker_that_was_started_anew_counts_once(drive):
     told = [
-        {"worker": f"tcp://{name}", "receipt": asdict(replace(RECEIPT, bytes=size))}
+        (f"tcp://{name}", asdict(replace(RECEIPT, bytes=size)))
         for name, size in (("first", 10), ("started-anew", 11), ("started-anew", 12))
     ]
-    found = drive(Cluster(told=told))
+    found = drive(Cluster(news=told))
     assert (found.bytes, found.images, found.workers) == (12, 24, 1)
-    assert drive(Cluster(told=told[:1])).bytes == 10
+    assert drive(Cluster(news=told[:1])).bytes == 10
 
 
 class Cards(Cluster):

@@ -24,20 +24,19 @@ OLDER = replace(AMPERE, libraries=(*LIBRARIES[:2], ("Pillow", "11.1.0"), LIBRARI
 
 
 class Workers:
-    """A client of made-up workers, which are there when they have been looked for `late` times."""
+    """A client of made-up workers, which may have to be waited for."""
 
     scheduler = SimpleNamespace(address="tcp://head:8786")
 
-    def __init__(self, answers, late=0):
+    def __init__(self, answers, late=False):
         self.answers, self.late = answers, late
 
     def run(self, _ask, *_given, on_error):
         assert on_error == "return"
         return {} if self.late else dict(self.answers)
 
-    def nthreads(self):
-        self.late = max(0, self.late - 1)
-        return {} if self.late else dict.fromkeys(self.answers, 1)
+    def wait_for_workers(self, _count):
+        self.late = False
 
 
 def workers(*environments, machine="node"):
@@ -49,7 +48,6 @@ def workers(*environments, machine="node"):
 
 @pytest.fixture(autouse=True)
 def _no_wait(monkeypatch):
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0)
     monkeypatch.setattr(module, "_JOIN_SECONDS", 0)
 
 
@@ -95,7 +93,7 @@ def test_a_store_that_was_begun_decides_before_the_better_device():
 
 def test_a_first_worker_is_waited_for_with_a_line():
     said = []
-    assert choose_environment(Workers(workers(CPU), late=3), "auto", "auto", say=said.append).environment == CPU
+    assert choose_environment(Workers(workers(CPU), late=True), "auto", "auto", say=said.append).environment == CPU
     assert said == ["no worker is here: waiting for some (`dask worker tcp://head:8786`)"]
 
 

@@ -95,7 +95,7 @@ def test_tasks_that_hang_take_no_room_from_the_workers_that_do_not(fly):
     workers.leave("cdefghij", to="a")
     workers.hanging = {"a"}
     until(flight, lambda _: not flight.open)
-    assert (flight.workers, flight.able) == (2, 1)
+    assert (len(flight.pool.fit), flight.able) == (2, 1)
 
 
 def test_with_no_worker_that_does_not_hang_it_is_said_once(fly):
@@ -139,7 +139,7 @@ def test_a_broken_worker_costs_no_shard_and_is_given_no_more(fly):
     flight.begin(range(8, 12))
     assert until(flight, lambda _: not flight.open) == list(range(8, 12))
     assert {worker for _, worker in workers.had[before:]} == {"b", "c"}
-    assert (flight.workers, flight.able) == (2, 2)
+    assert (len(flight.pool.fit), flight.able) == (2, 2)
 
 
 def test_with_nobody_who_can_do_it_a_broken_worker_ends_the_run(fly):
@@ -191,7 +191,7 @@ def test_shards_meant_for_workers_that_all_leave_are_done_by_those_that_come(fly
     workers = Workers("ab", failing={"a": UNFIT}, hanging="b")
     flight, _ = fly(workers, overdue_seconds=60)
     flight.begin([0, 1, 2])
-    until(flight, lambda _: flight.workers == 1)
+    until(flight, lambda _: len(flight.pool.fit) == 1)
     workers.leave("b", to=None)
     workers.names.append("c")
     assert until(flight, lambda _: not flight.open) == [0, 1, 2]

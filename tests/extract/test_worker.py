@@ -4,7 +4,7 @@ import pickle
 import shutil
 import threading
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -43,7 +43,8 @@ def start(monkeypatch):
 
     def begin(job, memory=None):
         plugin = pickle.loads(pickle.dumps(ShardWorker(job, "run")))
-        plugin.setup(SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=memory)))
+        limits = SimpleNamespace(memory_limit=memory)
+        plugin.setup(SimpleNamespace(memory_manager=limits, address="tcp://node7:1", log_event=lambda *_: None))
         begun.append(plugin)
         return plugin
 
@@ -251,7 +252,8 @@ def test_a_read_that_hangs_is_tried_elsewhere_and_no_fault_of_the_data(split, st
 
 def test_what_fails_says_on_which_worker(split, start, monkeypatch):
     plugin = start(split.job, memory=1000)
-    host = SimpleNamespace(plugins={"run": plugin}, address="tcp://node7:4321")
+    state = SimpleNamespace(long_running=())
+    host = SimpleNamespace(plugins={"run": plugin}, address="tcp://node7:4321", state=state)
     monkeypatch.setattr(worker, "get_worker", lambda: host)
     monkeypatch.setattr(worker, "secede", lambda: None)
     with pytest.raises(ShardFailedError) as caught:
@@ -276,7 +278,8 @@ def fill_elsewhere(start, monkeypatch, tmp_path):
     chosen = Chosen(environment_here("cpu", "float32"), (), {cores_here(): 1})
 
     def fill(data, named):
-        return Cluster(client, data, named, "cpu", chosen, SETTINGS, "quarantine").fill("train")
+        cluster = Cluster(client, data, named, "cpu", chosen, SETTINGS, "quarantine")
+        return partial(cluster.fill, "train", lambda _count: None, lambda _line: None)
 
     return fill
 

@@ -17,7 +17,7 @@ from spaceclip.extract import (
 )
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
-from spaceclip.extract.cluster.worker import Job
+from spaceclip.extract.cluster.job import Job
 from spaceclip.extract.computed import settled
 from spaceclip.extract.remaining import Work
 
