@@ -1,16 +1,17 @@
 """What a run will take, in bytes and time, from a few samples, before the long work."""
 
 import math
+import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from dask.system import CPU_COUNT
 
-from ..cache import Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at, size_text
-from .engine import Engine, WeighingSink, device_of
+from ..cache import DepthRange, Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at, size_text
+from .engine import Engine, HostDevice, WeighingSink, device_of
 from .problems import counted
 from .remaining import Work
 from .samples import OnError
@@ -24,6 +25,8 @@ _MOST_PROBED_ON_CPU = 16
 _CHUNK_BYTES = 20  # its checksum, and its place in the shard's index
 _IMAGES_A_PROBE = 64
 """Less than two in a hundred images are decoded twice."""
+_MOST_SECONDS = 5.0
+"""For a processor to encode the probes; one is encoded however long it takes."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class Prediction:
         shards: Shards in the store.
         pending_images: Images that are not committed yet.
         pending_shards: Shards that are not committed yet.
+        taken: Images that are taken over from stores beside it.
         bytes: Bytes that it will write.
         free: Bytes that are free there; None in a bucket.
         seconds: Time that decoding and encoding will take; what writing adds depends on the disk. None where nothing
             was timed.
         probed: Images that were tried out to know this.
+        probing: Seconds that this took.
+        depth: Median and range of the depth of those; None where none was measured.
     """
 
     store: Location
@@ -48,17 +54,23 @@ class Prediction:
     shards: int
     pending_images: int
     pending_shards: int
+    taken: int
     bytes: int
     free: int | None
     seconds: float | None
     probed: int
+    probing: float
+    depth: DepthRange | None
 
     def __str__(self) -> str:
+        taken = f", {self.taken:,} taken over from another store" if self.taken else ""
         seconds = "" if self.seconds is None else f" and {duration(self.seconds)} without writing"
+        depth = f"; depth {self.depth}" if self.depth else ""
+        tried = f" (tried {counted(self.probed, 'image')} in {self.probing:.1f} s{depth})" if self.probed else ""
         return (
             f"{self.pending_images:,} of {counted(self.images, 'image')} to compute ({self.pending_shards:,} of "
-            f"{counted(self.shards, 'shard')}), about {size_text(self.bytes)} ({room(self.free)}){seconds} "
-            f"({self.probed} probed)"
+            f"{counted(self.shards, 'shard')}){taken}, about {size_text(self.bytes)} ({room(self.free)}){seconds}"
+            f"{tried}"
         )
 
     def require_space(self) -> None:
@@ -82,7 +94,8 @@ def predict(
 ) -> Prediction:
     """Prepare a few samples as the run will, and reckon from them. Nothing is written.
 
-    Up to 64 samples, spread evenly (16 on a processor), pass through the engine of the run.
+    Up to 64 samples, spread evenly, pass through the engine of the run; on a processor up to 16, and no more than it
+    encodes in 5 seconds.
 
     Args:
         source: The samples.
@@ -101,33 +114,27 @@ def predict(
     plain_bytes = _plain_bytes(spec)
     plain = sum(rows * sum(plain_bytes[name] for name in missing) for missing, rows in written.items())
     require_space(store, plain, free)
-    seconds, compressed, probed = 0.0 if timed else None, 0.0, 0
-    if work.images:
-        most = _MOST_PROBED_ON_CPU if backbone.device.type == "cpu" else _MOST_PROBED
-        probes = _Probes(source, spec, list(_probes(work, min(most, 1 + work.images // _IMAGES_A_PROBE))))
-        with enough_memory(settings):
-            tries = {
-                lacking: _tried(probes, backbone, settings, lacking if timed else lacking & _samples(spec), on_error)
-                for lacking, rows in computed.items()
-                if rows
-            }
-        for name in _compressed(spec):
-            sizes = [tried.sizes[name] for tried in tries.values() if name in tried.sizes]
-            if sizes:
-                compressed += sizes[0] * sum(rows for lacking, rows in written.items() if name in lacking)
-        probed = min(tried.images for tried in tries.values())
-        if timed:
-            seconds = sum(rows * tries[lacking].seconds for lacking, rows in computed.items() if rows)
+    asked = {lacking: lacking if timed else lacking & _samples(spec) for lacking, rows in computed.items() if rows}
+    start = time.perf_counter()
+    tries, depth = _tried(source, backbone, work, settings, asked, on_error) if asked else ({}, None)
+    probing, compressed = time.perf_counter() - start, 0.0
+    for name in _compressed(spec):
+        sizes = [tried.sizes[name] for tried in tries.values() if name in tried.sizes]
+        if sizes:
+            compressed += sizes[0] * sum(rows for lacking, rows in written.items() if name in lacking)
     return Prediction(
-        store,
-        len(spec.entries),
-        spec.shards,
-        work.images,
-        len(work.shards),
-        plain + round(compressed),
-        free,
-        seconds,
-        probed,
+        store=store,
+        images=len(spec.entries),
+        shards=spec.shards,
+        pending_images=work.images,
+        pending_shards=len(work.shards),
+        taken=work.taken,
+        bytes=plain + round(compressed),
+        free=free,
+        seconds=sum(computed[lacking] * tried.seconds for lacking, tried in tries.items()) if timed else None,
+        probed=min((tried.images for tried in tries.values()), default=0),
+        probing=probing,
+        depth=depth,
     )
 
 
@@ -210,31 +217,66 @@ class _Tried(NamedTuple):
 
 
 class _Probes:
-    """Some samples of a source, as a source and a store of their own."""
+    """Some samples of a source, as a source and a store of their own, which notes their depth."""
 
     def __init__(self, source: Source, spec: StoreSpec, rows: list[int]) -> None:
         self._source, self._rows = source, rows
         self.entries = [spec.entries[row] for row in rows]
         self.spec = replace(spec, entries=self.entries, shard=len(rows))
+        self._depths: dict[int, DepthRange] = {}
 
     def load(self, index: int) -> Sample:
         """Decode one of them."""
-        return self._source.load(self._rows[index])
+        sample = self._source.load(self._rows[index])
+        depth = np.empty(0) if sample.depth is None else sample.depth[sample.depth > 0]
+        if depth.size:
+            self._depths[index] = DepthRange(float(np.median(depth)), float(depth.min()), float(depth.max()))
+        return sample
+
+    @property
+    def depth(self) -> DepthRange | None:
+        """Median and range of the depth of those decoded; None where none was measured."""
+        if not self._depths:
+            return None
+        medians, lows, highs = zip(*self._depths.values(), strict=True)
+        return DepthRange(float(np.median(medians)), min(lows), max(highs))
 
 
 def _tried(
-    probes: _Probes, backbone: Backbone, settings: ExtractSettings, lacking: frozenset[str], on_error: OnError
+    source: Source,
+    backbone: Backbone,
+    work: Work,
+    settings: ExtractSettings,
+    asked: Mapping[frozenset[str], frozenset[str]],
+    on_error: OnError,
+) -> tuple[dict[frozenset[str], _Tried], DepthRange | None]:
+    """Extract some images for each set of parts that shards lack, by what is asked of it; and the depth of those."""
+    spec, device, start = work.spec, device_of(backbone, work.spec), time.perf_counter()
+    most = min(_MOST_PROBED, 1 + work.images // _IMAGES_A_PROBE)
+    with enough_memory(settings):
+        device.warm_up(spec.computed["batch"], frozenset[str]().union(*asked.values()))
+        if backbone.device.type == "cpu":
+            # It encoded one image.
+            encoded = int(_MOST_SECONDS / len(asked) / (time.perf_counter() - start))
+            most = max(1, min(most, _MOST_PROBED_ON_CPU, encoded))
+        probes = _Probes(source, spec, list(_probes(work, most)))
+        return {
+            lacking: _extracted(probes, device, settings, parts, on_error) for lacking, parts in asked.items()
+        }, probes.depth
+
+
+def _extracted(
+    probes: _Probes, device: HostDevice, settings: ExtractSettings, lacking: frozenset[str], on_error: OnError
 ) -> _Tried:
     """Extract the probes with the engine of the run, as a shard that lacks some parts, and keep nothing."""
     spec = probes.spec
     there = {name: Stored(0, "") for name in parts(spec).keys() - lacking}
     work = Work(spec, [0], {0: Record(spec.fingerprint, 0, 0, spec.shard, there, {})})
-    device, sink = device_of(backbone, spec), WeighingSink(CPU_COUNT)
-    batch, threads = spec.computed["batch"], settings.threads_here()
-    device.warm_up(batch, lacking)
+    sink, batch, threads = WeighingSink(CPU_COUNT), spec.computed["batch"], settings.threads_here()
     with Engine(probes, device, spec, sink, batch=batch, threads=threads, on_error=on_error) as engine:
         engine.wait([engine.submit(work, 0)])
         receipt, images = engine.receipt(), spec.shard - sink.bad
+    device.let_go()
     sizes = {name: size / max(1, images) for name, size in sink.bytes.items()}
     return _Tried(sizes, receipt.alone if receipt else 0.0, images)
 

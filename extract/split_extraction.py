@@ -10,6 +10,7 @@ from ..cache import (
     Location,
     Pointer,
     Quarantined,
+    StoreError,
     StoreSpec,
     StoreWriter,
     link_parts,
@@ -113,6 +114,12 @@ def extract(
     spec = store_spec(source, backbone, settings)
     store, pointer = store_at(folder, split, spec, settings), folder / f"{split}.json"
     total, computed, receipt = len(spec.entries), 0, None
+    if other := _other_store(pointer, spec):
+        shared = len({*other.entries} & {*spec.entries})
+        say(
+            f"{pointer} means {other.path} now ({len(other):,} images, {shared:,} of them among these {total:,}), and "
+            f"{store} when this is done; the other stays until `spaceclip cache gc` removes it"
+        )
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
@@ -141,6 +148,17 @@ def extract(
     return Extraction(pointer, store, total, computed, without_depth, quarantined, cache.depth_range, receipt)
 
 
+def _other_store(pointer: Location, spec: StoreSpec) -> FeatureCache | None:
+    """The store that a pointer means until an extraction has it mean its own; None where there is no other."""
+    try:
+        found = Pointer.read(pointer)
+        if not found.store or found.fingerprint == spec.fingerprint:
+            return None
+        return FeatureCache.open(found.target(pointer), allow_incomplete=True)
+    except StoreError:
+        return None
+
+
 def _complete(
     source: Source,
     backbone: Backbone,
@@ -162,7 +180,7 @@ def _complete(
     lacking = Lacking.of(spec, store, split, writer.records, again)
     work = lacking.work(link_parts(writer, lacking.offered), writer.records)
     done = total - work.images
-    if work.shards:
+    if work.shards or work.taken:
         # Nothing of a store that was whole is forgotten until all that can be known beforehand is known.
         prediction = predict(source, backbone, work, settings, store, on_error, timed=fill is None)
         predicted(prediction)

@@ -3,8 +3,8 @@ import time
 
 import numpy as np
 import pytest
-from spaceclip.cache import FeatureCache, SpaceClipError, stored_bytes
-from spaceclip.extract import ExtractSettings, Sample, duration, extract, load_backbone, plan, settings
+from spaceclip.cache import Entry, FeatureCache, SpaceClipError, stored_bytes
+from spaceclip.extract import ExtractSettings, Sample, duration, estimate, extract, load_backbone, plan, settings
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -76,7 +76,8 @@ def test_the_compressed_part_counts_when_space_is_short(smooth, backbone, tmp_pa
 
 
 @pytest.mark.parametrize(("count", "probed"), [(5, 1), (64, 2), (640, 11), (6400, 16)])
-def test_few_samples_are_probed_and_spread_over_all(make_frames, backbone, tmp_path, count, probed):
+def test_few_samples_are_probed_and_spread_over_all(make_frames, backbone, tmp_path, monkeypatch, count, probed):
+    monkeypatch.setattr(estimate, "_MOST_SECONDS", 1000.0)  # however busy this machine is
     frames = make_frames(count)
     assert plan(frames, backbone, SETTINGS, tmp_path, "train").probed == probed
     assert len(frames.loaded) == probed
@@ -132,6 +133,52 @@ def test_what_is_not_timed_says_the_same_bytes(smooth, slow, tmp_path):
     timed, untimed = (plan(smooth, backbone, SETTINGS, tmp_path, "train", timed=timed) for timed in (True, False))
     assert (untimed.bytes, untimed.seconds) == (timed.bytes, None)
     assert len(given) == 2 + 2 * 2
+
+
+def test_an_encoder_that_takes_seconds_an_image_tries_few(make_frames, slow, tmp_path, monkeypatch):
+    backbone, given = slow
+    monkeypatch.setattr(estimate, "_MOST_SECONDS", 0.2)
+    planned = plan(make_frames(640), backbone, SETTINGS, tmp_path, "train")
+    assert 1 <= planned.probed <= 10
+    assert sum(given) == 2 + 2 * planned.probed
+    assert planned.seconds == pytest.approx(640 * 2 * 0.01, rel=0.5)
+    assert 0.04 < planned.probing < 5
+    monkeypatch.setattr(estimate, "_MOST_SECONDS", 0.0)
+    assert plan(make_frames(640), backbone, SETTINGS, tmp_path, "train").probed == 1
+
+
+def test_images_that_another_store_has_are_counted_apart(make_frames, backbone, tmp_path):
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    planned, said = plan(make_frames(28), backbone, SETTINGS, tmp_path, "train"), []
+    assert (planned.images, planned.pending_images, planned.taken) == (28, 8, 20)  # two shards, and half of the third
+    assert "8 of 28 images to compute (2 of 4 shards), 20 taken over from another store, about " in str(planned)
+    extract(make_frames(28), backbone, SETTINGS, tmp_path, "train", {}, predicted=said.append)
+    assert (said[0].pending_images, said[0].taken) == (8, 20)
+    extract(make_frames(8), backbone, SETTINGS, tmp_path, "train", {}, predicted=said.append)
+    assert str(said[1]).startswith(
+        "0 of 8 images to compute (0 of 1 shard), 8 taken over from another store, about 0 b"
+    )
+
+
+def test_the_depth_of_the_images_tried_is_said(smooth, backbone, tmp_path):
+    planned = plan(smooth, backbone, SETTINGS, tmp_path, "train")
+    assert planned.depth == (2.0, 2.0, 2.0)
+    assert str(planned).endswith(" s; depth 2 m (2 to 2))")
+
+
+def test_a_pointer_that_will_mean_another_store_is_said(make_frames, backbone, tmp_path):
+    said = []
+    first = extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {}, say=said.append)
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {}, say=said.append)
+    assert said == []
+    other = make_frames(8)
+    other.entries = [Entry(entry.id, entry.scene, "another file") for entry in other.entries]
+    second = extract(other, backbone, SETTINGS, tmp_path, "train", {}, say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith(f"{second.pointer} means {first.store} now (20 images, 0 of them among these 8), and ")
+    assert f" {second.store} when this is done" in said[0]
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {}, say=said.append)
+    assert said[1].startswith(f"{second.pointer} means {second.store} now (8 images, 0 of them among these 20)")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip
     assert len(told.splitlines()) == 4
     assert re.fullmatch(r"features/tiny: about \d+\.\d kB in all \(.* GB free\)", told.splitlines()[3])
     line = r"features/tiny/train-\w{12}\.zarr: 14 of 14 images to compute \(2 of 2 shards\), about \d+\.\d kB "
-    assert re.match(line + r"\(.* GB free\) and \d+ s without writing \(1 probed\); on cpu in float32\n", told)
+    tried = r"\(tried 1 image in \d\.\d s; depth \d\.\d m \(\d\.\d to \d\.\d\)\)"
+    assert re.match(line + rf"\(.* GB free\) and \d+ s without writing {tried}; on cpu in float32\n", told)
     assert not (project / "features").exists()
     spaceclip(*CONFIG)
     assert "0 of 14 images to compute (0 of 2 shards), about 0 bytes" in spaceclip(*CONFIG, "--dry-run").output
@@ -74,7 +75,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(project, spaceclip
 @pytest.mark.usefixtures("forked_workers")
 def test_a_dry_run_for_a_cluster_asks_its_workers_and_says_no_time(project, spaceclip):
     told = spaceclip(*CONFIG, "--dry-run", "--workers", "1", "--split", "val").output
-    assert re.search(r"about \d+\.\d kB \(.* GB free\) \(1 probed\); on the cluster in float32\n$", told)
+    assert re.search(r"about \d+\.\d kB \(.* GB free\) \(tried 1 image in .*\); on the cluster in float32\n$", told)
     assert not (project / "features").exists()
 
 
