@@ -4,7 +4,7 @@ Source: arXiv 2601.17657v2, section III (the "dense predictor").
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -70,11 +70,11 @@ class DepthPrediction:
 
     Attributes:
         depth: [B, 1, H, W] in metres, never negative, in the weights' precision.
-        auxiliary: the same from the three coarser stages, coarsest first; empty unless asked for.
+        auxiliary: the same from the coarser stages that were asked for, by stage, 0 the coarsest.
     """
 
     depth: Tensor
-    auxiliary: tuple[Tensor, ...]
+    auxiliary: dict[int, Tensor]
 
 
 class DepthDecoder(nn.Module):
@@ -105,7 +105,7 @@ class DepthDecoder(nn.Module):
         pooled: Tensor,
         output_size: tuple[int, int] | None = None,
         *,
-        auxiliary: bool | None = None,
+        auxiliary: Collection[int] | None = None,
     ) -> DepthPrediction:
         """Predict depth.
 
@@ -114,7 +114,7 @@ class DepthDecoder(nn.Module):
                 square number, row by row. States that `settings.layers` does not name are ignored.
             pooled: the encoder's pooled output [B, C].
             output_size: (H, W) of the prediction; 16 times the token grid if not given (224 x 224 for 196 tokens).
-            auxiliary: also predict from the coarser stages; if not given, while training only.
+            auxiliary: also predict from these of the stages 0 to 2; if not given, from all while training.
 
         Raises:
             SpaceClipError: a state is missing, or a shape does not fit the settings.
@@ -133,10 +133,10 @@ class DepthDecoder(nn.Module):
             stages.append(features)
 
         depth = resize(self.head(features), output_size)
-        if not (self.training if auxiliary is None else auxiliary):
-            return DepthPrediction(depth, ())
-        heads = zip(self.auxiliary_heads, stages[:3], strict=True)
-        return DepthPrediction(depth, tuple(resize(head(stage), output_size) for head, stage in heads))
+        if auxiliary is None:
+            auxiliary = range(len(self.auxiliary_heads)) if self.training else ()
+        coarse = {stage: self.auxiliary_heads[stage](stages[stage]) for stage in auxiliary}
+        return DepthPrediction(depth, {stage: resize(depth, output_size) for stage, depth in coarse.items()})
 
     def _structural_maps(self, tokens: Mapping[int, Tensor], grid: int) -> list[Tensor | None]:
         """Outputs of the structural blocks, or nothing three times."""

@@ -41,6 +41,11 @@ class LossSettings(BaseModel):
             raise ValueError("silog and ssim are both 0, so nothing trains the depth; give one of them a weight")
         return self
 
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Stages whose auxiliary depth has a weight."""
+        return tuple(stage for stage, weight in enumerate(self.auxiliary) if weight)
+
 
 @dataclass(frozen=True, slots=True)
 class DepthLosses:
@@ -116,8 +121,7 @@ class DepthLoss:
         silog = silog_loss(prediction.depth, target, valid) if settings.silog else zero
         ssim = ssim_loss(prediction.depth, target, valid) if settings.ssim else zero
         total = settings.silog * silog + settings.ssim * ssim
-        for weight, depth in zip(settings.auxiliary, prediction.auxiliary, strict=False):
-            if weight:
-                total = total + weight * silog_loss(depth, target, valid)
+        for stage in settings.stages:
+            total = total + settings.auxiliary[stage] * silog_loss(prediction.auxiliary[stage], target, valid)
         shares = [pixels.sum() / pixels.numel() for pixels in (valid, valid & (prediction.depth == 0))]
         return DepthLosses(total, silog.detach(), ssim.detach(), *shares)

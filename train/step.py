@@ -1,4 +1,4 @@
-"""One training step: forward, losses, backward, clipped update."""
+"""One training step: forward, losses, backward, clipped update; nothing in it waits for the device."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,12 +22,14 @@ class TrainingStep:
 
     def __init__(self, decoder: DepthDecoder, settings: TrainSettings) -> None:
         self.decoder, self.settings = decoder, settings
-        self.parameters, self.buffers = list(decoder.parameters()), list(decoder.buffers())
+        self.parameters = list(decoder.parameters())
         self.device = self.parameters[0].device
         self.loss = DepthLoss(settings.loss)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
+        self._buffers = joined_buffers(decoder)
+        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
 
     @ieee_float32()
     def __call__(
@@ -43,27 +45,43 @@ class TrainingStep:
             rate: Learning rate.
 
         Returns:
-            The losses before the update; the total is NaN if there was none.
+            The losses before the update; the total is NaN if there was none. All are on the device, detached.
         """
-        before = [buffer.clone() for buffer in self.buffers]
+        for before, buffer in zip(self._before, self._buffers, strict=True):
+            before.copy_(buffer)
         height, width = target.shape[-2:]
         with autocast(self.settings.precision, self.device):
-            prediction = self.decoder(states, pooled, (height, width))
+            prediction = self.decoder(states, pooled, (height, width), auxiliary=self.settings.loss.stages)
         losses = self.loss(prediction, target, valid)
-        if self._update(losses.total, rate):
-            return losses
-        # BatchNorm has already averaged the batch's statistics in; one NaN there would stay for good.
-        for buffer, value in zip(self.buffers, before, strict=True):
-            buffer.copy_(value)
-        return replace(losses, total=torch.full_like(losses.total, torch.nan))
-
-    def _update(self, total: Tensor, rate: float) -> bool:
-        if not total.isfinite():
-            return False
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        if not torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm).isfinite():
-            return False
+        losses.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm, foreach=True)
+        total = losses.total.detach()
+        finite = total.isfinite() & norm.isfinite()
+        self._update(rate, finite)
+        # BatchNorm has already averaged the batch's statistics in; one NaN there would stay for good.
+        for before, buffer in zip(self._before, self._buffers, strict=True):
+            torch.where(finite, buffer, before, out=buffer)
+        return replace(losses, total=torch.where(finite, total, torch.nan))
+
+    def _update(self, rate: float, finite: Tensor) -> None:
+        """One step of AdamW, whose kernel itself leaves all as it is where the gradient is not finite."""
         self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
         self.optimizer.step()
-        return True
+
+
+def joined_buffers(decoder: DepthDecoder) -> list[Tensor]:
+    """Lay the buffers of a decoder side by side, so that all of them are copied at once; one tensor a type."""
+    owners = [
+        (module, name, buffer) for module in decoder.modules() for name, buffer in module.named_buffers(recurse=False)
+    ]
+    joined = []
+    for dtype in dict.fromkeys(buffer.dtype for _, _, buffer in owners):
+        some = [owner for owner in owners if owner[2].dtype == dtype]
+        whole = torch.cat([buffer.reshape(-1) for _, _, buffer in some])
+        parts = whole.split([buffer.numel() for _, _, buffer in some])
+        for (module, name, buffer), part in zip(some, parts, strict=True):
+            setattr(module, name, part.view(buffer.shape))
+        joined.append(whole)
+    return joined

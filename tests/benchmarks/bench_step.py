@@ -103,7 +103,7 @@ class Ours(Plain):
 
 
 def silog_terms(prediction: DepthPrediction, batch: MadeUp) -> Tensor:
-    pairs = zip((WEIGHTS.silog, *WEIGHTS.auxiliary), (prediction.depth, *prediction.auxiliary), strict=True)
+    pairs = zip((WEIGHTS.silog, *WEIGHTS.auxiliary), (prediction.depth, *prediction.auxiliary.values()), strict=True)
     return torch.stack([w * silog_loss(depth, batch.target, batch.valid) for w, depth in pairs if w]).sum()
 
 
@@ -122,15 +122,15 @@ def time_parts(step: Plain, batch: MadeUp) -> dict[str, float]:
     times = {}
     times["decoder forward"], prediction = clock(lambda: step.forward(batch), device)
     assert isinstance(prediction, DepthPrediction)
-    depths = [depth.detach().requires_grad_() for depth in (prediction.depth, *prediction.auxiliary)]
-    leaves = replace(prediction, depth=depths[0], auxiliary=tuple(depths[1:]))
+    depths = [depth.detach().requires_grad_() for depth in (prediction.depth, *prediction.auxiliary.values())]
+    leaves = replace(prediction, depth=depths[0], auxiliary=dict(enumerate(depths[1:])))
 
     def ssim() -> None:
         (WEIGHTS.ssim * step.ssim(leaves.depth, batch.target, batch.valid)).backward()
 
     times["SSIM, both ways"], _ = clock(ssim, device)
     times["SILog, both ways"], _ = clock(lambda: silog_terms(leaves, batch).backward(), device)
-    pairs = [(d, leaf) for d, leaf in zip((prediction.depth, *prediction.auxiliary), depths, strict=True)]
+    pairs = [(d, leaf) for d, leaf in zip((prediction.depth, *prediction.auxiliary.values()), depths, strict=True)]
     outputs, gradients = zip(*((d, leaf.grad) for d, leaf in pairs if leaf.grad is not None), strict=True)
     step.optimizer.zero_grad()
     times["decoder backward"], _ = clock(lambda: torch.autograd.backward(outputs, gradients), device)

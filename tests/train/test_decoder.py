@@ -67,9 +67,9 @@ def close(found, wanted):
 def test_depth_and_auxiliary_are_those_of_the_release(golden, mode):
     golden.decoder.train(mode == "train")
     with torch.no_grad():
-        prediction = golden.decoder(golden.states, golden.pooled, golden.size, auxiliary=True)
+        prediction = golden.decoder(golden.states, golden.pooled, golden.size, auxiliary=range(3))
     assert close(prediction.depth, golden[f"{mode}_depth"])
-    for stage, depth in enumerate(prediction.auxiliary):
+    for stage, depth in prediction.auxiliary.items():
         assert close(depth, golden[f"{mode}_aux{stage}"])
 
 
@@ -118,10 +118,12 @@ def test_native_size_is_sixteen_times_the_grid(tiny, patches):
 def test_auxiliary_depths_come_while_training_or_when_asked_for(tiny):
     states, pooled = inputs(tiny)
     decoder = DepthDecoder(tiny)
-    assert [tuple(depth.shape) for depth in decoder(states, pooled, (20, 30)).auxiliary] == [(2, 1, 20, 30)] * 3
-    assert decoder(states, pooled, auxiliary=False).auxiliary == ()
-    assert decoder.eval()(states, pooled).auxiliary == ()
-    assert len(decoder(states, pooled, auxiliary=True).auxiliary) == 3
+    assert [tuple(depth.shape) for depth in decoder(states, pooled, (20, 30)).auxiliary.values()] == [
+        (2, 1, 20, 30)
+    ] * 3
+    assert decoder(states, pooled, auxiliary=()).auxiliary == {}
+    assert decoder.eval()(states, pooled).auxiliary == {}
+    assert list(decoder(states, pooled, auxiliary=[0, 2]).auxiliary) == [0, 2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -209,7 +211,7 @@ def test_a_fresh_decoder_says_something_at_nearly_every_pixel(seed):
     decoder = DepthDecoder(DecoderSettings(channels=(32, 16, 16, 8), hidden_size=16))
     states = {layer: torch.randn(2, 16, 16) for layer in decoder.settings.layers}
     prediction = decoder(states, torch.randn(2, 16))
-    for depth in (prediction.depth, *prediction.auxiliary):
+    for depth in (prediction.depth, *prediction.auxiliary.values()):
         assert (depth > 0).float().mean() > 0.9
         assert 1 < depth.median() < 3
 

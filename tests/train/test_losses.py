@@ -147,7 +147,7 @@ def test_losses_are_float32_whatever_comes_in(loss, dtype):
 def test_total_weighs_the_terms_as_the_paper_does():
     depth, target, valid = maps(2, 16, 16, seed=10)
     auxiliary = tuple(depth * factor + 1 for factor in (0.5, 0.7, 0.9))
-    losses = DepthLoss()(DepthPrediction(depth, auxiliary), target, valid)
+    losses = DepthLoss()(DepthPrediction(depth, dict(enumerate(auxiliary))), target, valid)
     silog, ssim = silog_loss(depth, target, valid), ssim_loss(depth, target, valid)
     coarse = [silog_loss(map_, target, valid) for map_ in auxiliary]
     torch.testing.assert_close(losses.total, 0.5 * silog + 0.5 * ssim + 0.10 * coarse[0] + 0.05 * coarse[1])
@@ -159,6 +159,6 @@ def test_terms_of_weight_zero_are_not_computed():
     depth, target, valid = maps(1, 8, 8, seed=11)
     broken = torch.full_like(depth, torch.nan)
     loss = DepthLoss(LossSettings(ssim=0.0, auxiliary=(0.0, 0.0, 0.0)))
-    losses = loss(DepthPrediction(depth, (broken,) * 3), target, valid)
+    losses = loss(DepthPrediction(depth, dict.fromkeys(range(3), broken)), target, valid)
     assert torch.equal(losses.total, 0.5 * silog_loss(depth, target, valid))
     assert losses.ssim.item() == 0.0
