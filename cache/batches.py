@@ -93,15 +93,15 @@ class Batches:
         """Batches in an epoch."""
         return len(self._rows) // self._size
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from the first that is wanted."""
         generator = np.random.default_rng([self._seed, number])
         order = generator.permutation(self._rows)[: len(self) * self._size].reshape(len(self), self._size)
         flipped = generator.random(order.shape) < self._flips
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:
             try:
-                for rows, flips in zip(order, flipped, strict=True):
+                for rows, flips in zip(order[first:], flipped[first:], strict=True):
                     waiting.append(self._start(pool, rows, flips))
                     if len(waiting) > self._ahead:
                         yield _finished(waiting.popleft())

@@ -1,14 +1,15 @@
 """Training as a user asks for it: on a folder of features, by its path."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache import require_disjoint
-from ..evaluate import EvaluateSettings, validate
-from ..train import CheckpointInfo, DecoderSettings, Epoch, TrainSettings, fit, range_warning
+from ..cache import FeatureCache, require_disjoint
+from ..evaluate import EvaluateSettings, Protocol, validate
+from ..train import Candidate, CheckpointInfo, DecoderSettings, Epoch, Plan, TrainSettings, fit, range_warning
 from .device import choose_device
 from .features import open_training, open_validation
 from .paths import require_writable
@@ -62,10 +63,10 @@ def train_decoder(
     if validation is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
         protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
-        score = partial(validate, cache=validation, protocol=protocol, precision=settings.precision)
+        score = partial(_scores, validation, protocol)
     epochs: list[Epoch] = []
 
-    def each_epoch(epoch: Epoch) -> None:
+    def each_epoch(_plan: Plan, epoch: Epoch) -> None:
         epochs.append(epoch)
         click.echo(str(epoch), err=True)
         within, depths = epoch.valid / epoch.measured, (settings.min_depth, settings.max_depth)
@@ -73,13 +74,10 @@ def train_decoder(
             click.echo(f"warning: {text}", err=True)
 
     with progress("train", "steps") as report:
-        info = fit(
+        (info,) = fit(
             training,
-            decoder,
-            settings,
-            out,
+            [Plan(out, decoder, settings, protocol.model_dump() if protocol else {})],
             score=score,
-            protocol=protocol.model_dump() if protocol else {},
             device=choose_device(device),
             validation=validation,
             force=force,
@@ -98,3 +96,10 @@ def train_decoder(
             err=True,
         )
     return info
+
+
+def _scores(validation: FeatureCache, protocol: Protocol, candidates: Sequence[Candidate]) -> list[dict[str, float]]:
+    return [
+        validate(decoder, validation, protocol=protocol, precision=plan.settings.precision)
+        for decoder, plan in candidates
+    ]

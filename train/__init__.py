@@ -3,8 +3,8 @@
 from .blocks import resize
 from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
+from .engine import Candidate, Plan, fit
 from .history import HISTORY, Epoch, range_warning
-from .loop import fit
 from .losses import LossSettings, silog_loss, ssim_loss
 from .precision import autocast
 from .recipe import TrainSettings
@@ -13,6 +13,7 @@ from .release import load_release_checkpoint
 __all__ = [
     "HISTORY",
     "INFO",
+    "Candidate",
     "Checkpoint",
     "CheckpointInfo",
     "DecoderSettings",
@@ -20,6 +21,7 @@ __all__ = [
     "DepthPrediction",
     "Epoch",
     "LossSettings",
+    "Plan",
     "TrainSettings",
     "autocast",
     "fit",

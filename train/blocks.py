@@ -52,6 +52,21 @@ class Upsample(nn.Module):
         return self.refine(self.expand(features))
 
 
+class Dropout(nn.Module):
+    """Drops activations while training, as `generator` draws them; by default PyTorch's own."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share, self.generator = share, cast("torch.Generator | None", None)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Zero a share of the activations, and scale the others up by as much."""
+        if not self.training or not self.share:
+            return features
+        kept = torch.empty_like(features).bernoulli_(1 - self.share, generator=self.generator)
+        return features * kept.div_(1 - self.share)
+
+
 class Residual(nn.Module):
     """Two normalised 3x3 convolutions with dropout between them, added to their input."""
 
@@ -59,7 +74,7 @@ class Residual(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
 

@@ -34,9 +34,11 @@ class TrainSettings(BaseModel):
         min_depth: Depths that count lie strictly above.
         max_depth: Depths that count lie strictly below.
         precision: Of the decoder's arithmetic: `auto`, `float32` or `bfloat16`; losses are float32.
-        seed: Of the initial weights, the order, the flips and the dropout.
+        seed: Of the initial weights and the dropout.
+        order_seed: Of the order and the flips, `seed` if not given. Decoders that are trained together share it.
         keep: Weights to keep: the `best` on validation so far, raw or EMA, or the `last` epoch's EMA weights, for which
             no validation split is needed.
+        save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         loss: Weights of the loss terms.
     """
@@ -57,7 +59,9 @@ class TrainSettings(BaseModel):
     max_depth: PositiveFloat = Field(default=80.0, validate_default=True)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(default=42, ge=0)
+    order_seed: int | None = Field(default=None, ge=0)
     keep: Literal["best", "last"] = "best"
+    save_every: PositiveInt | None = None
     max_skipped: PositiveInt = 20
     loss: LossSettings = LossSettings()
 
@@ -68,6 +72,12 @@ class TrainSettings(BaseModel):
         if max_depth <= min_depth:
             raise ValueError(f"expected more than min_depth, which is {min_depth:g} m")
         return max_depth
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """What decides which images are in which batch, and which of them are flipped."""
+        seed = self.seed if self.order_seed is None else self.order_seed
+        return self.batch_size, self.flip_probability, seed
 
     def fitted(self, images: int) -> Self:
         """The same for a small data set: its images make one batch, unless another `batch_size` was asked for."""

@@ -1,9 +1,10 @@
-"""The state of a run after its last whole epoch, so that a killed one goes on with the same result."""
+"""The state of a run, so that a killed one goes on with the same result."""
 
+import ast
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,23 @@ from .sealed import seal, unseal
 STATE = "state.json"
 _PARTS = ("tensors", "kept")
 
+_DECIDES = ("blocks", "decoder", "ema", "feed", "losses", "precision", "schedule", "ssim", "step", "trainee")
+"""The modules that decide the numbers of a run."""
+
 
 @dataclass
 class Progress:
-    """What is known after a number of whole epochs.
+    """What is known after a number of steps.
 
     Attributes:
-        epoch: Epochs done.
+        steps: Steps done.
         history: One row of numbers an epoch.
         best: The epoch, weights kind and validation metrics kept so far.
-        tensors: Decoder, moving average and optimiser, by dotted name.
+        tensors: Decoder, moving average, optimiser, random stream and sums, by dotted name.
         kept: The weights kept so far.
     """
 
-    epoch: int = 0
+    steps: int = 0
     history: list[dict[str, float | None]] = field(default_factory=list)
     best: dict[str, Any] | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -47,8 +51,7 @@ class StateFolder:
 
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
-        for source in sorted(Path(__file__).parent.glob("*.py")):
-            digest.update(source.read_bytes())
+        digest.update(code(Path(__file__).with_name(f"{name}.py") for name in _DECIDES).encode())
         self.path = out / f"unfinished-{digest.hexdigest()[:12]}"
 
     def load(self) -> Progress:
@@ -66,18 +69,18 @@ class StateFolder:
         except (ValueError, FileNotFoundError) as error:
             raise SpaceClipError(
                 f"{self.path}: the state of an interrupted run is damaged ({error}); delete that folder, then run the "
-                "same command again to start from the first epoch"
+                "same command again to start from the first step"
             ) from error
-        return Progress(content["epoch"], content["history"], content["best"], tensors, kept)
+        return Progress(content["steps"], content["history"], content["best"], tensors, kept)
 
     def save(self, progress: Progress) -> None:
         """Write a state; the one before it stays whole until this one is."""
         files, digests = {}, {}
         for part in _PARTS:
             data = save({name: value.detach().cpu().contiguous() for name, value in getattr(progress, part).items()})
-            files[part], digests[part] = f"{part}-{progress.epoch:04d}.safetensors", hashlib.sha256(data).hexdigest()
+            files[part], digests[part] = f"{part}-{progress.steps:06d}.safetensors", hashlib.sha256(data).hexdigest()
             write_atomically(self.path / files[part], data)
-        content = {"epoch": progress.epoch, "history": progress.history, "best": progress.best}
+        content = {"steps": progress.steps, "history": progress.history, "best": progress.best}
         write_atomically(self.path / STATE, seal({**content, "files": files, "sha256": digests}))
         for file in self.path.glob("*.safetensors"):
             if file.name not in files.values():
@@ -86,6 +89,23 @@ class StateFolder:
     def remove(self) -> None:
         """Forget the state of a run that is finished."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def code(files: Iterable[Path]) -> str:
+    """What Python files say, without their comments and docstrings."""
+    found = []
+    for file in files:
+        tree = ast.parse(file.read_bytes())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [line for line in body if not _is_text(line)]  # pyright: ignore[reportAttributeAccessIssue]
+        found.append(ast.dump(tree))
+    return "\n".join(found)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _saved(file: Path, sha256: str) -> dict[str, Tensor]:

@@ -15,12 +15,12 @@ def state(tmp_path):
 
 def test_a_state_comes_back_as_it_was(state):
     found = state.load()
-    assert (found.epoch, found.history[0]["loss"]) == (3, 0.1 + 0.2)
+    assert (found.steps, found.history[0]["loss"]) == (3, 0.1 + 0.2)
     assert torch.equal(found.tensors["a"], torch.arange(3.0))
     assert found.kept["b"].item() == 7
 
 
-@pytest.mark.parametrize("name", [STATE, "tensors-0003.safetensors", "kept-0003.safetensors"])
+@pytest.mark.parametrize("name", [STATE, "tensors-000003.safetensors", "kept-000003.safetensors"])
 @pytest.mark.parametrize("damage", ["bit", "torn", "gone"])
 def test_a_damaged_state_says_what_to_do(state, name, damage):
     file = state.path / name
@@ -31,7 +31,7 @@ def test_a_damaged_state_says_what_to_do(state, name, damage):
     else:
         file.write_bytes(content if damage == "bit" else content[: len(content) // 2])
     if (name, damage) == (STATE, "gone"):
-        assert state.load().epoch == 0
+        assert state.load().steps == 0
         return
     with pytest.raises(
         SpaceClipError, match=rf"{state.path}: .* damaged \(.*\); delete that folder, then run the same"

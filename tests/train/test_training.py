@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.train import fit, load_checkpoint, range_warning
-from spaceclip.train import loop as loop_module
+from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning
 from spaceclip.train.checkpoint import store_facts
+from spaceclip.train.state import StateFolder
+from spaceclip.train.step import TrainingStep
 from torch import nn
 
 PROTOCOL = {"name": "controlled"}
@@ -30,7 +31,7 @@ def run(cache, small, recipe, tmp_path):
     def start(out, kill_after=None, score=None, force=False, validation=None, **changes):
         told = []
 
-        def each_epoch(epoch):
+        def each_epoch(_plan, epoch):
             told.append(epoch)
             if epoch.epoch == kill_after:
                 raise Killed
@@ -42,13 +43,10 @@ def run(cache, small, recipe, tmp_path):
             truth = torch.stack([torch.from_numpy(cache.depth(index)) for index in (0, 1)])[:, None]
             return {"abs_rel": float(((depth - truth).abs() / truth).mean())}
 
-        info = fit(
+        (info,) = fit(
             cache,
-            small,
-            recipe.model_copy(update=changes),
-            tmp_path / out,
-            score=score or mean_error,
-            protocol=PROTOCOL,
+            [Plan(tmp_path / out, small, recipe.model_copy(update=changes), PROTOCOL)],
+            score=lambda candidates: [(score or mean_error)(decoder) for decoder, _ in candidates],
             device=torch.device("cpu"),
             validation=validation,
             force=force,
@@ -91,7 +89,7 @@ def test_a_resumed_run_has_bit_equal_losses_and_weights(run, tmp_path, killed_af
 
 def test_a_run_killed_within_an_epoch_redoes_that_epoch(run, tmp_path, monkeypatch):
     run("whole")
-    step, calls = loop_module.TrainingStep.__call__, []
+    step, calls = TrainingStep.__call__, []
 
     def dying(self, *args):
         calls.append(1)
@@ -99,7 +97,7 @@ def test_a_run_killed_within_an_epoch_redoes_that_epoch(run, tmp_path, monkeypat
             raise Killed
         return step(self, *args)
 
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", dying)
+    monkeypatch.setattr(TrainingStep, "__call__", dying)
     with pytest.raises(Killed):
         run("resumed")
     run("resumed")
@@ -144,7 +142,7 @@ def test_the_lower_abs_rel_of_raw_and_ema_so_far_is_kept(run, tmp_path, raw, ema
 
 
 def test_a_non_finite_step_is_skipped_and_counted(run, monkeypatch):
-    silog, calls = loop_module.TrainingStep.__call__, []
+    silog, calls = TrainingStep.__call__, []
 
     def sometimes_broken(self, states, pooled, target, valid, rate):
         calls.append(1)
@@ -156,25 +154,23 @@ def test_a_non_finite_step_is_skipped_and_counted(run, monkeypatch):
             assert all(torch.equal(a, b) for a, b in zip(before, self.parameters, strict=True))
         return losses
 
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", sometimes_broken)
+    monkeypatch.setattr(TrainingStep, "__call__", sometimes_broken)
     _, told = run("run")
     assert [epoch.skipped for epoch in told] == [1, 0, 0, 0]
     assert all(epoch.loss == epoch.loss for epoch in told)
 
 
 def test_non_finite_steps_in_a_row_end_the_run_with_advice(run, monkeypatch):
-    step = loop_module.TrainingStep.__call__
-    monkeypatch.setattr(
-        loop_module.TrainingStep, "__call__", lambda self, s, p, *rest: step(self, s, p * float("nan"), *rest)
-    )
-    with pytest.raises(SpaceClipError, match=r"not finite for 2 steps in a row \(epoch 1, step 2\): lower"):
+    step = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", lambda self, s, p, *rest: step(self, s, p * float("nan"), *rest))
+    with pytest.raises(SpaceClipError, match=r"not finite for 2 steps in a row \(epoch 1, by step 3\): lower"):
         run("run", max_skipped=2)
     with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1 that had a valid pixel: lower"):
         run("run")
 
 
 def test_an_epoch_whose_only_finite_steps_are_without_a_valid_pixel_ends_the_run(run, tmp_path, monkeypatch):
-    step, calls = loop_module.TrainingStep.__call__, []
+    step, calls = TrainingStep.__call__, []
 
     def broken_or_empty(self, states, pooled, target, valid, rate):
         calls.append(1)
@@ -182,7 +178,7 @@ def test_an_epoch_whose_only_finite_steps_are_without_a_valid_pixel_ends_the_run
             return step(self, states, pooled, target, torch.zeros_like(valid), rate)
         return step(self, states, pooled * float("nan"), target, valid, rate)
 
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", broken_or_empty)
+    monkeypatch.setattr(TrainingStep, "__call__", broken_or_empty)
     with pytest.raises(SpaceClipError, match="not finite in any step of epoch 1 that had a valid pixel: lower"):
         run("run")
     assert not (tmp_path / "run" / "checkpoint.json").exists()
@@ -205,14 +201,14 @@ def test_the_history_says_how_many_pixels_counted(run, cache, tmp_path):
 def test_the_range_is_judged_by_the_measured_pixels_alone(run, cache, tmp_path, monkeypatch):
     depth = np.stack([cache.depth(index) for index in range(len(cache))])
     depth[:, :12] = 0  # a sparse target: half of the pixels have no depth
-    read = loop_module.feed
+    read = engine.feed
 
     def sparse(batches, device):
         for inputs in read(batches, device):
             inputs.depth[:, :, :12] = 0
             yield inputs
 
-    monkeypatch.setattr(loop_module, "feed", sparse)
+    monkeypatch.setattr(engine, "feed", sparse)
     _, told = run("run", max_depth=4.0, flip_probability=0)
     for epoch in told:
         assert epoch.measured == pytest.approx(0.5)
@@ -257,7 +253,7 @@ def test_a_checkpoint_of_these_settings_and_stores_is_found_finished(run, make_c
 
 
 def test_a_run_killed_after_its_checkpoint_was_written_ends_well_when_it_is_repeated(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop_module.StateFolder, "remove", lambda self: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(StateFolder, "remove", lambda self: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         run("run")
     before = (tmp_path / "run" / "checkpoint.json").read_bytes()
@@ -291,24 +287,24 @@ def test_a_second_run_into_one_folder_is_turned_away(run):
 def test_out_of_memory_is_one_line_and_the_state_stays(run, tmp_path, monkeypatch, failure):
     with pytest.raises(Killed):
         run("run", kill_after=2)
-    step = loop_module.TrainingStep.__call__
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", lambda *_: (_ for _ in ()).throw(failure))
+    step = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: (_ for _ in ()).throw(failure))
     with pytest.raises(SpaceClipError, match=r"^out of memory \([^\n]*\); lower batch_size, which is 4$"):
         run("run")
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", step)
+    monkeypatch.setattr(TrainingStep, "__call__", step)
     assert len(run("run")[1]) == 4
 
 
 def test_the_whole_step_computes_in_ieee_float32(run, monkeypatch):
     allowed = []
-    update = loop_module.TrainingStep._update
+    update = TrainingStep._update
 
     def watched(self, *args):
         allowed.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
         return update(self, *args)
 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(loop_module.TrainingStep, "_update", watched)
+    monkeypatch.setattr(TrainingStep, "_update", watched)
     run("run", epochs=1)
     assert allowed == [(False, False)] * 3
     assert torch.backends.cudnn.allow_tf32  # as the process had it
@@ -324,7 +320,7 @@ def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, cache
 
 def test_every_parameter_is_trained(run, tmp_path, small, recipe):
     torch.manual_seed(recipe.seed)
-    start = dict(loop_module.DepthDecoder(small).named_parameters())
+    start = dict(DepthDecoder(small).named_parameters())
     run("run", score=lambda model: {"abs_rel": 1.0 if isinstance(model, nn.Module) else 0.0})
     found = load_checkpoint(tmp_path / "run").decoder
     idle = [name for name, tensor in found.named_parameters() if torch.equal(tensor, start[name])]

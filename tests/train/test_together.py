@@ -1,0 +1,181 @@
+"""Decoders that are trained on one read of the features come out as if each were trained alone."""
+
+import csv
+
+import pytest
+import torch
+from spaceclip.cache import SpaceClipError
+from spaceclip.train import Plan, fit
+from spaceclip.train.state import code
+from spaceclip.train.step import TrainingStep
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CPU = torch.device("cpu")
+FILES = ("checkpoint.safetensors", "history.csv")
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def plans(tmp_path, small, recipe):
+    """Decoders that differ in all that they may, to be trained in a folder of this name."""
+
+    def make(folder):
+        decoders = {
+            "whole": (small, {}),
+            "shallow": (small.model_copy(update={"structural": False, "dropout": 0.3}), {"seed": 7, "epochs": 2}),
+            "steep": (small.model_copy(update={"film": False}), {"learning_rate": 1e-2, "ema_decay": 0.5}),
+            "near": (small, {"max_depth": 4.0, "precision": "bfloat16", "keep": "last"}),
+        }
+        base = recipe.model_copy(update={"order_seed": 42, "epochs": 3})
+        return [
+            Plan(tmp_path / folder / name, decoder, base.model_copy(update=changes), {})
+            for name, (decoder, changes) in decoders.items()
+        ]
+
+    return make
+
+
+def score(candidates):
+    """Something that depends on the weights alone."""
+    return [{"abs_rel": float(decoder.head.predict.weight.detach().abs().sum())} for decoder, _ in candidates]
+
+
+def contents(plans):
+    return {plan.out.name: [(plan.out / name).read_bytes() for name in FILES] for plan in plans}
+
+
+@pytest.fixture
+def cache(make_cache):
+    return make_cache(12)
+
+
+@pytest.fixture
+def alone(cache, plans):
+    """What each comes to when it is trained by itself."""
+    for plan in plans("alone"):
+        fit(cache, [plan], score=score, device=CPU)
+    return contents(plans("alone"))
+
+
+def test_each_is_bit_equal_to_the_one_trained_alone(cache, plans, alone):
+    infos = fit(cache, plans("together"), score=score, device=CPU)
+    assert [info.training["learning_rate"] for info in infos] == [3e-3, 3e-3, 1e-2, 3e-3]
+    assert contents(plans("together")) == alone
+    assert len({weights for weights, _ in alone.values()}) == 4
+
+
+@pytest.mark.parametrize("killed_at", [9, 22])
+def test_runs_killed_in_mid_epoch_go_on_to_the_very_same_result(cache, plans, alone, monkeypatch, killed_at):
+    together = plans("together")
+    for at, plan in enumerate(together):
+        # Each is further on than another when all are killed.
+        together[at] = Plan(plan.out, plan.decoder, plan.settings.model_copy(update={"save_every": 2 + at}), {})
+    calls, step = [], TrainingStep.__call__
+
+    def dying(self, *arguments):
+        calls.append(1)
+        if len(calls) == killed_at:
+            raise Killed
+        return step(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", dying)
+    with pytest.raises(Killed):
+        fit(cache, together, score=score, device=CPU)
+    before = len(calls)
+    fit(cache, together, score=score, device=CPU)
+    assert contents(together) == alone
+    whole = 3 * (3 + 2 + 3 + 3)
+    saved = whole - (len(calls) - before)
+    assert saved >= killed_at - 1 - sum(2 + at for at in range(4))
+
+
+def test_one_that_fails_is_reported_and_the_others_go_on(cache, plans, alone):
+    together, dropped = plans("together"), []
+    broken = Plan(together[0].out, together[0].decoder, together[0].settings.model_copy(update={"max_depth": 0.01}), {})
+    with pytest.raises(SpaceClipError, match=r"^1 of 4 decoders could not be trained: .*whole: no pixel of epoch 1"):
+        fit(cache, [broken, *together[1:]], score=score, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    assert dropped == [broken]
+    assert contents(together[1:]) == {name: alone[name] for name in ("shallow", "steep", "near")}
+    assert not (broken.out / "checkpoint.json").exists()
+
+
+def test_what_is_finished_stays_and_the_rest_is_trained(cache, plans, alone):
+    fit(cache, plans("together")[:2], score=score, device=CPU)
+    told = []
+    fit(cache, plans("together"), score=score, device=CPU, each_epoch=lambda plan, _epoch: told.append(plan.out.name))
+    assert set(told) == {"steep", "near"}
+    assert contents(plans("together")) == alone
+
+
+def test_training_draws_nothing_from_the_global_random_stream(cache, plans):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    fit(cache, plans("together")[:1], score=score, device=CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_plans_that_do_not_go_together_are_refused(cache, plans):
+    first, second, *_ = plans("together")
+    other = Plan(second.out, second.decoder, second.settings.model_copy(update={"batch_size": 2}), {})
+    with pytest.raises(SpaceClipError, match="differ in batch_size 2 and 4: decoders that are trained together see"):
+        fit(cache, [first, other], score=score, device=CPU)
+    seeds = [
+        Plan(plan.out, plan.decoder, plan.settings.model_copy(update={"order_seed": None, "seed": seed}), {})
+        for plan, seed in ((first, 1), (second, 2))
+    ]
+    with pytest.raises(SpaceClipError, match="differ in order_seed 2 and 1"):
+        fit(cache, seeds, score=score, device=CPU)
+    with pytest.raises(SpaceClipError, match="whole: two decoders would be written there"):
+        fit(cache, [first, first], score=score, device=CPU)
+
+
+def test_the_history_is_written_as_it_grows(cache, plans):
+    rows = []
+
+    def each_epoch(plan, _epoch):
+        rows.append(len(list(csv.DictReader((plan.out / "history.csv").read_text().splitlines()))))
+
+    fit(cache, plans("together")[:1], score=score, device=CPU, each_epoch=each_epoch)
+    assert rows == [1, 2, 3]
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what brings a value from a device to the host."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        waits = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "unique")
+        name = func.name().removeprefix("aten::").partition(".")[0]
+        if name in waits or (name == "index" and any(getattr(one, "dtype", None) == torch.bool for one in args[1])):
+            raise AssertionError(f"{func.name()} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_device(cache, plans, monkeypatch):
+    from spaceclip.train.trainee import Trainee
+
+    step = Trainee.step
+
+    def watched(self, inputs):
+        with NoWaiting():
+            step(self, inputs)
+
+    monkeypatch.setattr(Trainee, "step", watched)
+    fit(cache, plans("together"), score=score, device=CPU)
+    with pytest.raises(AssertionError, match="_local_scalar_dense waits"), NoWaiting():
+        bool(torch.ones(()).isfinite())
+
+
+def test_only_what_the_code_says_decides_whether_a_run_can_go_on(tmp_path):
+    sources = {
+        "as it is": '"""Text."""\ndef f(x):\n    """More."""\n    return x + 1  # why\n',
+        "other words": '"""Other."""\n\n\ndef f(x):\n    # why not\n    return x + 1\n',
+        "other numbers": "def f(x):\n    return x + 2\n",
+    }
+    said = {}
+    for name, text in sources.items():
+        (tmp_path / "step.py").write_text(text)
+        said[name] = code([tmp_path / "step.py"])
+    assert said["as it is"] == said["other words"] != said["other numbers"]

@@ -1,0 +1,293 @@
+"""The training engine: each batch is read once, and every decoder that is in training learns from it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cache import Batches, FeatureCache, SpaceClipError, is_begun, only_writer, out_of_memory, write_atomically
+from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
+from .decoder import DecoderSettings, DepthDecoder
+from .feed import allocator, feed
+from .history import HISTORY, Epoch, history_csv
+from .recipe import TrainSettings
+from .state import Progress, StateFolder
+from .trainee import Trainee
+
+_CHECK_EVERY = 16
+"""Steps between two looks at how a decoder does, each of which waits for the device."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One decoder that is to be trained.
+
+    Attributes:
+        out: Folder of `checkpoint.safetensors`, `checkpoint.json` and `history.csv`.
+        decoder: The network.
+        settings: The recipe.
+        protocol: What validation measures, for the record.
+    """
+
+    out: Path
+    decoder: DecoderSettings
+    settings: TrainSettings
+    protocol: Mapping[str, Any]
+
+
+Candidate = tuple[DepthDecoder, Plan]
+Score = Callable[[Sequence[Candidate]], Sequence[dict[str, float]]]
+"""Validation metrics of some decoders, by whose `abs_rel` the best weights are chosen."""
+
+
+def fit(
+    cache: FeatureCache,
+    plans: Sequence[Plan],
+    *,
+    score: Score | None,
+    device: torch.device,
+    validation: FeatureCache | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
+    dropped: Callable[[Plan, SpaceClipError], None] = lambda _plan, _error: None,
+) -> list[CheckpointInfo]:
+    """Train decoders, or finish interrupted runs of the same settings, features and code.
+
+    Each comes out as if it were trained alone. A finished checkpoint of the same settings and stores is returned as it
+    is, and no epoch of it is reported.
+
+    Args:
+        cache: Training features with depth.
+        plans: The decoders; they share batch size, order and flips, and may differ in all else.
+        score: Scores decoders on validation; None without validation.
+        device: Where to train.
+        validation: The store that `score` reads, for the record.
+        force: Replace finished checkpoints; each stays until the new one is finished.
+        progress: Called with (steps done, steps in all).
+        each_epoch: Called after each epoch of each decoder.
+        dropped: Called where one of several decoders cannot go on; the others do, and the error is raised at the end.
+
+    Raises:
+        SpaceClipError: The features do not fit the settings, the best weights are wanted and there is nothing to choose
+            them by, no pixel counts, the loss stays non-finite, memory runs out; or a folder holds a finished
+            checkpoint of other settings or stores, is written by another run, holds a damaged state or checkpoint, or
+            cannot be written to.
+    """
+    _check(plans, score)
+    runs = [_Run(plan, cache, validation, device) for plan in plans]
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(run.held(force))
+        open_runs = [run for run in runs if not run.info]
+        if open_runs:
+            settings = plans[0].settings
+            stack.enter_context(out_of_memory(f"lower batch_size, which is {settings.batch_size}"))
+            size, flips, seed = settings.order
+            batches = Batches(
+                cache,
+                size,
+                sorted({layer for run in open_runs for layer in run.plan.decoder.layers}),
+                seed=seed,
+                flip_probability=flips,
+                allocate=allocator(device),
+            )
+            for run in open_runs:
+                run.begin(device, len(batches))
+                for row in run.saved.history:
+                    each_epoch(run.plan, Epoch.of(row))
+            engine = _Engine(open_runs, batches, device, score, progress, each_epoch, dropped)
+            engine.train()
+    if failed := [f"{run.plan.out}: {run.error}" for run in runs if run.error]:
+        raise SpaceClipError(f"{len(failed)} of {len(runs)} decoders could not be trained: {'; '.join(failed)}")
+    return [run.info for run in runs if run.info]
+
+
+class _Run:
+    """A decoder's plan, folder and state.
+
+    Attributes:
+        info: What its finished checkpoint says.
+        error: Why it was given up.
+    """
+
+    def __init__(self, plan: Plan, cache: FeatureCache, validation: FeatureCache | None, device: torch.device) -> None:
+        self.plan, self._cache, self._validation = plan, cache, validation
+        self._state = StateFolder(
+            plan.out,
+            {
+                "store": cache.digest,
+                "validation": None if validation is None else validation.digest,
+                "decoder": plan.decoder.model_dump(),
+                "training": plan.settings.model_dump(exclude={"save_every"}),
+                "protocol": dict(plan.protocol),
+                "device": device.type,
+            },
+        )
+        self.saved = Progress()
+        self.info: CheckpointInfo | None = None
+        self.error: SpaceClipError | None = None
+        self._shows = False
+
+    @contextmanager
+    def held(self, force: bool) -> Iterator[None]:
+        """Context in which its folder is this process's alone; its state is read.
+
+        Raises:
+            SpaceClipError: See `fit`.
+        """
+        out = self.plan.out
+        # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
+        with only_writer(out / "checkpoint", "checkpoint"):
+            for file in out.iterdir():
+                # Left by a killed run; others may be writing results of other names into this folder.
+                if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
+                    file.unlink()
+            self.saved = self._state.load()
+            finished = (out / INFO).exists()
+            # A history beside a finished checkpoint is that one's, until this run has replaced it.
+            self._shows = not finished
+            if finished and not force and len(self.saved.history) < self.plan.settings.epochs:
+                self.info = self._finished()
+            yield
+
+    def begin(self, device: torch.device, steps: int) -> None:
+        """Make the decoder, as it was when its state was written."""
+        self.trainee = Trainee(self.plan.decoder, self.plan.settings, device, steps, self.saved)
+
+    def save(self) -> None:
+        """Write what it goes on from."""
+        self._state.save(self.trainee.progress())
+
+    def save_epoch(self) -> None:
+        """Likewise, and its history."""
+        self.save()
+        if self._shows:
+            write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+
+    def finish(self) -> None:
+        """Write the checkpoint."""
+        assert self.saved.best is not None
+        self.info = self._describe(self.saved.best)
+        write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+        save_checkpoint(self.plan.out, self.saved.kept, self.info)
+        self._state.remove()
+
+    def _finished(self) -> CheckpointInfo:
+        """The finished checkpoint of its folder, if its record is that of this run."""
+        out = self.plan.out
+        try:
+            info = load_checkpoint(out).info
+        except SpaceClipError as error:
+            raise SpaceClipError(f"{error}, with --force") from error
+        if info != self._describe(info.model_dump(include={"weights", "epoch", "metrics", "sha256"})):
+            raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
+        return info
+
+    def _describe(self, best: Mapping[str, Any]) -> CheckpointInfo:
+        cache, validation, settings = self._cache, self._validation, self.plan.settings
+        return CheckpointInfo(
+            decoder=self.plan.decoder,
+            backbone=cache.identity["backbone"],
+            preprocessing=cache.identity["preprocessing"],
+            store=store_facts(cache),
+            validation=None if validation is None else store_facts(validation),
+            min_depth=settings.min_depth,
+            max_depth=settings.max_depth,
+            protocol=dict(self.plan.protocol),
+            training=settings.model_dump(mode="json", exclude={"save_every"}),
+            chosen=settings.keep,
+            **best,
+        )
+
+
+@dataclass
+class _Engine:
+    """Leads runs through their epochs, side by side."""
+
+    runs: Sequence[_Run]
+    batches: Batches
+    device: torch.device
+    score: Score | None
+    progress: Callable[[int, int], None]
+    each_epoch: Callable[[Plan, Epoch], None]
+    dropped: Callable[[Plan, SpaceClipError], None]
+
+    def train(self) -> None:
+        """Train all, from where the first of them is."""
+        steps, total = len(self.batches), max(run.plan.settings.epochs for run in self.runs) * len(self.batches)
+        for run in self.runs:
+            if run.trainee.finished:  # killed after its last epoch
+                run.finish()
+        while learning := self._learning():
+            done = min(run.trainee.done for run in learning)
+            epoch, first = divmod(done, steps)
+            self.progress(done, total)
+            for at, inputs in enumerate(feed(self.batches.epoch(epoch, first), self.device), done):
+                for run in (learning := self._learning()):
+                    if run.trainee.done == at:
+                        self._attempt(run, self._step, run, inputs)
+                if not learning:
+                    break
+                self.progress(at + 1, total)
+            self._end_epoch([run for run in self._learning() if run.trainee.done == (epoch + 1) * steps])
+
+    def _learning(self) -> list[_Run]:
+        return [run for run in self.runs if not (run.error or run.info)]
+
+    def _attempt(self, run: _Run, work: Callable[..., None], *arguments: Any) -> None:
+        """Do what may end one run, and not the others."""
+        try:
+            work(*arguments)
+        except SpaceClipError as error:
+            run.error = error
+            if len(self.runs) == 1:
+                raise
+            self.dropped(run.plan, error)
+
+    def _step(self, run: _Run, inputs: Any) -> None:
+        trainee, every = run.trainee, run.plan.settings.save_every
+        trainee.step(inputs)
+        within = trainee.done % len(self.batches)
+        if within and within % _CHECK_EVERY == 0:
+            trainee.check()
+        if within and every and trainee.done % every == 0:
+            run.save()
+
+    def _end_epoch(self, runs: Sequence[_Run]) -> None:
+        losses: dict[int, dict[str, float]] = {}
+        for at, run in enumerate(runs):
+            self._attempt(run, lambda at, run: losses.update({at: run.trainee.end_epoch()}), at, run)
+        candidates = [(model, runs[at].plan) for at in losses for model in runs[at].trainee.models.values()]
+        found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
+        for at, row in losses.items():
+            run = runs[at]
+            epoch = run.trainee.keep(row, {kind: next(found) for kind in run.trainee.models})
+            run.save_epoch()
+            self.each_epoch(run.plan, epoch)
+            if run.trainee.finished:
+                run.finish()
+
+
+def _check(plans: Sequence[Plan], score: Score | None) -> None:
+    """Refuse what cannot be trained, or not together."""
+    for plan in plans:
+        if score is None and plan.settings.keep == "best":
+            raise SpaceClipError(
+                "there is no validation split to choose the best weights by: hold scenes out (data.split.val), "
+                "or set train.keep to last"
+            )
+        if plan.settings.order != plans[0].settings.order:
+            names = ("batch_size", "flip_probability", "order_seed")
+            pairs = zip(names, plan.settings.order, plans[0].settings.order, strict=True)
+            differ = ", ".join(f"{name} {own} and {first}" for name, own, first in pairs if own != first)
+            raise SpaceClipError(
+                f"{plan.out} and {plans[0].out} differ in {differ}: decoders that are trained together see the same "
+                "batches; set it alike (order_seed is the seed where it is not given), or train them one by one"
+            )
+    folders = [plan.out.resolve() for plan in plans]
+    if doubled := {str(folder) for folder in folders if folders.count(folder) > 1}:
+        raise SpaceClipError(f"{', '.join(sorted(doubled))}: two decoders would be written there; name them apart")
