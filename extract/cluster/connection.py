@@ -69,6 +69,8 @@ def connected(
                 f"--scheduler {address} is not encrypted, and who reaches its port can run code as you: where others "
                 "do, use certificates (--tls-ca, --tls-cert, --tls-key; docs/clusters.md)"
             )
+        # That the scheduler is lost is said in a line of ours.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         yield client
 
 

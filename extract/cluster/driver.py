@@ -171,12 +171,12 @@ def extract_on_cluster(
             case worker, receipt:
                 receipts[worker] = Receipt.from_dict(receipt)
 
-    def given(first: int) -> dict[int, Known]:
-        return {shard: work.known_of(shard) for shard in groups[first]}
+    def given(first: int, elsewhere: bool) -> tuple[dict[int, Known], bool]:
+        return {shard: work.known_of(shard) for shard in groups[first]}, elsewhere
 
-    flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
     with scheduler_needed():
         clear_up(client)
+        flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
     with on_workers(client, ShardWorker(job, run), run, hear), closing(flight):
         while waiting or flight.open:
             with scheduler_needed():

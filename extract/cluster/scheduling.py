@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 
 from ...cache import SpaceClipError
 from ..problems import first_line
-from .worker_pool import ShardFailedError, WorkerPool, WorkerUnfitError
+from .worker_pool import MachineError, ShardFailedError, WorkerPool, WorkerUnfitError
 
 OVERDUE_SECONDS = 600.0
 """A shard is never called overdue before; the first ones load the encoder."""
@@ -29,11 +29,15 @@ _TRIES = 4
 
 @dataclass(eq=False)
 class _Attempt:
-    """One task of a shard, for the workers named or for any; `worker` has had it `since` then, as far as was seen."""
+    """One task of a shard, for the workers named or for any; `worker` has had it `since` then, as far as was seen.
+
+    What may be wrong with one machine alone is tried on another once: where it fails, it is begun `elsewhere`.
+    """
 
     shard: int
     future: Any
     places: frozenset[str]
+    elsewhere: bool
     worker: str | None = None
     since: float = 0.0
 
@@ -50,7 +54,7 @@ class Flight:
         name: Unlike that of any other run on the cluster.
         task: What a worker calls with a shard and what `given` says of it. Nothing it returns is fetched; what it
             raises is a `ShardFailedError`.
-        given: What to tell the worker of a shard.
+        given: What to tell the worker of a shard, by whether it is begun elsewhere if that machine's files fail.
         say: Called with a line about overdue shards, workers that are given no more, and there being none.
         overdue_seconds: Shards that take longer, and ten times the median too, are overdue.
 
@@ -65,7 +69,7 @@ class Flight:
         client: Client,
         name: str,
         task: Callable[[str, int, Any], None],
-        given: Callable[[int], Any],
+        given: Callable[[int, bool], Any],
         say: Callable[[str], None],
         overdue_seconds: float = OVERDUE_SECONDS,
     ) -> None:
@@ -81,6 +85,7 @@ class Flight:
         self.open: set[int] = set()
         self.pool = WorkerPool(say)
         self.able = 0
+        self._look()
 
     def begin(self, shards: Sequence[int], workers: Collection[str] = ()) -> None:
         """Submit shards, to some workers alone if need be."""
@@ -90,11 +95,12 @@ class Flight:
         # Idle workers steal also what was rather meant for others. What nobody is left to do is found by `_look`.
         where: dict[str, Any] = {"workers": sorted(places), "allow_other_workers": False} if places else {}
         keys = [f"{self._name}-{shard}-{next(self._numbers)}" for shard in shards]
-        given = [self._given(shard) for shard in shards]
+        elsewhere = [len(self.pool.fit) > 1 and shard not in self._tried for shard in shards]
+        given = list(map(self._given, shards, elsewhere))
         names = [self._name] * len(shards)
         futures = self._client.map(self._task, names, shards, given, key=keys, priority=int(bool(workers)), **where)
-        for shard, key, future in zip(shards, keys, futures, strict=True):
-            self._attempts[key] = _Attempt(shard, future, places)
+        for shard, key, future, again in zip(shards, keys, futures, elsewhere, strict=True):
+            self._attempts[key] = _Attempt(shard, future, places, again)
         self.open.update(shards)
 
     def done(self) -> list[int]:
@@ -139,7 +145,7 @@ class Flight:
         if isinstance(error, WorkerUnfitError) and worker and self.pool.fit - {worker}:
             self.pool.leave_out(worker, str(error))
         elif not self._is_under_way(shard):
-            self._require_another_try(shard, worker, error)
+            self._require_another_try(attempt, worker, error)
         self._again(shard)
         return False
 
@@ -152,9 +158,10 @@ class Flight:
             tried = self._tried.get(shard)
             self.begin([shard], self.pool.others(tried) if tried else ())
 
-    def _require_another_try(self, shard: int, worker: str | None, error: BaseException) -> None:
+    def _require_another_try(self, attempt: _Attempt, worker: str | None, error: BaseException) -> None:
         """Take note of a failure, and end the run where another try would not help."""
-        if isinstance(error, SpaceClipError):
+        shard = attempt.shard
+        if isinstance(error, SpaceClipError) and not (attempt.elsewhere and isinstance(error, MachineError)):
             raise error
         if isinstance(error, KilledWorker):
             raise SpaceClipError(
@@ -166,7 +173,7 @@ class Flight:
         tried = self._tried.setdefault(shard, [])
         tried.append(worker or "")
         if worker:
-            self.pool.strikes[worker] += 1
+            self.pool.failed(worker, error)
         if len(tried) == _TRIES:
             raise SpaceClipError(
                 f"shard {shard}: failed on the workers {_TRIES} times, at last with {type(error).__name__}: "

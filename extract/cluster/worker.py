@@ -12,7 +12,6 @@ from dask.system import CPU_COUNT
 from distributed import WorkerPlugin, get_worker, secede
 
 from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, place_at
-from ..decoding import HangingError
 from ..engine import Engine, device_of, held_bytes
 from ..malloc import keep_freed_memory
 from ..problems import first_line
@@ -24,7 +23,7 @@ from .encoders import encoder_here
 from .environment import environment_here
 from .job import Job
 from .sink import SharedSink
-from .worker_pool import ShardFailedError, WorkerUnfitError
+from .worker_pool import MachineError, ShardFailedError, WorkerUnfitError
 
 REPORT_SECONDS = 0.5
 """A worker says no more often how far a shard is."""
@@ -63,16 +62,19 @@ class ShardWorker(WorkerPlugin):
         if self._engine:
             self._engine.end()
 
-    def extract(self, shards: Mapping[int, Known]) -> None:
+    def extract(self, shards: Mapping[int, Known], elsewhere: bool = False) -> None:
         """Compute and commit shards; doing it twice, also at once, gives the same bytes and the same records.
 
         Args:
             shards: What of each is known already. The first names them, where it is said how far they are.
+            elsewhere: Whether another worker has them if this machine's files fail: then no sample is quarantined for
+                that.
 
         Raises:
             WorkerUnfitError: The worker computes with something else than the run, sees other files, has another
                 encoder or too little memory, or its device has failed.
-            SpaceClipError: A file cannot be used, or writing fails.
+            MachineError: Files of this machine fail.
+            SpaceClipError: A file cannot be used.
             InterruptedError: The run has ended.
         """
         with self._opening:
@@ -83,7 +85,8 @@ class ShardWorker(WorkerPlugin):
         kept = {shard: known[0] for shard in left if (known := shards[shard])[0]}
         rows = {row: place for shard in left for row, place in shards[shard][1].items()}
         work, said = Work(spec, left, kept, rows, self._donor), time.monotonic()
-        under_way = [engine.submit(work, shard) for shard in left]
+        is_fatal = MachineError.is_shown_by if elsewhere else lambda _error: False
+        under_way = [engine.submit(work, shard, is_fatal) for shard in left]
 
         def watch() -> None:
             nonlocal said
@@ -94,12 +97,12 @@ class ShardWorker(WorkerPlugin):
 
         try:
             engine.wait(under_way, watch)
-        except HangingError as error:
-            raise RuntimeError(str(error)) from error  # a mount that is gone here may be there elsewhere
         except Exception as error:
             self._go_on()  # that the run has ended is no fault of device or store
             if engine.error:
                 raise _unfit(error) from error
+            if MachineError.is_shown_by(error):
+                raise MachineError(str(error)) from error
             raise
         if receipt := engine.receipt():
             self._say((self._worker.address, asdict(replace(receipt, cores=max(1, CPU_COUNT // self._sharing)))))
@@ -174,7 +177,7 @@ def _unfit(error: BaseException) -> WorkerUnfitError:
     return WorkerUnfitError(f"worker {os.uname().nodename}: {first_line(error)}")
 
 
-def extract_shards(run: str, _first: int, shards: Mapping[int, Known]) -> None:
+def extract_shards(run: str, _first: int, given: tuple[Mapping[int, Known], bool]) -> None:
     """The task: have the run's plugin on this worker extract shards. That it ended says all: no reply is fetched.
 
     Raises:
@@ -184,6 +187,6 @@ def extract_shards(run: str, _first: int, shards: Mapping[int, Known]) -> None:
     try:
         if len(worker.state.long_running) < AT_ONCE - 1:
             secede()  # it waits: whatever threads the worker was given, it is given the next task too
-        worker.plugins[run].extract(shards)
+        worker.plugins[run].extract(*given)
     except Exception as error:
         raise ShardFailedError(worker.address, error) from error

@@ -1,15 +1,25 @@
 """The workers of a run on a cluster: which are there, which of them fail, and which are given no more."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from ...cache import SpaceClipError
+from ..decoding import HangingError
+from ..problems import first_line
 
 _STRIKES = 3
 
 
 class WorkerUnfitError(SpaceClipError):
     """What is wrong with one worker alone: it sees other files, has another encoder, or too little memory."""
+
+
+class MachineError(SpaceClipError):
+    """What may be wrong with one machine alone: its file system gives no answer, or refuses."""
+
+    @classmethod
+    def is_shown_by(cls, error: BaseException) -> bool:
+        """Whether an error is of that kind."""
+        return isinstance(error, HangingError) or (isinstance(error.__cause__, OSError) and bool(error.__cause__.errno))
 
 
 class ShardFailedError(Exception):
@@ -37,14 +47,14 @@ class WorkerPool:
     Attributes:
         present: Addresses of those that are there.
         unfit: Addresses of those that are given no more.
-        strikes: How often the others have failed since they last did well.
+        strikes: How the others have failed since they last did well.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self.present: set[str] = set()
         self.unfit: set[str] = set()
-        self.strikes: Counter[str] = Counter()
+        self.strikes: dict[str, list[BaseException]] = {}
 
     @property
     def fit(self) -> set[str]:
@@ -54,15 +64,21 @@ class WorkerPool:
     def others(self, tried: Iterable[str]) -> set[str]:
         """Those besides the ones that have tried a shard; if it can be, those that have not failed lately."""
         others = self.fit.difference(tried)
-        return {worker for worker in others if not self.strikes[worker]} or others
+        return others.difference(self.strikes) or others
+
+    def failed(self, worker: str, error: BaseException) -> None:
+        """Take note of a failure; whether the shard or the worker is to blame is not known yet."""
+        self.strikes.setdefault(worker, []).append(error)
 
     def done_by(self, workers: Iterable[str], tried: Iterable[str]) -> None:
         """Take note of who did a shard, and of who had failed on it: now the shard is not to blame."""
         for worker in workers:
             self.strikes.pop(worker, None)
         for worker in tried:
-            if (times := self.strikes[worker]) >= _STRIKES:
-                self.leave_out(worker, f"it failed {times} times in a row, on shards that others do; its log says why")
+            errors = self.strikes.get(worker, [])
+            if len(errors) >= _STRIKES:
+                times = f"it failed {len(errors)} times in a row, on shards that others do"
+                self.leave_out(worker, f"{times}: {first_line(errors[-1])}")
 
     def leave_out(self, worker: str, reason: str) -> None:
         """Give a worker no more."""

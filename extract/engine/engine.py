@@ -131,15 +131,17 @@ class Engine:
     ) -> None:
         self.close()
 
-    def submit(self, work: Work, shard: int, landed: Callable[[int], None] = lambda _images: None) -> ShardUnderWay:
+    def submit(
+        self, work: Work, shard: int, is_fatal: Callable[[SpaceClipError], bool] = lambda _error: False
+    ) -> ShardUnderWay:
         """Have a shard extracted, after those that were submitted before.
 
         Args:
             work: What is known of the shard.
             shard: Its index.
-            landed: Called with the images of it that are computed, from another thread.
+            is_fatal: Whether a bad sample ends it where bad samples are quarantined otherwise.
         """
-        under_way = ShardUnderWay(work, shard, landed)
+        under_way = ShardUnderWay(work, shard, is_fatal)
         self.meter.begin()
         with self._change:
             if self._error:
@@ -250,7 +252,7 @@ class Engine:
             shard.put_sample(row, sample)
 
         def failed(error: BaseException) -> None:
-            if self._on_error == "quarantine" and isinstance(error, SpaceClipError):
+            if self._on_error == "quarantine" and isinstance(error, SpaceClipError) and not shard.is_fatal(error):
                 shard.is_bad(row, str(error))
             else:
                 shard.fail(error)

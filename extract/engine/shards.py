@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache import PlainObject, Quarantined, Record, ShardBuffer
+from ...cache import PlainObject, Quarantined, Record, ShardBuffer, SpaceClipError
 from ..remaining import Work
 
 
@@ -19,7 +19,7 @@ class ShardUnderWay:
     Args:
         work: What of its store has yet to be computed.
         shard: Its index.
-        landed: Called with the images that have been computed of it, whenever some have.
+        is_fatal: Whether a bad sample ends it where bad samples are quarantined otherwise.
 
     Attributes:
         future: Its record, when it is committed; or why it is not.
@@ -28,8 +28,10 @@ class ShardUnderWay:
         missing: Parts of it that have to be written.
     """
 
-    def __init__(self, work: Work, shard: int, landed: Callable[[int], None] = lambda _images: None) -> None:
-        self.work, self.shard, self._landed = work, shard, landed
+    def __init__(
+        self, work: Work, shard: int, is_fatal: Callable[[SpaceClipError], bool] = lambda _error: False
+    ) -> None:
+        self.work, self.shard, self.is_fatal = work, shard, is_fatal
         self.future: Future[Record] = Future()
         self.buffer: ShardBuffer | None = None
         self.images = 0
@@ -71,9 +73,7 @@ class ShardUnderWay:
         with self._lock:
             self.images += images
             self._left -= images
-            last = self._left == 0
-        self._landed(self.images)
-        return last
+            return self._left == 0
 
     def put_sample(self, row: int, prepared: Mapping[str, NDArray[Any]]) -> None:
         """Put what needs no encoder of a row into its objects."""

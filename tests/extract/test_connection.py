@@ -1,5 +1,6 @@
 """Reaching a cluster: certificates, what others could reach, and Ctrl-C while workers start."""
 
+import logging
 import os
 import re
 import signal
@@ -68,6 +69,12 @@ def test_a_cluster_that_anybody_can_reach_is_warned_of(scheduler):
         r"--scheduler tcp://127.0.0.1:\d+ is not encrypted, and who reaches its port can run code as you", line
     )
     assert "--tls-ca, --tls-cert, --tls-key" in line
+
+
+def test_that_a_scheduler_is_lost_is_not_said_by_dask_too(scheduler, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("distributed.client"), "level", logging.WARNING)
+    with connected(scheduler()):
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 def _children(process: int) -> list[str]:

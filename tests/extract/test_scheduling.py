@@ -6,9 +6,10 @@ import pytest
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract.cluster import scheduling as module
 from spaceclip.extract.cluster.scheduling import Flight
-from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
+from spaceclip.extract.cluster.worker_pool import MachineError, ShardFailedError, WorkerUnfitError
 
 BROKEN = RuntimeError("CUDA error: device-side assert triggered")
+STALE = MachineError("3.png: cannot be read (Stale file handle)")
 UNFIT = WorkerUnfitError("worker node7: its files of the train split are not those of the run")
 
 
@@ -20,11 +21,12 @@ class Workers:
 
     def __init__(self, names, hanging=(), errors=(), failing=None):
         self.names, self.hanging, self.errors, self.failing = list(names), set(hanging), list(errors), failing or {}
-        self.tasks, self.had = {}, []
+        self.tasks, self.had, self.given = {}, [], []
         self.scheduler = SimpleNamespace(address="tcp://head:8786")
 
-    def map(self, _task, _names, shards, _given, key, workers=None, allow_other_workers=True, priority=0):
+    def map(self, _task, _names, shards, given, key, workers=None, allow_other_workers=True, priority=0):
         assert workers is None or not allow_other_workers
+        self.given += given
         idlest = [name for name in self.names if name in self.failing]
         places = workers or idlest or self.names
         futures = [SimpleNamespace(key=name, status="pending", release=lambda: None) for name in key]
@@ -64,7 +66,9 @@ def fly(monkeypatch):
     said = []
 
     def start(workers, overdue_seconds=0.05):
-        return Flight(workers, "run", lambda *_: None, lambda _shard: None, said.append, overdue_seconds), said
+        return Flight(
+            workers, "run", lambda *_: None, lambda _shard, elsewhere: elsewhere, said.append, overdue_seconds
+        ), said
 
     return start
 
@@ -129,12 +133,36 @@ def test_what_the_user_has_to_mend_is_not_tried_again(fly):
     assert len(workers.tasks) == 1
 
 
+@pytest.mark.parametrize("names", ["a", "ab", "abcd"])
+def test_what_may_be_wrong_with_one_machine_is_tried_on_another_once(fly, names):
+    workers = Workers(names, failing={"a": STALE})
+    flight, said = fly(workers)
+    flight.begin([5])
+    if len(names) == 1:
+        with pytest.raises(SpaceClipError, match=r"^3\.png: cannot be read"):
+            until(flight, lambda _: not flight.open)
+    else:
+        assert until(flight, lambda _: not flight.open) == [5]
+    assert workers.had == [(5, "a"), (5, "b")][: len(names)]
+    assert workers.given == [True, False] if len(names) > 1 else [False]
+    assert said == []
+
+
+def test_what_is_wrong_with_two_machines_too_is_the_data_s_fault(fly):
+    workers = Workers("abcd", failing=dict.fromkeys("abcd", STALE))
+    flight, _ = fly(workers)
+    flight.begin([5])
+    with pytest.raises(SpaceClipError, match=r"^3\.png: cannot be read"):
+        until(flight, lambda _: not flight.open)
+    assert len({worker for _, worker in workers.had}) == len(workers.had) == 2
+
+
 def test_a_broken_worker_costs_no_shard_and_is_given_no_more(fly):
     workers = Workers("abc", failing={"a": BROKEN})
     flight, said = fly(workers)
     flight.begin(range(8))
     assert until(flight, lambda _: not flight.open) == list(range(8))
-    assert said == ["a is given no more shards: it failed 8 times in a row, on shards that others do; its log says why"]
+    assert said == [f"a is given no more shards: it failed 8 times in a row, on shards that others do: {BROKEN}"]
     before = len(workers.had)
     flight.begin(range(8, 12))
     assert until(flight, lambda _: not flight.open) == list(range(8, 12))

@@ -1,5 +1,6 @@
 """What a worker does with a shard, in this process: what it is told, when it refuses, and when it commits nothing."""
 
+import errno
 import pickle
 import shutil
 import threading
@@ -19,10 +20,11 @@ from spaceclip.extract import settings as settings_module
 from spaceclip.extract.cluster import Cluster, encoders, worker
 from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
 from spaceclip.extract.cluster.worker import ShardWorker, extract_shards
-from spaceclip.extract.cluster.worker_pool import ShardFailedError, WorkerUnfitError
+from spaceclip.extract.cluster.worker_pool import MachineError, ShardFailedError, WorkerUnfitError
 from spaceclip.extract.engine import Engine, HostDevice, ShardUnderWay, sinks
 from spaceclip.extract.paths import absolute, absolute_backbone
 from spaceclip.extract.remaining import NOTHING
+from spaceclip.extract.sources.folder.raster import damaged
 
 
 @pytest.fixture(scope="module")
@@ -239,15 +241,50 @@ def test_a_worker_whose_device_fails_is_unfit_and_its_shards_may_be_done_elsewhe
             plugin.extract({shard: NOTHING})
 
 
-def test_a_read_that_hangs_is_tried_elsewhere_and_no_fault_of_the_data(split, start, monkeypatch):
-    plugin = start(split.job)
-    plugin.extract({})
+@pytest.fixture(params=["hangs", "is refused"])
+def failing_reads(request, monkeypatch):
+    """Reading does not work on this machine; how it does not."""
     hanging = threading.Event()
     monkeypatch.setattr("spaceclip.extract.decoding.HANG_SECONDS", 0.2)
-    monkeypatch.setattr("spaceclip.extract.decoding.prepare_sample", lambda *_: hanging.wait(20))
-    with pytest.raises(RuntimeError, match=r"^00[01]: reading it has not ended .* network mount"):
-        plugin.extract({0: NOTHING})
+
+    def read(*_given):
+        if request.param == "hangs":
+            hanging.wait(20)
+        error = OSError(errno.ESTALE, "Stale file handle")
+        raise damaged(Path("001.png"), error) from error
+
+    def begin():
+        monkeypatch.setattr("spaceclip.extract.decoding.prepare_sample", read)
+
+    yield begin
     hanging.set()
+
+
+@pytest.mark.parametrize("on_error", ["stop", "quarantine"])
+def test_files_that_fail_here_may_not_fail_elsewhere(split, start, failing_reads, on_error):
+    plugin = start(replace(split.job, on_error=on_error))
+    plugin.extract({})
+    failing_reads()
+    with pytest.raises(MachineError, match=r"^00[01].* (network mount|Stale file handle)"):
+        plugin.extract({0: NOTHING}, elsewhere=True)
+    assert StoreWriter(split.job.store, split.job.spec, {}).records == {}
+    if on_error == "quarantine":
+        plugin.extract({0: NOTHING})
+        (record,) = StoreWriter(split.job.store, split.job.spec, {}).records.values()
+        assert [sample.row for sample in record.quarantined] == [0, 1]
+
+
+def test_a_store_that_cannot_be_written_to_here_may_be_elsewhere(split, start, monkeypatch):
+    def refuse(*_given):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    plugin = start(split.job)
+    plugin.extract({})
+    monkeypatch.setattr(StoreWriter, "_write_part", refuse)
+    with pytest.raises(
+        MachineError, match=r"shard 0 could not be written \(Read-only file system\); the shards commit"
+    ):
+        plugin.extract({0: NOTHING})
 
 
 def test_what_fails_says_on_which_worker(split, start, monkeypatch):
@@ -257,7 +294,7 @@ def test_what_fails_says_on_which_worker(split, start, monkeypatch):
     monkeypatch.setattr(worker, "get_worker", lambda: host)
     monkeypatch.setattr(worker, "secede", lambda: None)
     with pytest.raises(ShardFailedError) as caught:
-        extract_shards("run", 0, {0: NOTHING})
+        extract_shards("run", 0, ({0: NOTHING}, False))
     travelled = pickle.loads(pickle.dumps(caught.value))
     assert travelled.worker == "tcp://node7:4321"
     assert isinstance(travelled.error, WorkerUnfitError)
