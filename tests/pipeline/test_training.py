@@ -8,7 +8,7 @@ import pytest
 import torch
 from spaceclip.cache import FeatureCache
 from spaceclip.train import load_checkpoint
-from spaceclip.train import loop as loop_module
+from spaceclip.train.step import TrainingStep
 
 CONFIG = ("--config", "configs/tiny.yaml")
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_setting_is_not_taken_for_this_one(trained, spac
 
 def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spaceclip, monkeypatch):
     spaceclip("train", *CONFIG, "--out", "whole")
-    step, done = loop_module.TrainingStep.__call__, []
+    step, done = TrainingStep.__call__, []
 
     def interrupted(self, *args):
         done.append(1)
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spa
             signal.raise_signal(signal.SIGINT)
         return step(self, *args)
 
-    monkeypatch.setattr(loop_module.TrainingStep, "__call__", interrupted)
+    monkeypatch.setattr(TrainingStep, "__call__", interrupted)
     assert "run the same command again to go on" in spaceclip("train", *CONFIG, fails=True).output
     assert "epoch 1: " in spaceclip("train", *CONFIG).output
     assert len(done) == 5 + 6
