@@ -188,7 +188,8 @@ class DatasetExtraction:
         else:
             connection = local_cluster(options.workers or 1, gpus=options.gpus)
         with connection as client, encoders_kept(client):
-            self.say(f"dashboard: {dashboard(client)}")
+            if link := dashboard(client):
+                self.say(f"dashboard: {link}")
             device = "cuda" if options.gpus else options.worker_device
             chosen = choose_environment(client, device, self.backbone.precision, self._begun_on, self.say)
             self._encoder.identity["precision"] = chosen.environment.precision

@@ -143,11 +143,11 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def dashboard(client: Client) -> str:
-    """Where the dashboard is, or how there would be one."""
+def dashboard(client: Client) -> str | None:
+    """Where the dashboard is; None where the scheduler's machine lacks bokeh, which shows it."""
     asked: Any = client  # distributed types its calls for both kinds of clients
     if asked.run_on_scheduler(find_spec, "bokeh") is None:
-        return "none, since the scheduler's machine lacks bokeh (pip install bokeh)"
+        return None
     return str(asked.dashboard_link)
 
 

@@ -51,7 +51,11 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--nan-is-invalid", is_flag=True, default=None, help="Read NaN and infinite depth as not measured.")
 @click.option("--allow-far", is_flag=True, default=None, help="Accept a median depth over 200 m or under 0.05 m.")
 @click.option("--max-pixels", type=int, help="Refuse larger pictures. [default: what Pillow takes for a bomb]")
-@click.option("--backbone", help="Hub id, local folder, or random:<hub id>. [default: the paper's CLIP ViT-B/16]")
+@click.option(
+    "--backbone",
+    help="Hub id or local folder; random:<hub id, folder or config.json> for random weights. "
+    "[default: the paper's CLIP ViT-B/16]",
+)
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
 @click.option("--layers", callback=_numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")

@@ -183,7 +183,7 @@ def extract_on(tiny_config, tmp_path, monkeypatch):
 
     def extract(*kinds):
         monkeypatch.setattr(cluster, "extract_on_cluster", idle)
-        monkeypatch.setattr("spaceclip.extract.cluster.dashboard", lambda _client: "none")
+        monkeypatch.setattr("spaceclip.extract.cluster.dashboard", lambda _client: "there")
         monkeypatch.setattr("spaceclip.extract.cluster.connected", lambda *_: nullcontext(Cards(*kinds)))
         run = DatasetExtraction(
             *(data, {"all": open_splits(data)["train"]}, ("all",), BackboneSettings(name=f"random:{tiny_config}")),
@@ -203,7 +203,7 @@ def test_a_machine_without_a_card_drives_workers_that_have_one(extract_on):
     assert job.chosen.environment.device == "cuda sm_80"
     assert job.spec.identity["computed"] == {"device": "cuda sm_80", "batch": 8}
     assert job.spec.identity["backbone"]["precision"] == job.backbone.precision == "float16"
-    assert said[0] == "dashboard: none"
+    assert said[0] == "dashboard: there"
     assert said[1].startswith("extract all: 24 of 24 images to compute (12 of 12 shards), about ")
     assert " GB free) (tried 1 image in " in said[1]  # whose time is not known here
     assert len(said) == 2

@@ -171,6 +171,17 @@ def test_check_counts_pairs_that_differ_in_size(tree):
     assert "is 3 x 6 but its image 4 x 6" in message(source.load, 0)
 
 
+def test_depth_of_a_photo_that_was_turned_upright_names_exif(tree):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tree / "rgb/hall/f1.png", exif=turned)
+    save(tree / "depth/hall/f1.png", COUNTS.T)
+    source = folder(tree / "rgb", depth=tree / "depth", depth_scale=1000)
+    for text in (message(source.check), message(source.load, 3)):
+        assert "(EXIF turn) 4 x 6" in text
+        assert "as stored: turn the image as EXIF asks and remove the tag, or turn the depth" in text
+
+
 def test_check_asks_for_the_scale_of_integers(tree):
     source = folder(tree / "rgb", depth=tree / "depth")
     assert "--depth-scale" in message(source.check)

@@ -102,6 +102,18 @@ def test_damage_that_a_grown_store_shares_is_said_to_be_shared(store, project, s
     assert "hard links" not in told  # no more: the repair took the other name away
 
 
+def test_info_of_a_folder_lists_each_split(extracted, spaceclip):
+    found = json.loads(spaceclip("cache", "info", "features/tiny", "--json").stdout)
+    assert {name: facts["about"]["split"] for name, facts in found.items()} == {n: n for n in ("train", "val", "test")}
+    Pointer.absent().write(Path("features/tiny/val.json"))
+    told = spaceclip("cache", "info", "features/tiny").output
+    assert "features/tiny/train-" in told
+    assert "features/tiny/test-" in told
+    assert "features/tiny/val-" not in told
+    Pointer.absent().write(Path("features/tiny/test.json"))
+    assert "split train" in spaceclip("cache", "info", "features/tiny").output
+
+
 def test_info_says_how_far_depth_reaches_and_how_many_images_differ(store, spaceclip):
     cache = FeatureCache.open(POINTER)
     depth = np.stack([cache.depth(row) for row in range(len(cache))])

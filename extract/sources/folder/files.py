@@ -15,8 +15,8 @@ from ...problems import counted, first_few
 from ..source import Entry, Sample
 from .depth_maps import DepthHeader, read_depth
 from .finding import file_bytes
-from .headers import check_aligned, read_all, read_depth_headers, read_image_headers
-from .images import ImageHeader, read_image
+from .headers import aligned, check_aligned, read_all, read_depth_headers, read_image_headers
+from .images import ImageHeader, image_header, read_image
 from .raster import MAX_PIXELS
 
 MILLIMETRE = 0.001
@@ -164,9 +164,10 @@ class FileSource:
             )
             height, width = depth.shape
             if (height, width) != (image.height, image.width):
+                turned = image_header(self._images[index], most).turned
                 raise SpaceClipError(
-                    f"{depth_file} is {height} x {width} but its image {image.height} x {image.width} "
-                    "(height x width): expected depth aligned to its image, pixel by pixel"
+                    f"{depth_file} is {height} x {width} but its image{' (EXIF turn)' if turned else ''} "
+                    f"{image.height} x {image.width} (height x width): {aligned(turned=turned)}"
                 )
         check_bytes(self._images[index], self._image_bytes[index])
         check_bytes(depth_file, self._depth_bytes[index])
@@ -194,7 +195,8 @@ class FileSource:
         """
         sizes = [header.size for header in self._image_headers]
         native = [None if header is None else header.size for header in self._depth_headers]
-        check_aligned(self._images, sizes, native)
+        exif = {path for path, header in zip(self._images, self._image_headers, strict=True) if header.turned}
+        check_aligned(self._images, sizes, native, exif)
         if self._reading.crop is not None:
             check_crop(self._reading.crop, self._images, sizes)
         files = zip(self._images, self._depths, self._image_headers, strict=True)

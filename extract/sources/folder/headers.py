@@ -1,6 +1,6 @@
 """What file headers tell about a whole data set in seconds, before anything is decoded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,10 +69,26 @@ def read_depth_headers(depths: Sequence[Path | None], scale: float | None, max_p
     return read_all(depths, header, "depth file")
 
 
+def aligned(*, turned: bool) -> str:
+    """What is expected of depth whose size is not its image's, and of an image that has an EXIF turn."""
+    expected = "expected depth aligned to its image, pixel by pixel"
+    remedy = ", as stored: turn the image as EXIF asks and remove the tag, or turn the depth"
+    return expected + (remedy if turned else "")
+
+
 def check_aligned(
-    images: Sequence[Path], sizes: Sequence[tuple[int, int]], depth_sizes: Sequence[tuple[int, int] | None]
+    images: Sequence[Path],
+    sizes: Sequence[tuple[int, int]],
+    depth_sizes: Sequence[tuple[int, int] | None],
+    turned: Container[Path] = (),
 ) -> None:
     """Check that every depth map has its image's size.
+
+    Args:
+        images: The images' files.
+        sizes: (height, width) of each, as stored.
+        depth_sizes: Likewise of its depth; None without.
+        turned: Images whose EXIF data asks for a turn.
 
     Raises:
         SpaceClipError: Sizes differ: all counted, the first few named.
@@ -81,10 +97,13 @@ def check_aligned(
         (path, size, depth) for path, size, depth in zip(images, sizes, depth_sizes, strict=True) if depth is not None
     ]
     differ = [
-        f"{path} {size[0]} x {size[1]} against {depth[0]} x {depth[1]}" for path, size, depth in pairs if size != depth
+        f"{path}{' (EXIF turn)' if path in turned else ''} {size[0]} x {size[1]} against {depth[0]} x {depth[1]}"
+        for path, size, depth in pairs
+        if size != depth
     ]
     if differ:
+        any_turned = any(path in turned for path, size, depth in pairs if size != depth)
         raise SpaceClipError(
             f"{counted(len(differ), 'image')} of {len(pairs)} and depth maps differ in size (height x width): "
-            f"{first_few(differ)}; expected depth aligned to its image, pixel by pixel"
+            f"{first_few(differ)}; {aligned(turned=any_turned)}"
         )

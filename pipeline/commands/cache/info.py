@@ -19,18 +19,38 @@ _EXTREMES = 5
 @click.option("--stats", is_flag=True, help="Statistics of each channel of each hidden state; reads all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel.")
 def info(path: "Location", *, stats: bool, as_json: bool) -> None:
-    """Say what a store holds. PATH is the store, its pointer, or a folder with one pointer."""
+    """Say what a store holds, or each store of a data set.
+
+    PATH is the store, its pointer, or the folder of the pointers; JSON of several is by split.
+    """
+    from ....cache import FeatureCache, Pointer
+    from ...features import split_pointers
+
+    pointers = split_pointers(path)
+    held = {name: file for name, file in pointers.items() if Pointer.read(file).store}
+    several = len(pointers) > 1 and bool(held)
+    stores = {
+        name: FeatureCache.open(file, allow_incomplete=not stats)
+        for name, file in (held if several else {"": path}).items()
+    }
+    if as_json:
+        facts = {name: _everything(store, stats=stats) for name, store in stores.items()}
+        click.echo(json.dumps(facts if several else facts[""], indent=1))
+        return
+    for store in stores.values():
+        _print(store, stats=stats)
+
+
+def _everything(store: "FeatureCache", *, stats: bool) -> dict[str, Any]:
+    facts = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
+    return facts | ({"statistics": _plain(_statistics(store))} if stats else {})
+
+
+def _print(store: "FeatureCache", *, stats: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ....cache import FeatureCache
-
-    store = FeatureCache.open(path, allow_incomplete=not stats)
     found = _statistics(store) if stats else {}
-    if as_json:
-        facts = {"store": str(store.path), **_facts(store), "identity": store.identity, "about": store.about}
-        click.echo(json.dumps(facts | ({"statistics": _plain(found)} if stats else {}), indent=1))
-        return
     table = Table(title=str(store.path), show_header=False, title_justify="left")
     for name, value in _described(store).items():
         table.add_row(name, value)
