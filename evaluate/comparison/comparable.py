@@ -1,6 +1,7 @@
 """Which results may stand beside published ones, why others may not, and what a reader of both must know."""
 
 from collections.abc import Iterator
+from math import isclose
 from typing import cast
 
 from ..facts import CheckpointFacts
@@ -100,6 +101,24 @@ def _unlike_pixels(data: str, row: Row) -> Iterator[str]:
             count = "an unknown number of" if found.get(region) is None else f"{found[region]:,}"
             yield f"{count} {region.replace('_', ' ')} pixels, not {expected:,}: {cause}"
             return
+
+
+def scored_otherwise(row: Row, other: Row) -> tuple[str, ...]:
+    """In what a row's images, pixels or truth are not those of another row of its protocol, a few words each."""
+    reasons = list(_unlike_setting(row.protocol, other.protocol))
+    if row.protocol.truth != other.protocol.truth:
+        reasons.append(f"truth {row.protocol.truth or 'not named'}, not {other.protocol.truth or 'not named'}")
+    if row.images != other.images:
+        reasons.append(f"{row.images:,} images, not {other.images:,}")
+    elif None not in (ids := (row.samples_sha256, other.samples_sha256)) and ids[0] != ids[1]:
+        reasons.append("other images")
+    if row.pixels != other.pixels:
+        reasons.append(f"{row.pixels:,} valid pixels, not {other.pixels:,}")
+    elif any(row.regions[name].pixels != other.regions[name].pixels for name in row.regions.keys() & other.regions):
+        reasons.append("other boundaries")
+    if row.mean_depth and other.mean_depth and not isclose(row.mean_depth, other.mean_depth, rel_tol=1e-6):
+        reasons.append(f"a mean true depth of {row.mean_depth:.6g} m, not {other.mean_depth:.6g} m")
+    return tuple(reasons)
 
 
 def published_protocol(name: str, data: str) -> Protocol:

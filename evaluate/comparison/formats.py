@@ -56,6 +56,8 @@ def terminal(section: Section, width: int) -> "Iterator[RenderableType]":
             table.add_row(*map(Text, cells), style="bold" if line.ours else None)
         table.add_section()
     yield table
+    for warning in section.warnings:
+        yield Text(f"Warning: {warning}\n", style="bold")
     notes = Table.grid(padding=(0, 1))
     for mark, text in _notes(section):
         notes.add_row(Text(mark), Text(text))
@@ -80,7 +82,8 @@ def _markdown_section(section: Section) -> str:
         cells = [_markdown_text(text) for text in _facts(line)] + [cell(line, name) for name in section.columns]
         cells = [f"**{text}**" if line.ours else text for text in cells]
         lines.append(_piped([*cells, f"[{section.number(line)}]"]))
-    lines += ["", *(f"* {mark} {_markdown_text(text)}".replace("  ", " ") for mark, text in _notes(section))]
+    lines += ["", *(f"**Warning: {_markdown_text(warning)}**\n" for warning in section.warnings)]
+    lines += [*(f"* {mark} {_markdown_text(text)}".replace("  ", " ") for mark, text in _notes(section))]
     lines += [text for footnote in section.footnotes for text in ("", _markdown_text(footnote))]
     return "\n".join(lines) + "\n"
 
@@ -114,6 +117,7 @@ def _latex_section(section: Section) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\medskip\raggedright\footnotesize",
+        *(rf"\textbf{{Warning: {_latex_text(text)}}}\par" for text in section.warnings),
         *(rf"{_latex_text(text)}\par" for text in (*notes, *section.footnotes)),
         r"\end{table*}",
     ]
@@ -148,14 +152,14 @@ def comma_separated(sections: Sequence[Section]) -> str:
     """One line a row, each fact in a column of its own; empty where it was not printed or does not apply."""
     setting = ("crop", "size", "min_depth", "max_depth", "kb_crop", "truth", "flip_average", "median_scaling")
     metrics = (*METRICS, *(name for name in _HEADINGS if name not in METRICS))
-    last = ("seeds", "abs_rel_by_seed", "source", "origin", "beside", "not_comparable")
+    last = ("seeds", "abs_rel_by_seed", "source", "origin", "beside", "not_comparable", "scored_otherwise")
     lines = []
     for section in sections:
         for line in section.lines:
             facts = [section.data, line.method, line.ours, line.constraint, line.protocol, *_setting(line)]
             numbers = [values.get(name) for values in (line.metrics, line.sd) for name in metrics]
             seeds = [" ".join(map(str, values)) for values in (line.seeds, line.by_seed)]
-            verdict = [line.source, line.origin, line.beside, "; ".join(line.unlike)]
+            verdict = [line.source, line.origin, line.beside, "; ".join(line.unlike), line.otherwise]
             lines.append([*facts, line.images, line.quarantined, line.storage, *numbers, *seeds, *verdict])
     facts = ("data", "method", "ours", "constraint", "protocol", *setting, "images", "quarantined", "features")
     return csv_text((*facts, *metrics, *(f"{name}_sd" for name in metrics), *last), lines)

@@ -1,7 +1,7 @@
 """Our results beside the published ones, as rows that any format can show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 
@@ -9,7 +9,7 @@ from ..facts import CheckpointFacts
 from ..metrics import METRICS
 from ..protocol import Protocol
 from ..results import Results, Row
-from .comparable import BESIDE, footnotes, published_protocol, unlike
+from .comparable import BESIDE, footnotes, published_protocol, scored_otherwise, unlike
 from .published import Constraint, Published, published, published_columns, published_data, published_test_sets
 
 
@@ -35,6 +35,7 @@ class Line:
         storage: How the features behind a row of ours are kept; None for saved maps.
         beside: Protocol of the published rows that this row of ours may stand beside; empty if there are none.
         unlike: Why there are none, a few words each.
+        otherwise: In what a row of ours was not scored as the first one of its protocol, a sentence; else empty.
         origin: What made a row of ours: weights and encoder.
         note: Of a published row where it is printed, of ours what was measured and beside what it may stand.
     """
@@ -57,6 +58,7 @@ class Line:
     storage: str | None = None
     beside: str = ""
     unlike: tuple[str, ...] = ()
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Section:
         """The lines in order, cut where the published protocol or our result changes."""
         key = {True: lambda line: line.method, False: lambda line: line.protocol}
         return [list(group) for _, group in groupby(self.lines, lambda line: (line.ours, key[line.ours](line)))]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Which of our rows were not scored alike, a sentence each, each once."""
+        return list(dict.fromkeys(line.otherwise for line in self.lines if line.otherwise))
 
     @property
     def origins(self) -> dict[str, str]:
@@ -111,9 +118,12 @@ def comparison(
         constraints: Labels of saved maps, by name; `N/A` for those not in it. A checkpoint is always `TFI-FB`.
     """
     found: dict[tuple[str, str], list[Line]] = {}
+    firsts: dict[tuple[str, str], tuple[str, Row]] = {}
     for name, results in named:
         for row in results.rows if data in (None, results.data) else ():
+            first = firsts.setdefault((results.data, row.protocol.name), (name, row))
             line = _our_line(name, results, row, (constraints or {}).get(name, "N/A"))
+            line = replace(line, otherwise=_otherwise(name, row, *first))
             found.setdefault((results.data, _study(results.data, line.protocol)), []).append(line)
     known = published_data()
     kinds = known + sorted({kind for kind, _ in found} - set(known))
@@ -175,6 +185,17 @@ def _our_line(name: str, results: Results, row: Row, constraint: Constraint) -> 
         beside=beside,
         unlike=reasons,
         note=f"{protocol.label}; {row.count}. {verdict}.{''.join(f' Warning: {text}.' for text in row.warnings)}",
+    )
+
+
+def _otherwise(name: str, row: Row, first_name: str, first: Row) -> str:
+    reasons = scored_otherwise(row, first) if name != first_name else ()
+    protocol = row.protocol.name
+    return (
+        f"{name} was not scored as {first_name} ({protocol}): {'; '.join(reasons)}. What their numbers differ by is no "
+        "improvement of one over the other."
+        if reasons
+        else ""
     )
 
 

@@ -96,6 +96,32 @@ def test_the_official_test_images_stand_beside_the_controlled_rows():
     assert section.lines[-1].metrics["boundary_0.05_abs_rel"] == 0.1
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (row(pinned={"valid": 7}), "7 valid pixels, not 136,528,022"),
+        (row(facts={"mean_depth": 2.5}), "a mean true depth of 2.5 m, not 2.4 m"),
+        (row(truth="in-painted depth"), "truth in-painted depth, not "),
+        (row(facts={"samples_sha256": "b"}), "other images"),
+        (row(images=600), "600 images, not 654"),
+        (row(crop="none"), "no crop"),
+        (row(pinned={"boundary_0.05": 3}), "other boundaries"),
+    ],
+)
+def test_rows_of_ours_that_were_not_scored_alike_are_said_and_no_improvement(other, said):
+    mine = result(row(facts={"mean_depth": 2.4, "samples_sha256": "a"}), row(flip_average=False))
+    (section,) = comparison([("mine", mine), ("other", result(other)), ("again", mine)])
+    (warning,) = section.warnings
+    assert warning.startswith("other was not scored as mine (standard): ")
+    assert said in warning
+    assert "no improvement" in warning
+    assert "Warning: other was not scored as mine" in "\n".join(printed(section))
+    assert "**Warning: other was not scored as mine" in markdown([section])
+    assert r"\textbf{Warning: other was not scored as mine" in latex([section])
+    lines = list(csv.DictReader(io.StringIO(comma_separated([section]))))
+    assert [line["method"] for line in lines if line["scored_otherwise"]] == ["other"]
+
+
 def test_held_out_rows_stand_beside_nothing():
     found = row(name="validation", images=2257, facts={"list_sha256": None})
     reason = "validation: held-out training images, by which weights are chosen"
@@ -339,7 +365,7 @@ def test_csv_has_every_fact_in_its_column(both):
         "origin": "checkpoint: runs/mine/best.safetensors, EMA weights of epoch 7 (the last), trained "
         "on float16 features, sha256 aaaaaaaaaaaa; backbone: openai/clip-vit-base-patch16 (57c216476eef, weights "
         "abababababab)", "beside": "reported",
-        "not_comparable": "",
+        "not_comparable": "", "scored_otherwise": "",
     }  # fmt: skip
     assert (part["beside"], part["not_comparable"]) == ("", "26 of 654 images")
     assert (street["size"], street["crop"], street["max_depth"]) == ("352x704", "kitti_eigen", "80.0")
