@@ -13,6 +13,7 @@ import pytest
 from distributed import WorkerPlugin
 from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter, stored_bytes
+from spaceclip.extract.cluster import scheduling
 from spaceclip.extract.cluster.connection import connected, dashboard, local_cluster
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.plugins import PLUGIN
@@ -66,7 +67,8 @@ def test_what_each_stage_did_is_the_sum_of_the_workers(cluster, make_job):
     assert found.bytes == stored_bytes(FeatureCache.open(job.store))
 
 
-def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_job):
+def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_job, monkeypatch):
+    monkeypatch.setattr(scheduling, "_LOOK_SECONDS", 0.1)
     job, pending, _ = make_job(settings=SETTINGS.model_copy(update={"batch_size": 1, "shard": 24}))
 
     def slow(pause):
@@ -82,7 +84,7 @@ def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_j
 
         device.real, device.encode, worker.REPORT_SECONDS = real, encode if pause else real, pause or 0.5
 
-    cluster.run(slow, 0.1)
+    cluster.run(slow, 0.03)
     told = []
     try:
         computed(cluster, job, pending, lambda done, _total, _workers: told.append(done))
@@ -192,13 +194,13 @@ def test_workers_killed_when_shards_are_half_written_cost_nothing_but_time(clust
 
 @pytest.fixture
 def impatient(cluster):
-    """The scheduler takes a worker for dead that is silent for six seconds."""
+    """The scheduler takes a worker for dead that is silent for five seconds."""
 
-    def within(dask_scheduler: Any = None, seconds=6.0):
+    def within(dask_scheduler: Any = None, seconds=5.0):
         before, dask_scheduler.worker_ttl = dask_scheduler.worker_ttl, seconds
         looking = dask_scheduler.periodic_callbacks["worker-ttl"]
         looking.stop()
-        looking.callback_time = 1000 * seconds
+        looking.callback_time = 100 * seconds
         looking.start()
         return before
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +14,7 @@ from spaceclip.cache import SpaceClipError, StoreWriter
 from spaceclip.extract.cluster import connection as connect
 from spaceclip.extract.cluster import scheduling as flight
 from spaceclip.extract.cluster.connection import local_cluster
+from warm import Forked
 
 
 @pytest.fixture
@@ -30,9 +29,7 @@ def machines(tmp_path):
     file, started = tmp_path / "scheduler.json", []
 
     def start(kind, *options):
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", file, *options]
-        quiet = subprocess.DEVNULL
-        started.append(subprocess.Popen(list(map(str, command)), stdout=quiet, stderr=quiet))
+        started.append(Forked("-m", f"distributed.cli.dask_{kind}", "--scheduler-file", file, *options))
         return started[-1]
 
     yield SimpleNamespace(
@@ -41,12 +38,13 @@ def machines(tmp_path):
         worker=lambda: start("worker", "--nthreads", 1, "--no-dashboard", "--no-nanny"),
     )
     for process in reversed(started):
-        process.kill()
-        process.wait()
+        with process:
+            pass
 
 
 def test_a_run_waits_for_workers_and_gives_work_to_those_that_join(make_job, machines, monkeypatch):
-    monkeypatch.setattr(flight, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(flight, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(flight, "_LOOK_SECONDS", 0.15)
     job, pending, alone = make_job()
     told, workers, said = [], [], []
     machines.scheduler()
