@@ -16,9 +16,8 @@ from ..cache import (
     shared_parts,
     shared_rows,
 )
-from .decoding import each_sample
 from .remaining import Work
-from .samples import OnError
+from .samples import OnError, each_sample
 from .settings import ExtractSettings
 from .sources.source import Source
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from ..cache import FeatureCache, SpaceClipError, StoreSpec, content_hash
-from .decoding import each_sample
-from .samples import Block
+from .samples import Block, each_sample
 from .sources.folder.files import spread
 from .sources.source import Source
 

@@ -1,16 +1,20 @@
 """From files to the arrays of a sample that need no encoder."""
 
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
 from .preprocess import prepare_depth, prepare_image
+from .reading import read_each
 from .sources.source import Loader, Sample
 
 Block = dict[str, NDArray[Any]]
 OnError = Literal["stop", "quarantine"]
+
+T = TypeVar("T")
 
 _MOST_COUNTS = np.iinfo(np.uint32).max
 
@@ -27,6 +31,22 @@ def prepare_sample(source: Loader, spec: StoreSpec, row: int) -> Block:
     if spec.depth:
         prepared |= _prepare_depth(sample, spec.depth)
     return prepared
+
+
+def each_sample(
+    source: Loader,
+    spec: StoreSpec,
+    rows: Sequence[int],
+    threads: int,
+    use: Callable[[Block], T],
+    say: Callable[[str], None] = lambda _line: None,
+) -> list[T | SpaceClipError]:
+    """What `use` makes of some samples; in place of one that cannot be used, why."""
+
+    def read(row: int) -> T:
+        return use(prepare_sample(source, spec, row))
+
+    return list(read_each(rows, read, lambda row: spec.entries[row].id, threads, say))
 
 
 def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:

@@ -1,4 +1,4 @@
-"""Queues and threads that a run can leave at any time: nothing waits for one that hangs."""
+"""Queues, permits and threads that a run can leave at any time: nothing waits for one that hangs."""
 
 import threading
 from collections import deque
@@ -71,6 +71,44 @@ class Channel(Generic[T]):
             self._items.clear()
             self._change.notify_all()
         return left
+
+
+class Permits:
+    """So much of something that threads share.
+
+    Args:
+        count: How much of it; who wants more than there is, has all.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = self._left = count
+        self._closed, self._change = False, threading.Condition()
+
+    def take(self, count: int) -> int:
+        """Take some, when there is as much; returns what is to be given back.
+
+        Raises:
+            Closed: The run has ended.
+        """
+        count = min(count, self._count)
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._left >= count)
+            if self._closed:
+                raise Closed
+            self._left -= count
+        return count
+
+    def give(self, count: int) -> None:
+        """Give some back."""
+        with self._change:
+            self._left += count
+            self._change.notify_all()
+
+    def close(self) -> None:
+        """End the run: whoever waits is told."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
 
 
 class Threads(Executor):

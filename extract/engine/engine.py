@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -26,9 +27,9 @@ from ...cache import (
     feature_objects,
     is_out_of_memory,
 )
-from ..decoding import LOOK_SECONDS, Decoders
+from ..reading import LOOK_SECONDS, Readers
 from ..remaining import Work
-from ..samples import Block, OnError
+from ..samples import Block, OnError, prepare_sample
 from ..sources.source import Loader
 from ..threads import Channel, Closed, Threads
 from ..towers import device_lost, is_device_lost
@@ -92,7 +93,7 @@ class Engine:
         say: Callable[[str], None] = lambda _line: None,
         trace: bool = False,
     ) -> None:
-        self._device, self._spec, self._sink = device, spec, sink
+        self._source, self._device, self._spec, self._sink = source, device, spec, sink
         self._batch, self._piece, self._on_error, self._say = batch, batch, on_error, say
         self.images = 0
         self.meter = Meter({DECODE: threads, ENCODE: 1, WRITE: sink.writers}, device.kind, trace=trace)
@@ -109,7 +110,7 @@ class Engine:
         for _ in range(_inputs(batch, threads)):
             self._inputs.put(device.allocate(math.prod(images)).reshape(images))
         self._room_left = _rooms(batch, spec.shard)
-        self._decoding = Decoders(source, spec, threads, busy=self.meter.stages[DECODE].busy, say=say)
+        self._decoding = Readers(threads, "decode", busy=self.meter.stages[DECODE].busy, say=say)
         self._writing = Threads(sink.writers, "write", self.meter.stages[WRITE].busy)
         self._threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)
@@ -257,7 +258,8 @@ class Engine:
             else:
                 shard.fail(error)
 
-        return self._decoding.submit(row, put, failed, unless=lambda: shard.failed)
+        read = partial(prepare_sample, self._source, self._spec, row)
+        return self._decoding.submit(read, self._spec.entries[row].id, put, failed, unless=lambda: shard.failed)
 
     def _encode(self) -> None:
         """Launch work on the device, and nothing else."""

@@ -163,7 +163,7 @@ def halting(cluster, tmp_path):
 
 def test_a_shard_that_hangs_is_done_by_another_worker_and_not_waited_for(cluster, make_job, halting):
     job, pending, alone = make_job()
-    halted, told = halting("spaceclip.extract.decoding", "prepare_sample", times=1), []
+    halted, told = halting("spaceclip.extract.engine.engine", "prepare_sample", times=1), []
     assert computed(cluster, job, pending, ignore, say=told.append, overdue_seconds=2) == 24
     assert files(job.store) == files(alone)
     ((_, address, _),) = halted()

@@ -13,7 +13,7 @@ from enginethreads import ended
 from PIL import Image
 from spaceclip.cache import FeatureCache, SpaceClipError, verify
 from spaceclip.cache.places.folder import Folder
-from spaceclip.extract import ExtractSettings, FolderSettings, FolderSource, decoding, extract, load_backbone
+from spaceclip.extract import ExtractSettings, FolderSettings, FolderSource, extract, load_backbone, reading
 from spaceclip.extract.computed import settled
 from spaceclip.extract.engine import Engine, HostDevice, WeighingSink
 from spaceclip.extract.remaining import Work
@@ -30,8 +30,8 @@ def backbone(tiny_config):
 @pytest.fixture
 def hanging(make_frames, monkeypatch):
     """Frames of which number 12 is never read to its end, and what waits for it."""
-    monkeypatch.setattr(decoding, "HANG_SECONDS", 0.5)
-    monkeypatch.setattr(decoding, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "HANG_SECONDS", 0.5)
+    monkeypatch.setattr(reading, "SLOW_SECONDS", 0.2)
     frames, load, mended = make_frames(24), make_frames(24).load, threading.Event()
     frames.load = lambda index: (index == 12 and mended.wait(20), load(index))[1]
     yield frames
@@ -66,8 +66,8 @@ class TestReadsThatHang:
             import threading
             from pathlib import Path
             from conftest import Frames
-            from spaceclip.extract import ExtractSettings, decoding, extract, load_backbone
-            decoding.HANG_SECONDS = 0.5
+            from spaceclip.extract import ExtractSettings, extract, load_backbone, reading
+            reading.HANG_SECONDS = 0.5
             frames = Frames(24)
             frames.load = lambda index: threading.Event().wait()
             backbone = load_backbone("random:{tiny_config}", precision="float32")

@@ -23,7 +23,9 @@ from spaceclip.extract.remaining import Work
 from spaceclip.extract.settings import store_spec
 from spaceclip.extract.towers import Features
 
-LAYERS, VIEWS, SIDE, PATCH = (0, 2), ("plain", "flipped"), 8, 2
+View = Literal["plain", "flipped"]
+LAYERS, SIDE, PATCH = (0, 2), 8, 2
+VIEWS: tuple[View, ...] = ("plain", "flipped")
 SIZE = (24, 36)
 
 
@@ -73,7 +75,7 @@ class Run:
     threads: int
     device: type[HostDevice]
     layers: tuple[int, ...] = LAYERS
-    views: tuple[Literal["plain", "flipped"], ...] = VIEWS
+    views: tuple[View, ...] = VIEWS
 
     def extract(self, make_frames, folder):
         whole, frames = make_frames(max(self.frames) + 1), make_frames(len(self.frames))

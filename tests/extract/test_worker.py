@@ -245,7 +245,7 @@ def test_a_worker_whose_device_fails_is_unfit_and_its_shards_may_be_done_elsewhe
 def failing_reads(request, monkeypatch):
     """Reading does not work on this machine; how it does not."""
     hanging = threading.Event()
-    monkeypatch.setattr("spaceclip.extract.decoding.HANG_SECONDS", 0.2)
+    monkeypatch.setattr("spaceclip.extract.reading.HANG_SECONDS", 0.2)
 
     def read(*_given):
         if request.param == "hangs":
@@ -254,7 +254,7 @@ def failing_reads(request, monkeypatch):
         raise damaged(Path("001.png"), error) from error
 
     def begin():
-        monkeypatch.setattr("spaceclip.extract.decoding.prepare_sample", read)
+        monkeypatch.setattr("spaceclip.extract.engine.engine.prepare_sample", read)
 
     yield begin
     hanging.set()

@@ -1,12 +1,13 @@
 """What file headers tell about a whole data set in seconds, before anything is decoded."""
 
 from collections.abc import Callable, Container, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 from ....cache import SpaceClipError
 from ...problems import counted, first_few
-from ...threads import Threads
+from ...reading import HangingError, read_each
 from .depth_maps import DepthHeader, check_scale, depth_header
 from .images import ImageHeader, image_header
 
@@ -21,17 +22,15 @@ def read_all(
     """Read each item, several at a time, and keep going past bad ones to count them.
 
     Raises:
-        SpaceClipError: Some cannot be read: all counted, the first few named, with the first one's reason.
+        SpaceClipError: Some cannot be read: all counted, the first few named, with the first one's reason. Or reading
+            one does not end, which ends it all.
     """
-
-    def attempt(item: _Item) -> _Result | SpaceClipError:
-        try:
-            return read(item)
-        except SpaceClipError as error:
-            return error
-
-    with Threads(_THREADS, "read") as pool:
-        outcomes = list(pool.map(attempt, items))
+    outcomes: list[_Result | SpaceClipError] = []
+    with closing(read_each(items, read, name, _THREADS)) as found:
+        for outcome in found:
+            if isinstance(outcome, HangingError):
+                raise outcome
+            outcomes.append(outcome)
     errors = [outcome for outcome in outcomes if isinstance(outcome, SpaceClipError)]
     if len(errors) == 1:
         raise errors[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from ....cache import SpaceClipError
+from ...reading import wait_to_decode
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**63
 """Pillow's own limit, above which it warns of a decompression bomb."""
@@ -54,6 +55,7 @@ def opened(path: Path, expected: str, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=_FORMATS) as picture:
             _check_pixels(path, picture, max_pixels)
+            wait_to_decode(picture.width * picture.height)
             yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, _line(error), max_pixels) from error
