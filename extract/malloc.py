@@ -3,8 +3,8 @@
 import ctypes
 from contextlib import suppress
 
-# M_MMAP_MAX and M_TRIM_THRESHOLD of glibc.
-_OPTIONS = {-4: 0, -1: 2**30}
+# M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX of glibc: what one thread has freed, any other may use.
+_OPTIONS = {-4: 0, -1: 2**30, -8: 1}
 
 
 def keep_freed_memory() -> None:

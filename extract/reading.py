@@ -24,8 +24,9 @@ SLOW_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 """How often to look for those."""
 
-PIXELS_A_THREAD = 16_000_000
-"""Pictures of so many pixels are decoded in all threads at once; of larger ones fewer are."""
+PIXELS, PIXELS_A_THREAD = 128_000_000, 16_000_000
+"""Decoded at once by few threads, and by each of many; larger pictures wait for one another."""
+_BYTES_A_PIXEL = 4  # Pillow's RGB
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -87,8 +88,18 @@ class _Reading:
 _here: ContextVar[_Reading | None] = ContextVar("_here", default=None)
 
 
+def decoded_pixels(threads: int) -> int:
+    """Pixels that threads decode at once, at most; or one picture that has more."""
+    return max(PIXELS, threads * PIXELS_A_THREAD)
+
+
+def decoded_bytes(threads: int) -> int:
+    """Bytes that they take."""
+    return _BYTES_A_PIXEL * decoded_pixels(threads)
+
+
 def wait_to_decode(pixels: int) -> None:
-    """Wait, in a thread of a `Readers`, until a picture of so many pixels may be decoded beside those of the others.
+    """Wait, in a thread of `Readers`, until a picture of so many pixels may be decoded beside those of the others.
 
     Raises:
         Closed: The run has ended.
@@ -116,7 +127,7 @@ class Readers:
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._say, self._threads = say, Threads(threads, name, busy)
-        self._permits = Permits(threads * PIXELS_A_THREAD)
+        self._permits = Permits(decoded_pixels(threads))
         self._reading: set[_Reading] = set()
         self._lock = threading.Lock()
 

@@ -1,7 +1,8 @@
 """The one engine: in a process of its own, in a Dask worker, and to find out beforehand how long it will take."""
 
+from .buffers import held_bytes
 from .device import HostDevice
-from .engine import Engine, held_bytes
+from .engine import Engine
 from .opening import device_of
 from .receipt import Receipt, together
 from .shards import ShardUnderWay

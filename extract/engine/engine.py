@@ -4,61 +4,33 @@ Each stage has its threads, and takes what it needs from a queue or a pool of bu
 bounded whatever is slow, and what binds is the slowest stage alone.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache import (
-    PlainObject,
-    Record,
-    ShardBuffer,
-    SpaceClipError,
-    StoreSpec,
-    feature_bytes,
-    feature_objects,
-    is_out_of_memory,
-)
+from ...cache import SpaceClipError, StoreSpec, is_out_of_memory
 from ..reading import LOOK_SECONDS, Readers
 from ..remaining import Work
 from ..samples import Block, OnError, prepare_sample
 from ..sources.source import Loader
 from ..threads import Channel, Closed, Threads
 from ..towers import device_lost, is_device_lost
+from .buffers import Buffers
 from .device import HostDevice, Landing
 from .receipt import DECODE, ENCODE, WRITE, Meter, Receipt
 from .shards import Batch, Run, ShardUnderWay, cells
+from .sinks import Sink
 
 _COMMITTING = 2
 """Shards whose objects are written at once: the next begins while the last objects of one are on their way."""
 _END_SECONDS = 5.0
-
-
-class Sink(Protocol):
-    """Where shards go."""
-
-    writers: int
-    """Objects that are written at once."""
-
-    def write(self, shard: ShardUnderWay, buffer: ShardBuffer, pool: Executor) -> Record:
-        """Write and commit a shard, an object a task of the pool."""
-        ...
-
-    def batch_reduced(self, images: int, error: BaseException) -> None:
-        """Note that features are computed in batches of so many images from now on, since memory ran out.
-
-        Raises:
-            BaseException: They must not be; the error that is given.
-        """
-        ...
 
 
 class Engine:
@@ -104,12 +76,7 @@ class Engine:
         self._batches: Channel[Batch] = Channel()
         self._landings: Channel[tuple[Batch, list[Landing]]] = Channel()
         self._filled: Channel[ShardUnderWay] = Channel()
-        self._inputs: Channel[NDArray[np.uint8]] = Channel()
-        self._features: Channel[dict[str, PlainObject]] = Channel()
-        images = (batch, *spec.image_size, 3)
-        for _ in range(_inputs(batch, threads)):
-            self._inputs.put(device.allocate(math.prod(images)).reshape(images))
-        self._room_left = _rooms(batch, spec.shard)
+        self._buffers = Buffers(device, spec, batch, threads)
         self._decoding = Readers(threads, "decode", busy=self.meter.stages[DECODE].busy, say=say)
         self._writing = Threads(sink.writers, "write", self.meter.stages[WRITE].busy)
         self._threads = [
@@ -200,7 +167,7 @@ class Engine:
             left = list(self._open)
         for shard in left:
             shard.fail(error)
-        for queue in (self._shards, self._batches, self._landings, self._filled, self._inputs, self._features):
+        for queue in (self._shards, self._batches, self._landings, self._filled, self._buffers):
             queue.close()
         self._decoding.close()
         self._writing.shutdown()
@@ -239,7 +206,7 @@ class Engine:
                     self._batches.put(batch)
                     batch = None
                 if batch is None:
-                    batch = Batch(cell.key, cell.size, self._inputs.get())
+                    batch = Batch(cell.key, cell.size, self._buffers.images.get())
                     batch.images[:] = 0
                 batch.add(shard, cell.rows)
                 for slot, row in cell.rows:
@@ -279,7 +246,7 @@ class Engine:
                         raise Closed
             for shard in batch.shards:
                 if shard.buffer and not shard.failed and not shard.buffer.features:
-                    shard.buffer.features = self._room()
+                    shard.buffer.features = self._buffers.take_features()
             self._landings.put((batch, self._encoded(batch)))
 
     def _encoded(self, batch: Batch) -> list[Landing]:
@@ -311,7 +278,7 @@ class Engine:
         for batch, landings in self._landings:
             for landing in landings:
                 landing.wait()
-            self._inputs.put(batch.images)
+            self._buffers.images.put(batch.images)
             for shard in batch.shards:
                 images = sum(run.rows.stop - run.rows.start for run in batch.runs if run.shard is shard)
                 self.images += images
@@ -340,27 +307,4 @@ class Engine:
                 shard.buffer = None
                 if buffer.features:
                     with suppress(Closed):
-                        self._features.put(buffer.features)
-
-    def _room(self) -> dict[str, PlainObject]:
-        """Room for the features of one shard, when there is some."""
-        if not len(self._features) and self._room_left:
-            self._room_left -= 1
-            return feature_objects(self._spec, self._device.allocate, self._device.moments)
-        return self._features.get()
-
-
-def held_bytes(spec: StoreSpec, batch: int, threads: int) -> int:
-    """Bytes of an engine's buffers, page-locked where there is a GPU; what decoding holds comes to it."""
-    image = 3 * math.prod(spec.image_size)
-    return _rooms(batch, spec.shard) * feature_bytes(spec) + _inputs(batch, threads) * batch * image
-
-
-def _inputs(batch: int, threads: int) -> int:
-    """Batches of images: those being decoded, one being encoded, one that has just been."""
-    return 2 + max(2, -(-2 * threads // batch))
-
-
-def _rooms(batch: int, shard: int) -> int:
-    """Shards whose features are held: of the batch being computed, of the next, which waits for it, being written."""
-    return 2 + -(-2 * batch // shard)
+                        self._buffers.features.put(buffer.features)

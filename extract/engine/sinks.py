@@ -2,9 +2,29 @@
 
 from collections import Counter
 from concurrent.futures import Executor
+from typing import Protocol
 
 from ...cache import Quarantined, Record, ShardBuffer, Stored, StoreWriter, connections
 from .shards import ShardUnderWay
+
+
+class Sink(Protocol):
+    """Where shards go."""
+
+    writers: int
+    """Objects that are written at once."""
+
+    def write(self, shard: ShardUnderWay, buffer: ShardBuffer, pool: Executor) -> Record:
+        """Write and commit a shard, an object a task of the pool."""
+        ...
+
+    def batch_reduced(self, images: int, error: BaseException) -> None:
+        """Note that features are computed in batches of so many images from now on, since memory ran out.
+
+        Raises:
+            BaseException: They must not be; the error that is given.
+        """
+        ...
 
 
 class StoreSink:

@@ -216,7 +216,7 @@ def test_a_destination_that_is_slow_holds_neither_memory_nor_an_interruption(
         if done >= 12:
             raise KeyboardInterrupt
 
-    from spaceclip.extract.engine import engine as module
+    from spaceclip.extract.engine import buffers as module
 
     make = module.feature_objects
     monkeypatch.setattr(module, "feature_objects", lambda *given: (rooms.append(1), make(*given))[1])

@@ -18,6 +18,9 @@ MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**63
 # A picture above it would be refused all the same, but after a warning on the user's terminal.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
+# By default a large picture lies in pieces, each of which the C library may keep when it is freed, in every thread.
+Image.core.set_block_size(2**28)
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 DECODING_ERRORS = (
     OSError,
