@@ -15,7 +15,6 @@ from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_dige
 from ..engine import Engine, device_of, held_bytes
 from ..malloc import keep_freed_memory
 from ..problems import first_line
-from ..reading import HangingError
 from ..remaining import Known, Work, donors
 from ..sources.data_settings import open_splits
 from ..sources.source import Source

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from ...cache import SpaceClipError
-from ..decoding import HangingError
 from ..problems import first_line
+from ..reading import HangingError
 
 _STRIKES = 3
 
