@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from ....cache import SpaceClipError
 from ..folder.depth_maps import depth_header
@@ -17,8 +16,7 @@ from .kitti import KB_CROP, KittiData
 from .layout import Part
 from .listed import ListedSource
 from .lists import check_controlled, official
-from .nyu import NyuData
-from .opening import Dataset, PartSource, check_parts, has_test, named, open_part
+from .opening import Dataset, PartSource, check_parts, has_test, open_part
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +41,7 @@ def check_dataset(
     # A wrong root or a list of another data set is one problem, not three.
     _compare(settings, {part: source for part, source in sources.items() if source.entries}, problems)
     most = {part: len(source.entries) if full else _PROBED for part, source in sources.items()}
-    total = sum(_headers(source) + min(most[part], len(source.entries)) for part, source in sources.items())
+    total = sum(len(source.files) + min(most[part], len(source.entries)) for part, source in sources.items())
     lock, done = threading.Lock(), 0
 
     def tick() -> None:
@@ -66,7 +64,7 @@ def _open(settings: Dataset, part: Part, problems: list[str]) -> PartSource | No
     except SpaceClipError as error:
         problems.append(f"{part}: {error}")
         return None
-    if isinstance(source, ListedSource) and source.problem:
+    if source.problem:
         problems.append(f"{part}: {source.problem}")
     return source
 
@@ -75,28 +73,21 @@ def _compare(settings: Dataset, sources: Mapping[Part, PartSource], problems: li
     """What the parts tell of each other and of the validation split."""
     try:
         if train := sources.get("train"):
-            entries = named(train)
-            divided = assign(entries, settings.split)
-            if isinstance(train, ListedSource):
-                parts = {name: [entries[index] for index in divided[name]] for name in ("train", "val")}
+            divided = assign(train.named, settings.split)
+            if train.listed:
+                parts = {name: [train.named[index] for index in divided[name]] for name in ("train", "val")}
                 check_controlled(train.listed.released, settings.split, parts)
         check_parts(settings, sources)
-        check_disjoint({part: named(source) for part, source in sources.items()})
+        check_disjoint({part: source.named for part, source in sources.items()})
     except SpaceClipError as error:
         problems.append(str(error))
-
-
-def _headers(source: PartSource) -> int:
-    return len(source.files) if isinstance(source, ListedSource) else 0
 
 
 def _read(
     settings: Dataset, part: Part, source: PartSource, most: int, problems: list[str], tick: Callable[[], None]
 ) -> PartReport:
     """The report of one part, with what its files say."""
-    listed = source.listed if isinstance(source, ListedSource) else None
-    located = source.located if isinstance(source, ListedSource) else None
-    path = listed.path if listed else _labelled_file(settings)
+    listed, frames = source.listed, len(source.named)
     sizes: Counter[str] = Counter()
     formats: Counter[str] = Counter()
     maps: dict[str, DepthStats] = {}
@@ -108,27 +99,25 @@ def _read(
             formats["float, metres"] = len(source.entries)
         maps = probe(source, most, tick)
         if not settings.allow_odd_depth:
-            judge(maps, settings.layout.plausible, str(path))
+            judge(maps, settings.layout.plausible, str(source.path))
     except SpaceClipError as error:
         problems.append(f"{part}: {error}")
     released = official(settings.layout.kind, part)
-    frames = len(named(source))
     without_depth = sum(row.depth is None for row in listed.rows) if listed else 0
-    missing_images, missing_depths = (located.missing_images, located.missing_depths) if located else ((), ())
     return PartReport(
         name=part,
-        list=path,
+        list=source.path,
         sha256=listed.sha256 if listed else None,
         released=listed.released is not None if listed else None,
         frames=frames,
         without_depth=without_depth,
         # The labelled test frames are those that the field's test list names; its training frames are others.
         official=(released.lines, released.without_depth) if listed or part == "test" else (795, 0),
-        scenes=len({entry.scene for entry in named(source)}),
-        images=frames - len(missing_images),
-        depths=frames - without_depth - len(missing_depths),
-        missing_images=tuple(missing_images),
-        missing_depths=tuple(missing_depths),
+        scenes=len({entry.scene for entry in source.named}),
+        images=frames - len(source.missing_images),
+        depths=frames - without_depth - len(source.missing_depths),
+        missing_images=tuple(source.missing_images),
+        missing_depths=tuple(source.missing_depths),
         image_sizes=dict(sizes.most_common()),
         depth_formats=dict(formats.most_common()),
         depth=overall(maps.values()) if maps else None,
@@ -158,7 +147,3 @@ def _read_headers(
     check_aligned(images, image_sizes, depth_sizes)
     if isinstance(settings, KittiData) and settings.kb_crop:
         check_crop(KB_CROP, images, image_sizes)
-
-
-def _labelled_file(settings: Dataset) -> Path:
-    return settings.labelled_file if isinstance(settings, NyuData) else settings.root

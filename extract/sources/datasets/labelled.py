@@ -35,22 +35,25 @@ class LabelledSource:
 
     Attributes:
         entries: The samples, named `labelled/00045` by their index from 0, in the split file's order.
+        path: The labelled file, which stands for a list, and for files that none is missing of.
 
     Raises:
         SpaceClipError: A file is missing, damaged, or holds other than the official ones do.
     """
 
     entries: Sequence[Entry]
+    listed = problem = None
+    files = missing_images = missing_depths = ()
 
     def __init__(self, settings: NyuData, part: Part) -> None:
-        self._settings, self._path, self._depth = settings, settings.labelled_file, _ARRAYS[settings.depth]
-        if settings.labelled is None and not self._path.is_file():
+        self._settings, self.path, self._depth = settings, settings.labelled_file, _ARRAYS[settings.depth]
+        if settings.labelled is None and not self.path.is_file():
             _look_around(settings.root)
-        with _opened(self._path) as file:
-            count, self._size = _check_arrays(self._path, file, self._depth)
-            names = _scene_names(self._path, file, count)
+        with _opened(self.path) as file:
+            count, self._size = _check_arrays(self.path, file, self._depth)
+            names = _scene_names(self.path, file, count)
         self._frames = read_split(settings.splits_file, count)[part]
-        self._bytes = size = self._path.stat().st_size
+        self._bytes = size = self.path.stat().st_size
         self.entries = [
             Entry(
                 f"labelled/{frame:05d}",
@@ -59,6 +62,7 @@ class LabelledSource:
             )
             for frame in self._frames
         ]
+        self.named = self.entries
 
     @property
     def depth_unit(self) -> float:
@@ -76,11 +80,11 @@ class LabelledSource:
             SpaceClipError: The file is damaged there or replaced, or the depth cannot be right.
         """
         entry, frame = self.entries[index], self._frames[index]
-        with _opened(self._path) as file:
+        with _opened(self.path) as file:
             image, depth = _dataset(file, "images")[frame], _dataset(file, self._depth)[frame]
-        check_bytes(self._path, self._bytes)
+        check_bytes(self.path, self._bytes)
         depth = np.ascontiguousarray(depth.T, dtype=np.float32)
-        where = f"{self._path}: {self._depth} of frame {frame}"
+        where = f"{self.path}: {self._depth} of frame {frame}"
         if bad := np.count_nonzero(~np.isfinite(depth) | (depth < 0)):
             raise SpaceClipError(f"{where}: {bad} values are negative, NaN or infinite; expected metres, copy it again")
         if not depth.any():
@@ -95,7 +99,7 @@ class LabelledSource:
         """
         maps = probe(self)
         if not self._settings.allow_odd_depth:
-            judge(maps, NYU.plausible, str(self._path))
+            judge(maps, NYU.plausible, str(self.path))
         return []
 
 

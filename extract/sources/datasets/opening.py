@@ -1,9 +1,9 @@
 """The training and test frames of KITTI or NYU Depth V2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ....cache import Entry, SpaceClipError
+from ....cache import SpaceClipError
 from ...problems import counted, first_few
 from ..source import Source
 from .kitti import KB_CROP, KittiData
@@ -27,7 +27,7 @@ def open_dataset(settings: Dataset) -> dict[Part, PartSource]:
     if has_test(settings):
         parts["test"] = open_part(settings, "test")
     for source in parts.values():
-        if isinstance(source, ListedSource) and source.problem:
+        if source.problem:
             raise SpaceClipError(source.problem)
     check_parts(settings, parts)
     return parts
@@ -50,11 +50,6 @@ def has_test(settings: Dataset) -> bool:
     return settings.is_labelled("test") or list_path(settings, "test") is not None
 
 
-def named(source: PartSource) -> Sequence[Entry]:
-    """All frames of a part, also those whose files are missing."""
-    return source.named if isinstance(source, ListedSource) else source.entries
-
-
 def check_parts(settings: Dataset, parts: Mapping[Part, PartSource]) -> None:
     """Refuse training and test frames that cannot belong together.
 
@@ -64,9 +59,9 @@ def check_parts(settings: Dataset, parts: Mapping[Part, PartSource]) -> None:
     if len(parts) < 2:
         return
     train, test = parts["train"], parts["test"]
-    if isinstance(train, ListedSource) and isinstance(test, ListedSource):
+    if train.listed and test.listed:
         _check_lengths(settings, train.listed, test.listed)
-    trained, tested = ([entry.id for entry in named(source)] for source in (train, test))
+    trained, tested = ([entry.id for entry in source.named] for source in (train, test))
     if shared := sorted(set(trained).intersection(tested)):
         raise SpaceClipError(
             f"{counted(len(shared), 'test frame')} of {len(tested)} in the training list too: {first_few(shared)}; "
