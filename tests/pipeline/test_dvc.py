@@ -84,6 +84,12 @@ def test_two_ablations_in_a_row_start_from_the_committed_settings_and_share_the_
     for split in ("train", "val"):
         assert all(lock[f"extract@{split}"]["outs"] == committed[f"extract@{split}"]["outs"] for lock in those)
     assert stores() == before
+    columns = project.dvc("exp", "show", "--only-changed", "--drop", ".*/", "--csv").splitlines()[0].split(",")
+    assert (
+        {"decoder.film", "decoder.structural"}
+        <= {*columns}
+        <= {*("decoder.film", "decoder.structural", "Experiment", "rev", "typ", "Created", "parent")}
+    )  # no hashes of what stages depend on
     assert project.git("status", "--short") == ""
     assert project.changed() == set()
 
