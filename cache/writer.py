@@ -105,8 +105,18 @@ class StoreWriter:
                 (folder / name).unlink(missing_ok=True)
 
     def forget(self, shard: int) -> None:
-        """Take a shard's record away, so that the shard is pending again."""
-        self.place.delete(record_key(shard))
+        """Take a shard's record away, so that the shard is pending again.
+
+        Raises:
+            StoreError: It cannot be deleted.
+        """
+        try:
+            self.place.delete(record_key(shard))
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: shard {shard} cannot be done again ({error.strerror or error}): nothing of it was "
+                "changed; mend that, then run the same command again"
+            ) from error
         self.records.pop(shard, None)
 
     def reduce_batch(self, images: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cache import DamagedError, Location, StoreSpec, place_at, read_attributes, require_same
-from .settings import ExtractSettings
+from .settings import ExtractSettings, computing
 from .towers import Backbone, default_batch, device_kind
 
 Settle = Callable[[StoreSpec, Location], StoreSpec]
@@ -20,7 +20,8 @@ def settled(spec: StoreSpec, store: Location, backbone: Backbone, settings: Extr
     """
 
     def choose() -> int:
-        return default_batch(backbone, settings.layers, len(settings.views))
+        with computing(backbone, settings):
+            return default_batch(backbone, settings.layers, len(settings.views))
 
     return replace(spec, computed=settle(store, device_kind(backbone.device), settings.batch_size, choose))
 

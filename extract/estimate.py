@@ -15,7 +15,7 @@ from .engine import Engine, HostDevice, WeighingSink, device_of
 from .problems import counted
 from .remaining import Work
 from .samples import OnError
-from .settings import ExtractSettings, enough_memory
+from .settings import ExtractSettings, computing
 from .sources.folder.files import spread
 from .sources.source import Sample, Source
 from .towers import Backbone
@@ -253,7 +253,7 @@ def _tried(
     """Extract some images for each set of parts that shards lack, by what is asked of it; and the depth of those."""
     spec, device, start = work.spec, device_of(backbone, work.spec), time.perf_counter()
     most = min(_MOST_PROBED, 1 + work.images // _IMAGES_A_PROBE)
-    with enough_memory(settings):
+    with computing(backbone, settings):
         device.warm_up(spec.computed["batch"], frozenset[str]().union(*asked.values()))
         if backbone.device.type == "cpu":
             # It encoded one image.

@@ -1,6 +1,7 @@
 """What to keep of each image, and what the store that follows from it will hold."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from dask.system import CPU_COUNT
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec, out_of_memory
 from .sources.source import Source
-from .towers import Backbone
+from .towers import Backbone, device_lost, is_device_lost
 
 # Beyond, Python's own part of decoding, which one thread at a time can do, is what binds.
 _MOST_THREADS = 64
@@ -54,17 +55,25 @@ class ExtractSettings(BaseModel):
         return self.threads or min(cores - cores // 8, _MOST_THREADS)
 
 
-def enough_memory(settings: ExtractSettings) -> AbstractContextManager[None]:
-    """Context in which memory that runs out is one line.
+@contextmanager
+def computing(backbone: Backbone, settings: ExtractSettings) -> Iterator[None]:
+    """Context in which memory that runs out, or a card that is lost, is one line.
 
     Raises:
-        SpaceClipError: It did.
+        SpaceClipError: It did, or it is.
     """
     batch = settings.batch_size or "chosen by itself"
-    return out_of_memory(
+    remedy = (
         f"give it more, or lower batch_size (now {batch}) or shard (now {settings.shard} images), then run the same "
         "command again to go on from what is saved"
     )
+    with out_of_memory(remedy):
+        try:
+            yield
+        except Exception as error:
+            if is_device_lost(error):
+                raise device_lost(backbone.device, error) from error
+            raise
 
 
 def store_spec(source: Source, backbone: Backbone, settings: ExtractSettings) -> StoreSpec:

@@ -28,7 +28,7 @@ from .problems import counted
 from .remaining import Work
 from .same_samples import require_same_samples
 from .samples import OnError
-from .settings import ExtractSettings, enough_memory, store_spec
+from .settings import ExtractSettings, computing, store_spec
 from .sources.source import Source
 from .towers import Backbone
 
@@ -211,7 +211,7 @@ def _fill(
     """Compute and commit in this process."""
     spec = writer.spec
     with (
-        enough_memory(settings),
+        computing(backbone, settings),
         Engine(
             *(source, device_of(backbone, spec), spec, StoreSink(writer)),
             batch=spec.computed["batch"],

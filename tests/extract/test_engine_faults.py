@@ -137,6 +137,18 @@ def test_a_card_that_is_lost_is_one_line_wherever_it_shows(make_frames, backbone
     assert ended()
 
 
+@pytest.mark.parametrize("where", ["extract.computed.default_batch", "HostDevice.warm_up", "HostDevice.allocate"])
+def test_a_card_that_is_lost_before_the_engine_runs_is_one_line(make_frames, backbone, tmp_path, monkeypatch, where):
+    def lost(*_given):
+        raise RuntimeError(LOST)
+
+    monkeypatch.setattr(f"spaceclip.{where}" if where[0] == "e" else f"spaceclip.extract.engine.{where}", lost)
+    chosen = SETTINGS.model_copy(update={"batch_size": None})
+    said = r"^cpu failed in mid-run and answers no more \(CUDA error: unspecified launch failure\)"
+    with pytest.raises(SpaceClipError, match=said):
+        extract(make_frames(8), backbone, chosen, tmp_path, "train", {})
+
+
 class _Small(HostDevice):
     """A card that holds three images."""
 

@@ -1,5 +1,7 @@
 """Retrying quarantined samples: what was there stays until what takes its place is computed."""
 
+import errno
+import os
 import shutil
 
 import pytest
@@ -159,3 +161,15 @@ def test_a_retry_may_be_done_by_workers_that_pass_over_what_has_a_record(
 
     assert run(make_bad(bad=()), retry_quarantined=True, fill=fill).computed == 16
     assert contents(tmp_path / "store") == whole
+
+
+def test_a_store_that_cannot_be_written_is_one_line_and_stays_whole(
+    run, make_bad, before, tmp_path, contents, monkeypatch
+):
+    def refused(_place, key):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Folder, "delete", refused)
+    with pytest.raises(StoreError, match=r"shard [02] cannot be done again \(Read-only file system\): .*same command"):
+        run(make_bad(bad=()), retry_quarantined=True)
+    assert contents(tmp_path / "store") == before
