@@ -28,7 +28,7 @@ from .encoders import choose_batch
 from .environment import Chosen
 from .job import Job
 from .plugins import clear_up, on_workers, run_name
-from .scheduling import OVERDUE_SECONDS, Flight
+from .scheduling import Flight
 from .worker import AT_ONCE, ShardWorker, extract_shards
 
 # One more is at hand: there are always a few to submit at once, which takes a third less than to submit each alone.
@@ -134,7 +134,6 @@ def extract_on_cluster(
     watch: Watch,
     *,
     say: Callable[[str], None] = lambda _line: None,
-    overdue_seconds: float = OVERDUE_SECONDS,
 ) -> Receipt | None:
     """Extract shards on whatever workers there are, now or later; with none, wait for some.
 
@@ -145,7 +144,6 @@ def extract_on_cluster(
         watch: Called with (images computed, images in all, workers) whenever shards are done, and each second. What is
             computed of a shard that has to be begun again counts no more.
         say: Called with a line about workers that hang or are given no more, and there being none.
-        overdue_seconds: See `Flight`.
 
     Returns:
         How fast the workers were, by what each has said last; None if nothing was computed.
@@ -176,7 +174,7 @@ def extract_on_cluster(
 
     with scheduler_needed():
         clear_up(client)
-        flight = Flight(client, run, extract_shards, given, say, overdue_seconds)
+        flight = Flight(client, run, extract_shards, given, say)
     with on_workers(client, ShardWorker(job, run), run, hear), closing(flight):
         while waiting or flight.open:
             with scheduler_needed():

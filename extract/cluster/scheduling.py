@@ -46,8 +46,9 @@ class Flight:
     """Shards that are being computed on a cluster; what a task does besides its first shard goes by that.
 
     What fails is tried again, on another worker where there is one, unless the user has to mend it. A shard that is
-    overdue, as one on a dead network file system is, is begun on another worker too, and whichever ends first counts:
-    the run does not need a worker that hangs. The scheduler itself does again what a worker had that is gone.
+    overdue (`OVERDUE_SECONDS`, and ten times the median), as one on a dead network file system is, is begun on another
+    worker too, and whichever ends first counts: the run does not need a worker that hangs. The scheduler itself does
+    again what a worker had that is gone.
 
     Args:
         client: Of the cluster.
@@ -56,7 +57,6 @@ class Flight:
             raises is a `ShardFailedError`.
         given: What to tell the worker of a shard, by whether it is begun elsewhere if that machine's files fail.
         say: Called with a line about overdue shards, workers that are given no more, and there being none.
-        overdue_seconds: Shards that take longer, and ten times the median too, are overdue.
 
     Attributes:
         open: Shards under way. Tasks that hang are held also when their shard is done: their worker is given less.
@@ -71,11 +71,9 @@ class Flight:
         task: Callable[[str, int, Any], None],
         given: Callable[[int, bool], Any],
         say: Callable[[str], None],
-        overdue_seconds: float = OVERDUE_SECONDS,
     ) -> None:
         self._client: Any = client  # distributed types its calls for both kinds of clients
         self._name, self._task, self._given, self._say = name, task, given, say
-        self._overdue_seconds = overdue_seconds
         self._attempts: dict[str, _Attempt] = {}
         self._numbers = count()
         self._tried: dict[int, list[str]] = {}
@@ -208,7 +206,7 @@ class Flight:
     def _hurry(self, now: float) -> None:
         """Begin shards again whose every task is overdue, on workers that have no such task."""
         usual = median(self._took) if self._took else 0.0
-        limit = max(self._overdue_seconds, _OVERDUE_TIMES * usual)
+        limit = max(OVERDUE_SECONDS, _OVERDUE_TIMES * usual)
         slow = [found for found in self._attempts.values() if found.worker and now - found.since > limit]
         able = self.pool.fit.difference(str(found.worker) for found in slow)
         self.able = len(able)

@@ -161,10 +161,12 @@ def halting(cluster, tmp_path):
         time.sleep(0.02)
 
 
-def test_a_shard_that_hangs_is_done_by_another_worker_and_not_waited_for(cluster, make_job, halting):
+def test_a_shard_that_hangs_is_done_by_another_worker_and_not_waited_for(cluster, make_job, halting, monkeypatch):
+    monkeypatch.setattr(scheduling, "OVERDUE_SECONDS", 1)
+    monkeypatch.setattr(scheduling, "_LOOK_SECONDS", 0.2)
     job, pending, alone = make_job()
     halted, told = halting("spaceclip.extract.engine.engine", "prepare_sample", times=1), []
-    assert computed(cluster, job, pending, ignore, say=told.append, overdue_seconds=2) == 24
+    assert computed(cluster, job, pending, ignore, say=told.append) == 24
     assert files(job.store) == files(alone)
     ((_, address, _),) = halted()
     # Other lines tell of workers that have yet to load the encoder, if they were started anew just before.

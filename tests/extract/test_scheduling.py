@@ -66,9 +66,8 @@ def fly(monkeypatch):
     said = []
 
     def start(workers, overdue_seconds=0.05):
-        return Flight(
-            workers, "run", lambda *_: None, lambda _shard, elsewhere: elsewhere, said.append, overdue_seconds
-        ), said
+        monkeypatch.setattr(module, "OVERDUE_SECONDS", overdue_seconds)
+        return Flight(workers, "run", lambda *_: None, lambda _shard, elsewhere: elsewhere, said.append), said
 
     return start
 
