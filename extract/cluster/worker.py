@@ -11,7 +11,7 @@ from typing import Any
 from dask.system import CPU_COUNT
 from distributed import WorkerPlugin, get_worker, secede
 
-from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, place_at
+from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, place_at, size_text
 from ..engine import Engine, device_of, held_bytes
 from ..malloc import keep_freed_memory
 from ..problems import first_line
@@ -140,8 +140,8 @@ class ShardWorker(WorkerPlugin):
         limit = self._worker.memory_manager.memory_limit
         if limit and held > _MOST_HELD * limit:
             raise SpaceClipError(
-                f"it may use {limit / 1e9:.1f} GB of memory, and shards under way "
-                f"take {held / 1e9:.1f} GB of it beside the encoder: give it {held / _MOST_HELD / 1e9:.1f} GB "
+                f"it may use {size_text(limit)} of memory, and shards under way "
+                f"take {size_text(held)} of it beside the encoder: give it {size_text(held / _MOST_HELD)} "
                 "(`dask worker --memory-limit`), or extract with fewer images a shard (`shard`)"
             )
 

@@ -207,7 +207,7 @@ def test_one_encoder_serves_all_splits_of_a_run_and_is_forgotten_with_it(split, 
 
 
 def test_shards_that_do_not_fit_a_workers_memory_are_refused(split, start):
-    with pytest.raises(WorkerUnfitError, match=r"it may use 0\.0 GB of memory, .* fewer images a shard"):
+    with pytest.raises(WorkerUnfitError, match=r"it may use 1\.0 kB of memory, .* fewer images a shard"):
         start(split.job, memory=1000).extract({0: NOTHING})
 
 
