@@ -1,6 +1,7 @@
 """What goes wrong with data sets: one clear line each."""
 
 import hashlib
+import os
 import random
 import re
 from itertools import product
@@ -67,6 +68,18 @@ def test_a_root_at_another_level_names_the_right_one(nyu, wrong):
 def test_a_kitti_root_at_another_level_names_the_right_one(kitti, nyu, wrong):
     assert message(KittiData(root=(kitti / wrong).resolve())).endswith(f"this level looks right: {kitti}")
     assert message(KittiData(root=kitti / "../nyu" / ".." / "kitti" / wrong)).endswith(f"looks right: {kitti}")
+
+
+def test_listed_files_that_are_a_pipe_or_a_broken_link_are_called_so(nyu):
+    files = sorted((nyu / "sync").rglob("*.jpg"))[:2]
+    for file in files:
+        file.unlink()
+    os.mkfifo(files[0])
+    files[1].symlink_to("nowhere.jpg")
+    text = message(NyuData(root=nyu))
+    first, second = (file.relative_to(nyu / "sync") for file in files)
+    assert f"not found: {first} (is no file but a pipe or a device, expected a file), " in text
+    assert f", {second} (is a broken link to nowhere.jpg); looked in" in text
 
 
 def test_a_root_that_is_nowhere_near_says_what_was_looked_for(nyu, tmp_path):

@@ -86,6 +86,18 @@ def test_listed_files_that_are_absent_are_counted(tree):
     assert text.startswith(f"1 depth file of 2 not found: {tree / 'depth/attic/f9.png'}; ")
 
 
+def test_listed_files_that_are_none_are_called_what_they_are(tree):
+    listed, pipe, link = tree / "list.txt", tree / "rgb/pipe.png", tree / "rgb/link.png"
+    listed.write_text("pipe.png\nlink.png\nattic\n", encoding="utf-8")
+    os.mkfifo(pipe)
+    link.symlink_to("nowhere.png")
+    assert message(folder, tree / "rgb", manifest=listed).startswith(
+        f"3 images of 3 not found: {pipe} (is no file but a pipe or a device, expected a file), {link} (is a broken "
+        f"link to nowhere.png), {tree / 'rgb/attic'} (is a folder, expected a file); check the list"
+    )
+    assert message(folder, tree / "rgb", manifest=pipe).startswith(f"the list {pipe} is no file but a pipe or a device")
+
+
 def test_images_without_their_depth_are_counted(tree):
     for name in ("attic/f1.png", "attic/f2.png", "attic/f10.png", "hall/f1.png"):
         (tree / "depth" / name).unlink()

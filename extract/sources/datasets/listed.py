@@ -9,7 +9,7 @@ from ..folder.files import Crop, Files, FileSource, Reading
 from .depth import judge, probe
 from .layout import DatasetData, Part
 from .lists import list_names, read_list, required_list
-from .roots import find_file, find_level, holds_any
+from .roots import find_file, find_level, holds_any, seen_in
 
 
 class ListedSource(FileSource):
@@ -80,6 +80,7 @@ class ListedSource(FileSource):
             ("depth file", self.missing_depths, sum(row.depth is not None for row in rows), layout.depths[part]),
         ):
             if missing:
+                missing = [seen_in(root, folders, name) for name in missing]
                 return (
                     f"{counted(len(missing), noun)} of {total} that {self.path} lists not found: {first_few(missing)}; "
                     f"looked in {_folders(root, folders)}: fetch them, or take their lines out of a copy of the list"

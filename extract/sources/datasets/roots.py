@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from ...problems import missing_file
+
 _LEVELS = 2
 _HUGE = 200
 """Folders with more entries hold data, not data sets; they are not searched."""
@@ -14,6 +16,12 @@ def find_file(root: Path, folders: Iterable[str], path: str) -> Path | None:
     """The file at a relative path in the first of several folders below root that has it."""
     candidates = (root / folder / path for folder in folders)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def seen_in(root: Path, folders: Iterable[str], path: str) -> str:
+    """A relative path that is no file in any of several folders below root, with what is there if anything is."""
+    found = (missing_file(root / folder / path, path) for folder in folders)
+    return next((name for name in found if name != path), path)
 
 
 def holds_any(root: Path, folders: Sequence[str], paths: Sequence[str]) -> bool:

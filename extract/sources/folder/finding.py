@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ....cache import SpaceClipError
-from ...problems import counted, first_few
+from ...problems import counted, first_few, missing_file
 from .images import IMAGE_SUFFIXES
 
 _DEPTH_NAME = re.compile(r"(?:^|[/_. -])(?:depth(?:s|_?maps?)?|disp(?:arity)?)(?:[/_. -]|[0-9]*$)", re.IGNORECASE)
@@ -113,7 +113,7 @@ def file_bytes(paths: Sequence[Path | None], noun: str, remedy: str) -> list[int
     Raises:
         SpaceClipError: Some do not exist: all counted, the first few named, with the remedy.
     """
-    missing = [path for path in paths if path is not None and not path.is_file()]
+    missing = [missing_file(path) for path in paths if path is not None and not path.is_file()]
     if missing:
         raise SpaceClipError(
             f"{counted(len(missing), noun)} of {len(paths)} not found: {first_few(missing)}; {remedy}",

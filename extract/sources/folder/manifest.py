@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from ....cache import SpaceClipError
-from ...problems import counted, first_few
+from ...problems import counted, first_few, no_file
 
 COLUMNS = ("image", "depth", "scene", "id", "split", "focal")
 
@@ -63,8 +63,7 @@ def read_manifest(path: Path) -> Manifest:
         SpaceClipError: The file is missing, is not text, is empty, or a line is not understood.
     """
     if not path.is_file():
-        found = "is a folder, expected a file" if path.is_dir() else "does not exist"
-        raise SpaceClipError(f"the list {path} {found}: check the path")
+        raise SpaceClipError(f"the list {path} {no_file(path)}: check the path")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

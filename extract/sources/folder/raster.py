@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from ....cache import SpaceClipError
+from ...problems import no_file
 from ...reading import wait_to_decode
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**63
@@ -75,10 +76,7 @@ def check_present(path: Path) -> None:
         SpaceClipError: It is missing, a folder, or empty.
     """
     if not path.is_file():
-        found = "is no file but a pipe or a device, expected a file"
-        if path.is_dir() or not path.exists():
-            found = "is a folder, expected a file" if path.is_dir() else "does not exist"
-        raise SpaceClipError(f"{path} {found}: check the path, or the list that names it")
+        raise SpaceClipError(f"{path} {no_file(path)}: check the path, or the list that names it")
     if path.stat().st_size == 0:
         raise SpaceClipError(f"{path} is empty (0 bytes): copy or download it again")
 
