@@ -60,7 +60,7 @@ class Lacking:
         scattered = [shard for shard in sorted([*pending, *self.again]) if shard not in kept]
         known = shared_rows(self.spec, scattered, self.alike)
         linked = sum(stop - start for start, stop in map(self.spec.rows, set(self.pending) & whole.keys()))
-        return Work(self.spec, sorted([*pending, *self.again]), kept, known, len(known) + linked)
+        return Work(self.spec, sorted([*pending, *self.again]), kept, known, taken=len(known) + linked)
 
     def planned(self) -> Work:
         """What has to be computed if all can be had that is offered."""

@@ -23,16 +23,16 @@ class Work:
         shards: Without a record, ascending.
         kept: For some of them, the parts whose objects are there already.
         known: Rows that are copied from another store: its place, and the row there.
-        taken: Images that other stores have whole, in rows that are copied and in shards that are linked.
         donor: Opens such a store.
+        taken: Images that other stores have whole, in rows that are copied and in shards that are linked.
     """
 
     spec: StoreSpec
     shards: list[int]
     kept: Mapping[int, Record] = field(default_factory=dict)
     known: Mapping[int, tuple[Location, int]] = field(default_factory=dict)
-    taken: int = 0
     donor: Callable[[Location], FeatureCache] = field(default_factory=lambda: donors())
+    taken: int = 0
 
     @classmethod
     def all_of(cls, spec: StoreSpec) -> "Work":
