@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +44,7 @@ class _Reading:
         name: Of what is read.
         use: Gets what was read.
         failed: Gets why it cannot be.
+        busy: See `Readers`.
         permits: What may be decoded at once by all of its threads, in pixels.
         held: Of these, what it has.
         since: When it began, or was allowed to go on.
@@ -54,19 +55,31 @@ class _Reading:
     name: str
     use: Callable[[Any], None]
     failed: Callable[[BaseException], None]
+    busy: Callable[[], AbstractContextManager[None]]
     permits: Permits
     held: int = 0
     since: float = 0.0
     is_slow: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
+    _working: ExitStack = field(default_factory=ExitStack)
+
+    def work(self) -> None:
+        """From now on it is busy."""
+        self._working.enter_context(self.busy())
+        self.since = time.perf_counter()
+
+    def rest(self) -> None:
+        """From now on it is not."""
+        self.since = math.inf
+        self._working.close()
 
     def wait_for(self, pixels: int) -> None:
         """Wait until so many pixels may be decoded."""
         # Once: depth has its image's size, and what waits for more while it holds some may wait forever.
         if not self.held:
-            self.since = math.inf  # the others' time is not its own
+            self.rest()
             self.held = self.permits.take(pixels)
-            self.since = time.perf_counter()
+            self.work()
 
     def end(self, found: Any) -> None:
         """Hand over what was read."""
@@ -114,7 +127,7 @@ class Readers:
     Args:
         threads: How many.
         name: Of the threads.
-        busy: See `Threads`.
+        busy: Made for each time in which one works, and does not wait for others; counts how long.
         say: Called with a line about what takes long.
     """
 
@@ -126,7 +139,7 @@ class Readers:
         busy: Callable[[], AbstractContextManager[None]] = nullcontext,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        self._say, self._threads = say, Threads(threads, name, busy)
+        self._busy, self._say, self._threads = busy, say, Threads(threads, name)
         self._permits = Permits(decoded_pixels(threads))
         self._reading: set[_Reading] = set()
         self._lock = threading.Lock()
@@ -159,7 +172,7 @@ class Readers:
         Returns:
             What is set when that has been done.
         """
-        reading = _Reading(name, use, failed, self._permits)
+        reading = _Reading(name, use, failed, self._busy, self._permits)
         self._threads.submit(self._read, reading, read, unless)
         return reading.ended
 
@@ -194,7 +207,7 @@ class Readers:
         if unless():
             reading.ended.set()
             return
-        reading.since = time.perf_counter()
+        reading.work()
         with self._lock:
             self._reading.add(reading)
         here = _here.set(reading)
@@ -208,6 +221,7 @@ class Readers:
                 reading.end(found)
         finally:
             _here.reset(here)
+            reading.rest()
             self._free(reading)
 
     def _claimed(self, reading: _Reading) -> bool:

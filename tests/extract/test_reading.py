@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 from spaceclip.extract import FolderSettings, FolderSource, reading
+from spaceclip.extract.engine.receipt import Stage
 from spaceclip.extract.reading import HangingError, Readers, read_each, wait_to_decode
 from spaceclip.extract.sources.folder.headers import read_all
 
@@ -63,6 +64,20 @@ def test_to_wait_for_others_is_not_to_hang_and_what_hangs_keeps_nothing(monkeypa
     assert isinstance(first, HangingError)
     assert others == [1, 2]
     assert [line.split(":")[0] for line in said] == ["waiting for 0"]
+
+
+def test_time_that_is_spent_waiting_for_others_is_not_counted_as_work():
+    stage = Stage("decoding", 3)
+
+    def read():
+        wait_to_decode(10**9)
+        time.sleep(0.1)
+
+    with Readers(3, "read", busy=stage.busy) as readers:
+        for ended in [readers.submit(read, "", lambda _found: None, lambda _error: None) for _ in range(3)]:
+            assert ended.wait(5)
+        time.sleep(0.05)  # until the last has said so
+    assert 0.3 < stage.receipt().busy < 0.45  # and not 0.6
 
 
 def test_who_waits_for_others_is_gone_when_the_run_ends(hang):
