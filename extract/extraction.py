@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -224,7 +224,7 @@ class DatasetExtraction:
             say=say,
             predicted=say,
             # A data set that is not divided is its training split to whoever opens it.
-            fill=partial(cluster.fill, "train" if name == "all" else name, count_workers, say) if cluster else None,
+            fill=cluster.fill("train" if name == "all" else name, count_workers, say) if cluster else None,
             settle=cluster.settle if cluster else None,
         )
         if found.receipt:

@@ -22,6 +22,7 @@ from ..remaining import Known, Work
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
+from ..split_extraction import Fill
 from ..towers import BackboneSettings
 from .connection import scheduler_needed
 from .encoders import choose_batch
@@ -73,37 +74,34 @@ class Cluster:
     def fill(
         self,
         split: str,
-        workers: Callable[[int], None],
-        say: Callable[[str], None],
-        writer: StoreWriter,
-        work: Work,
-        progress: Callable[[int], None],
-    ) -> Receipt | None:
-        """The `Fill` of `extract`, once the first three arguments are given.
+        workers: Callable[[int], None] = lambda _count: None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> Fill:
+        """The `fill` of `extract`.
 
         Args:
             split: Name of the split.
             workers: Called with how many there are.
             say: Called with what is odd.
-            writer: Of the store.
-            work: What it lacks.
-            progress: Called with how many images are done.
         """
 
-        def watch(done: int, _total: int, count: int) -> None:
-            writer.still_ours()
-            workers(count)
-            progress(done)
+        def fill(writer: StoreWriter, work: Work, progress: Callable[[int], None]) -> Receipt | None:
+            def watch(done: int, _total: int, count: int) -> None:
+                writer.still_ours()
+                workers(count)
+                progress(done)
 
-        here = Path.cwd()
-        data, store = absolute(self.data, here), writer.path
-        job = Job(
-            *(data, split, self._encoder, self.device, self.chosen, self.settings, writer.spec),
-            store=store.resolve() if isinstance(store, Path) else store,
-            on_error=self.on_error,
-            folder=None if data == self.data else here,
-        )
-        return extract_on_cluster(self.client, job, work, watch, say=say)
+            here = Path.cwd()
+            data, store = absolute(self.data, here), writer.path
+            job = Job(
+                *(data, split, self._encoder, self.device, self.chosen, self.settings, writer.spec),
+                store=store.resolve() if isinstance(store, Path) else store,
+                on_error=self.on_error,
+                folder=None if data == self.data else here,
+            )
+            return extract_on_cluster(self.client, job, work, watch, say=say)
+
+        return fill
 
     @property
     def _encoder(self) -> BackboneSettings:

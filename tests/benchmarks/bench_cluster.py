@@ -15,7 +15,8 @@ from pictures import make_pictures
 from spaceclip.cache import Entry, StoreSpec
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
 from spaceclip.extract.cluster import Cluster, choose_environment, local_cluster
-from spaceclip.extract.cluster.driver import Job, extract_on_cluster
+from spaceclip.extract.cluster.driver import extract_on_cluster
+from spaceclip.extract.cluster.job import Job
 from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.remaining import Work
 

@@ -5,7 +5,7 @@ import pickle
 import shutil
 import threading
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -315,8 +315,7 @@ def fill_elsewhere(start, monkeypatch, tmp_path):
     chosen = Chosen(environment_here("cpu", "float32"), (), {cores_here(): 1})
 
     def fill(data, named):
-        cluster = Cluster(client, data, named, "cpu", chosen, SETTINGS, "quarantine")
-        return partial(cluster.fill, "train", lambda _count: None, lambda _line: None)
+        return Cluster(client, data, named, "cpu", chosen, SETTINGS, "quarantine").fill("train")
 
     return fill
 
