@@ -2,31 +2,21 @@
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
-from dask.system import CPU_COUNT
 
-from ..cache import DepthRange, Location, Record, SpaceClipError, Stored, StoreSpec, parts, place_at, size_text
-from .engine import Engine, HostDevice, WeighingSink, device_of
+from ..cache import DepthRange, Location, SpaceClipError, StoreSpec, parts, place_at, size_text
 from .problems import counted
 from .remaining import Work
 from .samples import OnError
-from .settings import ExtractSettings, computing
-from .sources.folder.files import spread
-from .sources.source import Sample, Source
+from .settings import ExtractSettings
+from .sources.source import Source
 from .towers import Backbone
+from .trial import tried
 
-_MOST_PROBED = 64
-_MOST_PROBED_ON_CPU = 16
 _CHUNK_BYTES = 20  # its checksum, and its place in the shard's index
-_IMAGES_A_PROBE = 64
-"""Less than two in a hundred images are decoded twice."""
-_MOST_SECONDS = 5.0
-"""For a processor to encode the probes; one is encoded however long it takes."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +56,11 @@ class Prediction:
         taken = f", {self.taken:,} taken over from another store" if self.taken else ""
         seconds = "" if self.seconds is None else f" and {duration(self.seconds)} without writing"
         depth = f"; depth {self.depth}" if self.depth else ""
-        tried = f" (tried {counted(self.probed, 'image')} in {self.probing:.1f} s{depth})" if self.probed else ""
+        tries = f" (tried {counted(self.probed, 'image')} in {self.probing:.1f} s{depth})" if self.probed else ""
         return (
             f"{self.pending_images:,} of {counted(self.images, 'image')} to compute ({self.pending_shards:,} of "
             f"{counted(self.shards, 'shard')}){taken}, about {size_text(self.bytes)} ({room(self.free)}){seconds}"
-            f"{tried}"
+            f"{tries}"
         )
 
     def require_space(self) -> None:
@@ -116,10 +106,10 @@ def predict(
     require_space(store, plain, free)
     asked = {lacking: lacking if timed else lacking & _samples(spec) for lacking, rows in computed.items() if rows}
     start = time.perf_counter()
-    tries, depth = _tried(source, backbone, work, settings, asked, on_error) if asked else ({}, None)
+    tries, depth = tried(source, backbone, work, settings, asked, on_error) if asked else ({}, None)
     probing, compressed = time.perf_counter() - start, 0.0
     for name in _compressed(spec):
-        sizes = [tried.sizes[name] for tried in tries.values() if name in tried.sizes]
+        sizes = [found.sizes[name] for found in tries.values() if name in found.sizes]
         if sizes:
             compressed += sizes[0] * sum(rows for lacking, rows in written.items() if name in lacking)
     return Prediction(
@@ -131,8 +121,8 @@ def predict(
         taken=work.taken,
         bytes=plain + round(compressed),
         free=free,
-        seconds=sum(computed[lacking] * tried.seconds for lacking, tried in tries.items()) if timed else None,
-        probed=min((tried.images for tried in tries.values()), default=0),
+        seconds=sum(computed[lacking] * found.seconds for lacking, found in tries.items()) if timed else None,
+        probed=min((found.images for found in tries.values()), default=0),
         probing=probing,
         depth=depth,
     )
@@ -194,91 +184,6 @@ def _rows_by_missing(work: Work) -> tuple[Counter[frozenset[str]], Counter[froze
         written[missing] += stop - start
         computed[missing] += work.count(shard)
     return written, computed
-
-
-def _probes(work: Work, count: int) -> Iterator[int]:
-    """Rows that have to be computed, evenly spread."""
-    wanted, passed = deque(spread(work.images, count)), 0
-    for shard in work.shards:
-        here = passed + work.count(shard)
-        if wanted and wanted[0] < here:
-            rows = work.rows(shard)
-            while wanted and wanted[0] < here:
-                yield rows[wanted.popleft() - passed]
-        passed = here
-
-
-class _Tried(NamedTuple):
-    """What extracting an image takes: bytes of each part, and seconds; and how many were extracted to know that."""
-
-    sizes: dict[str, float]
-    seconds: float
-    images: int
-
-
-class _Probes:
-    """Some samples of a source, as a source and a store of their own, which notes their depth."""
-
-    def __init__(self, source: Source, spec: StoreSpec, rows: list[int]) -> None:
-        self._source, self._rows = source, rows
-        self.entries = [spec.entries[row] for row in rows]
-        self.spec = replace(spec, entries=self.entries, shard=len(rows))
-        self._depths: dict[int, DepthRange] = {}
-
-    def load(self, index: int) -> Sample:
-        """Decode one of them."""
-        sample = self._source.load(self._rows[index])
-        depth = np.empty(0) if sample.depth is None else sample.depth[sample.depth > 0]
-        if depth.size:
-            self._depths[index] = DepthRange(float(np.median(depth)), float(depth.min()), float(depth.max()))
-        return sample
-
-    @property
-    def depth(self) -> DepthRange | None:
-        """Median and range of the depth of those decoded; None where none was measured."""
-        if not self._depths:
-            return None
-        medians, lows, highs = zip(*self._depths.values(), strict=True)
-        return DepthRange(float(np.median(medians)), min(lows), max(highs))
-
-
-def _tried(
-    source: Source,
-    backbone: Backbone,
-    work: Work,
-    settings: ExtractSettings,
-    asked: Mapping[frozenset[str], frozenset[str]],
-    on_error: OnError,
-) -> tuple[dict[frozenset[str], _Tried], DepthRange | None]:
-    """Extract some images for each set of parts that shards lack, by what is asked of it; and the depth of those."""
-    spec, device, start = work.spec, device_of(backbone, work.spec), time.perf_counter()
-    most = min(_MOST_PROBED, 1 + work.images // _IMAGES_A_PROBE)
-    with computing(backbone, settings):
-        device.warm_up(spec.computed["batch"], frozenset[str]().union(*asked.values()))
-        if backbone.device.type == "cpu":
-            # It encoded one image.
-            encoded = int(_MOST_SECONDS / len(asked) / (time.perf_counter() - start))
-            most = max(1, min(most, _MOST_PROBED_ON_CPU, encoded))
-        probes = _Probes(source, spec, list(_probes(work, most)))
-        return {
-            lacking: _extracted(probes, device, settings, parts, on_error) for lacking, parts in asked.items()
-        }, probes.depth
-
-
-def _extracted(
-    probes: _Probes, device: HostDevice, settings: ExtractSettings, lacking: frozenset[str], on_error: OnError
-) -> _Tried:
-    """Extract the probes with the engine of the run, as a shard that lacks some parts, and keep nothing."""
-    spec = probes.spec
-    there = {name: Stored(0, "") for name in parts(spec).keys() - lacking}
-    work = Work(spec, [0], {0: Record(spec.fingerprint, 0, 0, spec.shard, there, {})})
-    sink, batch, threads = WeighingSink(CPU_COUNT), spec.computed["batch"], settings.threads_here()
-    with Engine(probes, device, spec, sink, batch=batch, threads=threads, on_error=on_error) as engine:
-        engine.wait([engine.submit(work, 0)])
-        receipt, images = engine.receipt(), spec.shard - sink.bad
-    device.let_go()
-    sizes = {name: size / max(1, images) for name, size in sink.bytes.items()}
-    return _Tried(sizes, receipt.alone if receipt else 0.0, images)
 
 
 def _samples(spec: StoreSpec) -> frozenset[str]:

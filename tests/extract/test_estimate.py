@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 from spaceclip.cache import Entry, FeatureCache, SpaceClipError, stored_bytes
-from spaceclip.extract import ExtractSettings, Sample, duration, estimate, extract, load_backbone, plan, settings
+from spaceclip.extract import ExtractSettings, Sample, duration, extract, load_backbone, plan, settings, trial
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -77,7 +77,7 @@ def test_the_compressed_part_counts_when_space_is_short(smooth, backbone, tmp_pa
 
 @pytest.mark.parametrize(("count", "probed"), [(5, 1), (64, 2), (640, 11), (6400, 16)])
 def test_few_samples_are_probed_and_spread_over_all(make_frames, backbone, tmp_path, monkeypatch, count, probed):
-    monkeypatch.setattr(estimate, "_MOST_SECONDS", 1000.0)  # however busy this machine is
+    monkeypatch.setattr(trial, "_MOST_SECONDS", 1000.0)  # however busy this machine is
     frames = make_frames(count)
     assert plan(frames, backbone, SETTINGS, tmp_path, "train").probed == probed
     assert len(frames.loaded) == probed
@@ -137,13 +137,13 @@ def test_what_is_not_timed_says_the_same_bytes(smooth, slow, tmp_path):
 
 def test_an_encoder_that_takes_seconds_an_image_tries_few(make_frames, slow, tmp_path, monkeypatch):
     backbone, given = slow
-    monkeypatch.setattr(estimate, "_MOST_SECONDS", 0.2)
+    monkeypatch.setattr(trial, "_MOST_SECONDS", 0.2)
     planned = plan(make_frames(640), backbone, SETTINGS, tmp_path, "train")
     assert 1 <= planned.probed <= 10
     assert sum(given) == 2 + 2 * planned.probed
     assert planned.seconds == pytest.approx(640 * 2 * 0.01, rel=0.5)
     assert 0.04 < planned.probing < 5
-    monkeypatch.setattr(estimate, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(trial, "_MOST_SECONDS", 0.0)
     assert plan(make_frames(640), backbone, SETTINGS, tmp_path, "train").probed == 1
 
 
