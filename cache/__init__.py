@@ -5,7 +5,7 @@ from .disjoint import require_disjoint
 from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
 from .format.buffers import ShardBuffer, feature_bytes, feature_objects
-from .format.identity import DepthSpec, Entry, StoreSpec, entries_digest, require_same
+from .format.identity import Counts, DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
 from .format.objects import PlainObject, host_memory
@@ -45,6 +45,7 @@ __all__ = [
     "ChannelStatistics",
     "CompatibleStore",
     "Copied",
+    "Counts",
     "DamagedError",
     "DepthRange",
     "DepthSpec",

@@ -24,7 +24,8 @@ class Batch:
         states: Patch tokens by layer as they are stored, each [B, P, C], float16 or int8.
         scales: What int8 tokens are multiplied by, each [B, C] float32; none for float16.
         pooled: [B, C] float32.
-        depth: [B, 1, H, W] metres, float32, mirrored where flipped, 0 where nothing was measured.
+        depth: [B, 1, H, W] counts of `unit`, uint16 or uint32, never mirrored, 0 where nothing was measured.
+        unit: Metres of one count.
     """
 
     indices: NDArray[np.int64]
@@ -32,7 +33,8 @@ class Batch:
     states: dict[int, NDArray[np.float16 | np.int8]]
     scales: dict[int, NDArray[np.float32]]
     pooled: NDArray[np.float32]
-    depth: NDArray[np.float32]
+    depth: NDArray[np.uint16 | np.uint32]
+    unit: float
 
 
 class Batches:
@@ -84,7 +86,8 @@ class Batches:
                 {n: allocate((batch_size, tokens["patches"], tokens["channels"]), cache.storage) for n in layers},
                 {n: allocate((batch_size, tokens["channels"]), np.float32) for n in layers if cache.storage == "int8"},
                 allocate((batch_size, tokens["channels"]), np.float32),
-                allocate((batch_size, 1, height, width), np.float32),
+                allocate((batch_size, 1, height, width), cache.depth_counts),
+                cache.depth_unit,
             )
             for _ in range(ahead + 1)
         )
@@ -122,9 +125,8 @@ class Batches:
         index, flipped = int(batch.indices[at]), bool(batch.flipped[at])
         view = "flipped" if flipped else "plain"
         self._cache.stored_into(at, index, view, batch.states, batch.scales)
-        batch.pooled[at] = self._cache.pooled([index], view)[0]
-        depth = self._cache.depth(index)
-        batch.depth[at, 0] = depth[:, ::-1] if flipped else depth
+        self._cache.pooled_into(batch.pooled[at], index, view)
+        self._cache.depth_into(batch.depth[at, 0], index)
 
 
 def _finished(started: tuple[Batch, list[Future[None]]]) -> Batch:

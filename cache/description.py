@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .format.arrays import DEPTH, IMAGE, identity_arrays, identity_parts
-from .format.identity import Entry, Storage
+from .format.identity import Counts, Entry, Storage
 from .format.ledger import Record, ledger_digest
 from .format.metadata import read_samples
 from .format.statistics import HASH_DIGITS, DepthRange, content_hash
@@ -93,7 +93,7 @@ class StoreDescription:
     @cached_property
     def depth_hashes(self) -> list[str]:
         """A hash of each row's training target; empty as `content_hashes`, and where nothing was measured."""
-        nothing = content_hash(np.zeros(self.depth_size, np.uint32)) if self.has_depth else ""
+        nothing = content_hash(np.zeros(self.depth_size, self.depth_counts)) if self.has_depth else ""
         return ["" if found == nothing else found for found in self._hashes(DEPTH)]
 
     def _hashes(self, part: str) -> list[str]:
@@ -128,6 +128,16 @@ class StoreDescription:
         """(height, width) of the training targets."""
         height, width = self._depth_field("size")
         return height, width
+
+    @property
+    def depth_counts(self) -> Counts:
+        """Type of the counts that depth is kept in."""
+        return self._depth_field("counts")
+
+    @property
+    def depth_unit(self) -> float:
+        """Metres of one count."""
+        return self._depth_field("unit")
 
     def require(self, layers: Sequence[int], *, depth: bool) -> None:
         """Refuse a store that lacks what is about to be read.

@@ -154,12 +154,20 @@ class FeatureCache(StoreDescription):
         """Pooled class tokens [B, C] float32."""
         out = np.empty((len(indices), self.identity["tokens"]["channels"]), np.float32)
         for at, index in enumerate(indices):
-            self._array(POOLED, index).read_into(out[at], index, self._view(view))
+            self.pooled_into(out[at], index, view)
         return out
+
+    def pooled_into(self, out: NDArray[np.float32], index: int, view: str) -> None:
+        """Read the pooled class token [C] of one sample."""
+        self._array(POOLED, index).read_into(out, index, self._view(view))
 
     def depth(self, index: int) -> NDArray[np.float32]:
         """Training target of one sample: [H, W] metres, 0 where nothing was measured."""
         return self._metres(DEPTH, index, self.depth_size)
+
+    def depth_into(self, out: NDArray[Any], index: int) -> None:
+        """Read the training target of one sample as it is stored: [H, W] counts of `depth_unit`, of `depth_counts`."""
+        self._array(DEPTH, index).read_into(out, index)
 
     def ground_truth(self, index: int) -> NDArray[np.float32]:
         """Depth of one sample at its native size: [H, W] metres, 0 where nothing was measured."""
@@ -178,9 +186,9 @@ class FeatureCache(StoreDescription):
         return out
 
     def _metres(self, name: str, index: int, size: tuple[int, ...]) -> NDArray[np.float32]:
-        counts = np.empty(size, np.uint32)
+        counts = np.empty(size, self.depth_counts)
         self._array(name, index).read_into(counts, index)
-        return (counts * float(self._depth_field("unit"))).astype(np.float32)
+        return (counts * self.depth_unit).astype(np.float32)
 
     def _view(self, view: str) -> int:
         if view not in self.views:

@@ -16,8 +16,6 @@ OnError = Literal["stop", "quarantine"]
 
 T = TypeVar("T")
 
-_MOST_COUNTS = np.iinfo(np.uint32).max
-
 
 def prepare_sample(source: Loader, spec: StoreSpec, row: int) -> Block:
     """Decode one sample and bring it to the store's sizes: its rows of every array that needs no encoder.
@@ -60,7 +58,7 @@ def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:
             f"{'was' if spec.native is None else 'was the most'} when it was listed: the file was replaced; "
             "run the same command again"
         )
-    counts = _counts(sample.id, depth, spec.unit)
+    counts = _counts(sample.id, depth, spec)
     prepared: Block = {"depth": prepare_depth(counts, spec.size)}
     if spec.native:
         padding = [(0, whole - size) for whole, size in zip(spec.native, depth.shape, strict=True)]
@@ -69,11 +67,12 @@ def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:
     return prepared
 
 
-def _counts(sample: str, depth: NDArray[np.float32], unit: float) -> NDArray[np.uint32]:
+def _counts(sample: str, depth: NDArray[np.float32], spec: DepthSpec) -> NDArray[np.unsignedinteger[Any]]:
+    unit, most = spec.unit, np.iinfo(spec.counts).max
     counts = np.rint(depth.astype(np.float64) / unit)
-    if not 0 <= counts.min() <= counts.max() <= _MOST_COUNTS:
+    if not 0 <= counts.min() <= counts.max() <= most:
         raise SpaceClipError(
             f"{sample}: depth from {depth.min():g} to {depth.max():g} m, but in steps of {unit:g} m a store holds 0 to "
-            f"{_MOST_COUNTS * unit:,.0f} m; check the unit (--depth-scale)"
+            f"{most * unit:,.0f} m; check the unit (--depth-scale)"
         )
-    return counts.astype(np.uint32)
+    return counts.astype(spec.counts)

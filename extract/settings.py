@@ -115,4 +115,4 @@ def _depth_spec(source: Source, target: tuple[int, int] | None) -> DepthSpec | N
         )
     size = target or found[0]
     native = None if found == [size] else (max(height for height, _ in found), max(width for _, width in found))
-    return DepthSpec(source.depth_unit, size, native)
+    return DepthSpec(source.depth_unit, size, native, source.depth_counts)

@@ -66,6 +66,23 @@ def _inputs(batch: Batch, device: torch.device) -> Inputs:
         return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
 
     states = {n: move(state) for n, state in batch.states.items()}
+    flipped = move(batch.flipped)[:, None, None, None]
     for n, scale in batch.scales.items():
         states[n] = (states[n] * move(scale)[:, None]).half()
-    return Inputs(states, move(batch.pooled), move(batch.depth))
+    depth = metres(move(batch.depth.view(f"i{batch.depth.itemsize}")), batch.unit)
+    # The host's memory knows no fast way to mirror.
+    return Inputs(states, move(batch.pooled), torch.where(flipped, depth.flip(-1), depth))
+
+
+def metres(counts: Tensor, unit: float) -> Tensor:
+    """Depth in float32 metres from the bits of uint16 or uint32 counts.
+
+    Counts below 2^24 of a unit that divides the metre give the float32 nearest to the truth, as `FeatureCache.depth`.
+
+    Args:
+        counts: int16 or int32, since few of PyTorch's kernels know unsigned ones.
+        unit: Metres of one count.
+    """
+    wide = counts.int() & 0xFFFF if counts.dtype == torch.int16 else counts.long() & 0xFFFFFFFF
+    steps = 1 / unit
+    return wide.float() / round(steps) if abs(steps - round(steps)) < 1e-6 * steps else wide.float() * unit

@@ -97,9 +97,9 @@ def identity_arrays(identity: Mapping[str, Any]) -> dict[str, ArrayLayout]:
     """Every array of the store of an identity by name.
 
     `layers/<index>` [N, V, P, C] float16 does not compress and is kept plain; where it is int8 instead,
-    `scales/<index>` [N, V, C] float32 is what one step of each channel is worth. `image` [N, H, W, 3] uint8, `depth`
-    [N, H, W] and `ground_truth` [N, H, W] (counts of the depth unit, padded, with `ground_truth_size` [N, 2]) are
-    compressed.
+    `scales/<index>` [N, V, C] float32 is what one step of each channel is worth. `depth` [N, H, W], in uint16 or uint32
+    counts of the depth unit, is plain too, since training reads it as often. `image` [N, H, W, 3] uint8 and
+    `ground_truth` [N, H, W] (such counts, padded, with `ground_truth_size` [N, 2]) are compressed.
     """
     n, v, tokens = identity["samples"]["count"], len(identity["views"]), identity["tokens"]
     p, c = tokens["patches"], tokens["channels"]
@@ -112,11 +112,11 @@ def identity_arrays(identity: Mapping[str, Any]) -> dict[str, ArrayLayout]:
     found[POOLED] = pooled
     found[IMAGE] = ArrayLayout((n, height, width, 3), (1, height, width, 3), "uint8", compressed=True)
     if identity["depth"]:
-        size = tuple(identity["depth"]["size"])
-        found[DEPTH] = ArrayLayout((n, *size), (1, *size), "uint32", compressed=True)
+        size, counts = tuple(identity["depth"]["size"]), identity["depth"]["counts"]
+        found[DEPTH] = ArrayLayout((n, *size), (1, *size), counts)
         if identity["depth"]["native"]:
             size = tuple(identity["depth"]["native"])
-            found[GROUND_TRUTH] = ArrayLayout((n, *size), (1, *size), "uint32", compressed=True)
+            found[GROUND_TRUTH] = ArrayLayout((n, *size), (1, *size), counts, compressed=True)
             found[GROUND_TRUTH_SIZE] = ArrayLayout((n, 2), (1, 2), "int32")
     return found
 

@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 from ..errors import StoreError
 
 Storage = Literal["float16", "int8"]
+Counts = Literal["uint16", "uint32"]
 
-FORMAT = 4
+FORMAT = 5
 """Of stores, by which they lie apart: one of an older format is extracted again beside it."""
 
 
@@ -45,11 +46,19 @@ class DepthSpec:
         unit: Metres of one count.
         size: (height, width) of the training target.
         native: (height, width) that holds every ground truth at its own size; None where all have the target's size.
+        counts: Type of the counts: `uint16` where the source's own are no wider.
     """
 
     unit: float
     size: tuple[int, int]
     native: tuple[int, int] | None = None
+    counts: Counts = "uint32"
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """From what an identity says of it."""
+        native = fields["native"] and tuple(fields["native"])
+        return cls(fields["unit"], tuple(fields["size"]), native, fields["counts"])
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class StoreSpec:
             patches=tokens["patches"],
             channels=tokens["channels"],
             image_size=tuple(identity["image_size"]),
-            depth=depth and DepthSpec(depth["unit"], tuple(depth["size"]), depth["native"] and tuple(depth["native"])),
+            depth=depth and DepthSpec.of(depth),
             entries=entries,
             shard=identity["shard"],
             storage=storage or tokens["storage"],

@@ -18,6 +18,7 @@ from numcodecs.blosc import decompress
 from numpy.typing import NDArray
 
 from ..errors import DamagedError, UnreadableError
+from ..places.folder import most_open_files
 from ..places.place import Place
 from .arrays import ArrayLayout
 
@@ -27,6 +28,9 @@ NEVER_WRITTEN = 2**64 - 1
 # The CRC-32C of anything followed by its own little-endian CRC-32C, as of nothing.
 _CRC_RESIDUE = google_crc32c.value(bytes(4))
 _PAIR, CRC = 16, 4
+
+_READ_AT_ONCE = 64
+"""Arrays of all stores that a process reads, as a rule: they share the files that it may have open."""
 
 
 def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
@@ -56,6 +60,8 @@ def is_sound(*pieces: bytes | memoryview) -> bool:
 class ShardedArray:
     """Chunk-wise reader of one array. Safe to use from many threads.
 
+    Files of this machine stay open, and a chunk of an array that is not compressed is checked when it is read first.
+
     Args:
         place: The store.
         name: The array's.
@@ -70,15 +76,19 @@ class ShardedArray:
     ) -> None:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
         self._place, self._layout, self._images = place, layout, images
+        self._opened = lru_cache(maxsize=most_open_files() // _READ_AT_ONCE)(place.opened)
+        rows = -(-layout.shape[0] // images) * images
+        self._checked = np.zeros((layout.shape[1] if layout.by_view else 1, rows), np.bool_)
         self._index, self._checksums = lru_cache(maxsize=4096)(self._read_index), lru_cache(maxsize=4096)(checksums)
 
-    def read_into(self, out: NDArray[Any], row: int, view: int = 0) -> None:
+    def read_into(self, out: NDArray[Any], row: int, view: int = 0, *, anew: bool = False) -> None:
         """Read a sample's chunk, of one view where views divide the array.
 
         Args:
             out: Contiguous, of the array's type and the chunk's size, and of one thread; worthless where reading fails.
             row: Of the store.
             view: Index of the view.
+            anew: Check it again, if it has been read before.
 
         Raises:
             UnreadableError: The place gives no answer.
@@ -92,7 +102,12 @@ class ShardedArray:
         try:
             if not self._layout.compressed:
                 # Chunks of one size need no index; a row that was never written fails its checksum.
-                self._read_chunk(key, row, view, inside * (plain.size + CRC), plain.data)
+                start, file = inside * (plain.size + CRC), self._opened(key)
+                if anew or not (file.is_kept and self._checked[view, row]):
+                    self._read_chunk(key, row, view, start, plain.data)
+                    self._checked[view, row] = True
+                elif file.read_into(start, plain.data) < plain.size:
+                    raise self._damaged(key, "it is cut short")
                 return
             offset, length = self._index(shard, view)[inside].tolist()
             if offset == NEVER_WRITTEN:
@@ -123,13 +138,13 @@ class ShardedArray:
         out = np.empty((stop - start, len(views), *self._layout.row), self.dtype)
         for at in range(stop - start):
             for place, number in enumerate(views):
-                self.read_into(out[at, place], start + at, number)
+                self.read_into(out[at, place], start + at, number, anew=True)
         return out if self._layout.by_view and view is None else out[:, 0]
 
     def _read_chunk(self, key: str, row: int, view: int, start: int, chunk: memoryview) -> None:
         """Read a chunk that is followed by its checksum, and refuse another one."""
         checksum = memoryview(bytearray(CRC))
-        read = self._place.read_into(key, start, chunk, checksum)
+        read = self._opened(key).read_into(start, chunk, checksum)
         if read < len(chunk) + CRC or not is_sound(chunk, checksum):
             raise self._damaged(key, f"row {row} fails its checksum")
         self._require_bound(key, row, view, checksum)

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from io import FileIO
 from itertools import takewhile
 from pathlib import Path
@@ -17,7 +18,7 @@ from blake3 import blake3
 from typing_extensions import override
 
 from .location import Location, Url
-from .place import ALIGNMENT, Content, Place, Stored
+from .place import ALIGNMENT, Content, Opened, Place, Stored
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -27,6 +28,8 @@ _PIECE = 2**18
 
 _LEAST_DIRECT = 2**20
 """Bytes; what is smaller is soon read again, and costs little."""
+
+_MOST_OPEN = 2**15
 
 _BEGUN = re.compile(r"\..+\.[0-9a-f]{12}")
 
@@ -44,11 +47,11 @@ class Folder(Place):
 
     @override
     def read_into(self, key: str, start: int, *buffers: memoryview) -> int:
-        file = os.open(f"{self.path}/{key}", os.O_RDONLY)
-        try:
-            return os.preadv(file, buffers, start)
-        finally:
-            os.close(file)
+        return self.opened(key).read_into(start, *buffers)
+
+    @override
+    def opened(self, key: str) -> "OpenFile":
+        return OpenFile(f"{self.path}/{key}")
 
     @override
     def read_end(self, key: str, length: int) -> bytes:
@@ -125,6 +128,41 @@ class Folder(Place):
         from zarr.storage import LocalStore
 
         return LocalStore(self.path)
+
+
+@cache
+def most_open_files() -> int:
+    """Files that this process may have open, after asking the system for many."""
+    try:
+        import resource  # which Windows has not
+    except ImportError:
+        return 512
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+        return soft
+    return wanted
+
+
+class OpenFile(Opened):
+    """A file that stays open while anybody holds this."""
+
+    is_kept = True
+
+    def __init__(self, path: str) -> None:
+        self._file = -1  # for `__del__`, where opening fails
+        self._file = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    @override
+    def read_into(self, start: int, *buffers: memoryview) -> int:
+        return os.preadv(self._file, buffers, start)
 
 
 def write_atomically(path: Path, content: Content) -> None:

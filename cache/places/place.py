@@ -32,6 +32,24 @@ class Stored(NamedTuple):
         return cls(len(content), blake3(content).hexdigest())
 
 
+class Opened:
+    """An object of a place, for reading parts of it.
+
+    Attributes:
+        is_kept: Whether what was read once is read again as it was: the same file of this machine, whatever becomes of
+            its name. What comes from far is checked each time.
+    """
+
+    is_kept = False
+
+    def __init__(self, place: "Place", key: str) -> None:
+        self._place, self._key = place, key
+
+    def read_into(self, start: int, *buffers: memoryview) -> int:
+        """See `Place.read_into`."""
+        return self._place.read_into(self._key, start, *buffers)
+
+
 class Place(ABC):
     """A folder, or a prefix of a bucket. Keys are relative to it, with slashes. Safe to use from many threads.
 
@@ -51,6 +69,10 @@ class Place(ABC):
         Returns:
             Bytes read: fewer than there is room for where the object is shorter.
         """
+
+    def opened(self, key: str) -> "Opened":
+        """An object that will be read in parts, many times."""
+        return Opened(self, key)
 
     @abstractmethod
     def read_end(self, key: str, length: int) -> bytes:

@@ -84,7 +84,7 @@ class ShardWorker(WorkerPlugin):
         left = [shard for shard in shards if not sink.committed(shard)]
         kept = {shard: known[0] for shard in left if (known := shards[shard])[0]}
         rows = {row: place for shard in left for row, place in shards[shard][1].items()}
-        work, said = Work(spec, left, kept, rows, self._donor), time.monotonic()
+        work, said = Work(spec, left, kept, rows, donor=self._donor), time.monotonic()
         is_fatal = MachineError.is_shown_by if elsewhere else lambda _error: False
         under_way = [engine.submit(work, shard, is_fatal) for shard in left]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...cache import Entry
+from ...cache import Counts, Entry
 
 __all__ = ["Entry", "Sample", "Source"]
 
@@ -53,6 +53,11 @@ class Source(Loader, Protocol):
     @property
     def depth_unit(self) -> float | None:
         """Metres of one count of the depth source, the step to which depth is stored; None without depth."""
+        ...
+
+    @property
+    def depth_counts(self) -> Counts:
+        """Type that holds every depth in such counts."""
         ...
 
     def depth_sizes(self) -> Sequence[tuple[int, int] | None]:

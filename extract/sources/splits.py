@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ...cache import SpaceClipError
+from ...cache import Counts, SpaceClipError
 from ..problems import counted, first_few
 from .source import Entry, Sample, Source
 
@@ -64,6 +64,11 @@ class Subset:
     def depth_unit(self) -> float | None:
         """The whole source's, so that all splits keep depth alike."""
         return self._source.depth_unit
+
+    @property
+    def depth_counts(self) -> Counts:
+        """Likewise."""
+        return self._source.depth_counts
 
     def load(self, index: int) -> Sample:
         """Decode one sample."""

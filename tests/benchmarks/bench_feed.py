@@ -30,7 +30,7 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
         patches=196,
         channels=768,
         image_size=(224, 224),
-        depth=DepthSpec(1 / 256, size),
+        depth=DepthSpec(1 / 256, size, counts="uint16"),
         entries=[Entry(str(index), None, "") for index in range(count)],
     )
     writer, draw = StoreWriter(path, spec, {}), np.random.default_rng(0)
@@ -41,7 +41,7 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
         block: dict[str, np.ndarray] = {f"layers/{number}": layer for number in LAYERS}
         block["pooled"] = draw.standard_normal((n, 2, 768), np.float32)
         block["image"] = np.zeros((n, 224, 224, 3), np.uint8)
-        block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint32), size[1], axis=2)
+        block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint16), size[1], axis=2)
         writer.write(shard, block)
     return FeatureCache.open(path)
 

@@ -25,6 +25,7 @@ class Frames:
     """Made-up frames that cost nothing, and tell when the long work asks for one."""
 
     depth_unit = None
+    depth_counts = "uint32"
 
     def __init__(self, count: int) -> None:
         self.entries = [Entry(f"scene{index // 100}/{index}", f"scene{index // 100}", "1") for index in range(count)]

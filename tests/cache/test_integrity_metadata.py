@@ -6,7 +6,7 @@ import json
 import pytest
 from spaceclip.cache import FeatureCache, Problem, StoreError, copy, repair, verify
 
-ARRAY = "depth/zarr.json"
+ARRAY = "ground_truth/zarr.json"
 
 
 def _changed(path, change, key=ARRAY):
@@ -43,11 +43,11 @@ MISLEADING = {
 def test_a_field_that_would_have_bytes_misread_is_refused_by_all(make_store, field):
     path, _ = make_store()
     _changed(path, MISLEADING[field])
-    with pytest.raises(StoreError, match=r"depth/zarr\.json: damaged .not what the store's identity asks for"):
-        FeatureCache.open(path).depth(0)
+    with pytest.raises(StoreError, match=r"ground_truth/zarr\.json: damaged .not what the store's identity asks for"):
+        FeatureCache.open(path).ground_truth(0)
     assert verify(path).problems == [Problem("altered", None, file=ARRAY)]
     assert repair(path).rewritten == [ARRAY]
-    assert FeatureCache.open(path).depth(0).any()
+    assert FeatureCache.open(path).ground_truth(0).any()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", None])
@@ -55,8 +55,8 @@ def test_what_is_no_metadata_is_refused_by_all(make_store, content):
     path, _ = make_store()
     file = path / ARRAY
     file.unlink() if content is None else file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"depth/zarr\.json: damaged .*run `spaceclip cache repair`"):
-        FeatureCache.open(path).depth(0)
+    with pytest.raises(StoreError, match=r"ground_truth/zarr\.json: damaged .*run `spaceclip cache repair`"):
+        FeatureCache.open(path).ground_truth(0)
     assert verify(path).problems == [Problem("missing" if content is None else "altered", None, file=ARRAY)]
 
 
@@ -72,7 +72,7 @@ def test_what_another_version_of_zarr_writes_more_is_no_damage(make_store, tmp_p
     _changed(path, more)
     _changed(path, lambda content: content.update(consolidated_metadata=None), "layers/zarr.json")
     before = contents(path)
-    assert FeatureCache.open(path).depth(0).any()
+    assert FeatureCache.open(path).ground_truth(0).any()
     assert verify(path, deep=True).problems == []
     assert repair(path).rewritten == []
     assert contents(path) == before
@@ -86,11 +86,11 @@ def test_nesting_without_end_is_one_clear_line(make_store, file):
     seal = hashlib.sha256(nested + b"\n}").hexdigest().encode()
     (path / file).write_bytes(nested + (b',\n"sha256":"' + seal + b'"\n}' if "ledger" in file else b""))
     with pytest.raises(StoreError, match=f"{file}: "):
-        _ = FeatureCache.open(path).depth(0), FeatureCache.open(path).entries
+        _ = FeatureCache.open(path).ground_truth(0), FeatureCache.open(path).entries
     assert verify(path).problems[0].file == file
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
 def test_a_store_of_another_format_is_one_line_and_todays_is_made_beside_it(make_store, tmp_path, number):
     path, spec = make_store()
 
@@ -102,7 +102,7 @@ def test_a_store_of_another_format_is_one_line_and_todays_is_made_beside_it(make
             fields["sha256"] = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     _changed(path, change, "zarr.json")
-    line = f"store.zarr: a store of format {number}, this version reads 4; run the same `spaceclip extract`"
+    line = f"store.zarr: a store of format {number}, this version reads 5; run the same `spaceclip extract`"
     for use in (FeatureCache.open, verify, repair, lambda path: copy(path, tmp_path / "out")):
         with pytest.raises(StoreError, match=line):
             use(path)

@@ -19,7 +19,7 @@ READS = [
     ("read", "ledger/000001.json"),
     ("stored", OBJECT),
     ("read_end", OBJECT),
-    ("read_into", OBJECT),
+    ("opened", OBJECT),
 ]
 
 

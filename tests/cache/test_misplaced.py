@@ -8,6 +8,7 @@ import pytest
 import zarr
 from spaceclip.cache import FeatureCache, StoreError, copy
 from spaceclip.cache.format.arrays import part_name
+from spaceclip.cache.places.folder import OpenFile
 
 SHARDS = ["layers/3/c/{}/0/0/0", "pooled/c/{}/0/0", "image/c/{}/0/0/0", "depth/c/{}/0/0", "ground_truth/c/{}/0/0"]
 SHARDS += ["ground_truth_size/c/{}/0"]
@@ -69,19 +70,19 @@ def test_a_store_is_read_by_zarr_itself(make_store, make_block):
 def test_a_chunk_costs_one_read_and_one_of_the_index_where_it_is_compressed(make_store, monkeypatch):
     path, spec = make_store(count=8)
     cache, read = FeatureCache.open(path), []
-    of, end = cache.place.read_into, cache.place.read_end
+    of, end = OpenFile.read_into, cache.place.read_end
 
-    def counted(key, start, *buffers):
-        read.append(of(key, start, *buffers))
+    def counted(self, start, *buffers):
+        read.append(of(self, start, *buffers))
         return read[-1]
 
-    monkeypatch.setattr(cache.place, "read_into", counted)
+    monkeypatch.setattr(OpenFile, "read_into", counted)
     monkeypatch.setattr(cache.place, "read_end", lambda key, size: read.append(size) or end(key, size))
     for row in (1, 2):
         cache.states([row], layers=[3])
     assert read == [spec.patches * spec.channels * 2 + 4] * 2
     read.clear()
     for row in (1, 2):
-        cache.depth(row)
+        cache.image(row)
     assert (len(read), read[0]) == (3, spec.shard * 16 + 4)
     assert part_name("layers/3", "plain") in cache.records[0].checksums

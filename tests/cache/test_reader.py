@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from spaceclip.cache import DepthSpec, FeatureCache, Pointer, Problem, StoreError, StoreWriter, verify
+from spaceclip.cache.format import shard
 from spaceclip.cache.format.ledger import Record, Stored
-from spaceclip.cache.format.shard import index_bytes
+from spaceclip.cache.format.shard import index_bytes, is_sound
 
 
 def test_reading_gives_what_was_written(make_store, make_block):
@@ -68,7 +69,7 @@ def _read_all(cache: FeatureCache) -> None:
 
 
 # Of an array that is not compressed the index is Zarr's alone: no read needs it, and `verify` finds it altered.
-PLAIN = {"layers/3", "pooled", "ground_truth_size"}
+PLAIN = {"layers/3", "pooled", "depth", "ground_truth_size"}
 
 
 def _first_object(path, name, spec):
@@ -96,7 +97,7 @@ def test_an_altered_index_of_a_plain_array_misleads_no_read_and_is_found(make_st
     for end in (np.random.default_rng(0).bytes(len(content) - read), b""):
         file.write_bytes(content[:read] + end)
         np.testing.assert_array_equal(FeatureCache.open(path).array(name).read_rows(0, 10), whole)
-        part = name if name == "ground_truth_size" else f"{name}/plain"
+        part = name if name in ("depth", "ground_truth_size") else f"{name}/plain"
         assert verify(path).problems == [Problem("altered" if end else "torn", 0, part)]
 
 
@@ -152,14 +153,37 @@ def test_a_deleted_shard_is_refused_where_zarr_would_say_zero(make_store):
 
 def test_a_shard_that_was_written_anew_under_an_open_reader_says_so(make_store, make_block):
     path, spec = make_store()
-    cache = FeatureCache.open(path)
-    cache.depth(4)
+    cache, reading = FeatureCache.open(path), FeatureCache.open(path)
+    before = [reading.depth(4), FeatureCache.open(path).depth(5)]
     block = make_block(spec, 1)
     block["depth"][:] = 7
     StoreWriter(path, spec, cache.about).write(1, block)
     with pytest.raises(StoreError, match=r"damaged: row 5 .* written anew since the store was opened, open it again"):
         cache.depth(5)
     assert (FeatureCache.open(path).depth(5) == np.float32(0.007)).all()
+    # One that reads the shard already goes on with what it has opened.
+    np.testing.assert_array_equal([reading.depth(4), reading.depth(5)], before)
+
+
+def test_a_chunk_is_checked_when_it_is_read_first_and_by_whoever_asks_for_it(make_store, monkeypatch):
+    cache, checked = FeatureCache.open(make_store()[0]), []
+    monkeypatch.setattr(shard, "is_sound", lambda *pieces: checked.append(1) or is_sound(*pieces))
+    out, array = np.empty((4, 6), np.float16), cache.array("layers/3")
+    for row, anew, more in ((4, False, 1), (4, False, 0), (5, False, 1), (4, True, 1), (4, False, 0)):
+        checked.clear()
+        array.read_into(out, row, anew=anew)
+        assert len(checked) == more
+    array.read_into(out, 4, 1)
+    assert len(checked) == 1
+
+
+def test_a_file_cut_short_under_an_open_reader_is_refused(make_store):
+    path, _ = make_store()
+    cache = FeatureCache.open(path)
+    cache.states([4])
+    os.truncate(path / "layers/3/c/1/0/0/0", 10)
+    with pytest.raises(StoreError, match="cut short"):
+        cache.states([4])
 
 
 def test_settings_that_differ_are_named_with_both_values(make_store):

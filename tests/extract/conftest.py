@@ -55,7 +55,7 @@ class Frames:
         self, count: int, sizes: tuple[tuple[int, int], ...] = ((24, 36),), unit: float | None = 0.001
     ) -> None:
         self.entries = [Entry(f"frame{index:03d}", f"scene{index // 4}", "1") for index in range(count)]
-        self.sizes, self.depth_unit = sizes, unit
+        self.sizes, self.depth_unit, self.depth_counts = sizes, unit, "uint32"
         self.loaded: list[int] = []
 
     def depth_sizes(self):

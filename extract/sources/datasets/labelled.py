@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....cache import Entry, SpaceClipError
+from ....cache import Counts, Entry, SpaceClipError
 from ...problems import counted, first_few
 from ..folder.files import MILLIMETRE, check_bytes
 from ..source import Sample
@@ -68,6 +68,11 @@ class LabelledSource:
     def depth_unit(self) -> float:
         """A millimetre: finer than the sensor's own steps."""
         return MILLIMETRE
+
+    @property
+    def depth_counts(self) -> Counts:
+        """Enough for 65 m; the sensor sees 10 m."""
+        return "uint16"
 
     def depth_sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every sample's depth map."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ....cache import SpaceClipError
+from ....cache import Counts, SpaceClipError
 from ...problems import counted, first_few
 from ..source import Entry, Sample
 from .depth_maps import DepthHeader, read_depth
@@ -128,11 +128,19 @@ class FileSource:
         Raises:
             SpaceClipError: Depth files cannot be read, or are integers while there is no scale.
         """
-        headers = [header for header in self._depth_headers if header is not None]
-        if not headers:
+        if not any(self._depth_headers):
             return None
-        counts = all(header.dtype.kind in "iu" and header.dtype.itemsize == 2 for header in headers)
-        return 1 / (self._reading.depth_scale or 1.0) if counts else MILLIMETRE
+        return 1 / (self._reading.depth_scale or 1.0) if self.depth_counts == "uint16" else MILLIMETRE
+
+    @property
+    def depth_counts(self) -> Counts:
+        """`uint16` where all depth is 16-bit integers.
+
+        Raises:
+            SpaceClipError: As `depth_unit`.
+        """
+        kinds = {(header.dtype.kind in "iu", header.dtype.itemsize) for header in self._depth_headers if header}
+        return "uint16" if kinds <= {(True, 2)} else "uint32"
 
     def depth_sizes(self) -> list[tuple[int, int] | None]:
         """(height, width) of every sample's depth map as it is loaded; None where there is none.

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from ....cache import Counts
 from ..source import Entry, Sample
 from .raycast import render
 from .scenes import KINDS, Kind, build, place_camera
@@ -45,6 +46,7 @@ class SyntheticSource:
     """
 
     depth_unit: float | None = 0.001
+    depth_counts: Counts = "uint32"
 
     def __init__(self, settings: SyntheticSettings) -> None:
         self._settings = settings
