@@ -4,7 +4,7 @@ from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
 from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
-from .format.buffers import ShardBuffer, feature_bytes, feature_objects
+from .format.buffers import ShardBuffer, depth_bytes, feature_bytes, feature_objects
 from .format.identity import Counts, DepthSpec, Entry, StoreSpec, entries_digest, require_same
 from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
@@ -74,6 +74,7 @@ __all__ = [
     "connections",
     "content_hash",
     "copy",
+    "depth_bytes",
     "entries_digest",
     "feature_bytes",
     "feature_objects",

@@ -1,5 +1,6 @@
 """A shard in memory: the objects of all its parts, and what its record will say of their values."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,11 @@ def feature_bytes(spec: StoreSpec) -> int:
     """Bytes of `feature_objects`."""
     layouts = [part.layout for part in parts(spec).values() if part.layout.by_view]
     return sum(shard_bytes(layout, spec.shard, spec.shard) for layout in layouts)
+
+
+def depth_bytes(spec: StoreSpec) -> int:
+    """Bytes of one training target."""
+    return math.prod(spec.depth.size) * np.dtype(spec.depth.counts).itemsize if spec.depth else 0
 
 
 class ShardBuffer:

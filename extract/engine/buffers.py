@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache import PlainObject, StoreSpec, feature_bytes, feature_objects
+from ...cache import PlainObject, StoreSpec, depth_bytes, feature_bytes, feature_objects
 from ..reading import decoded_bytes
 from ..threads import Channel
 from .device import HostDevice
@@ -53,7 +53,9 @@ class Buffers:
 def held_bytes(spec: StoreSpec, batch: int, threads: int) -> int:
     """Bytes that an engine holds at most: its buffers, and large pictures while they are decoded."""
     images = _batches(batch, threads) * batch * 3 * math.prod(spec.image_size)
-    return images + _shards(batch, spec.shard) * feature_bytes(spec) + decoded_bytes(threads)
+    begun = _shards(batch, spec.shard) + -(-_batches(batch, threads) * batch // spec.shard)
+    depth = begun * spec.shard * depth_bytes(spec)
+    return images + depth + _shards(batch, spec.shard) * feature_bytes(spec) + decoded_bytes(threads)
 
 
 def _batches(batch: int, threads: int) -> int:
