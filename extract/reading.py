@@ -26,6 +26,8 @@ LOOK_SECONDS = 0.2
 
 PIXELS, PIXELS_A_THREAD = 128_000_000, 16_000_000
 """Decoded at once by few threads, and by each of many; larger pictures wait for one another."""
+SMALL = 1_000_000
+"""Pictures of up to so many pixels take so little that they are not counted."""
 _BYTES_A_PIXEL = 4  # Pillow's RGB
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ def wait_to_decode(pixels: int) -> None:
     Raises:
         Closed: The run has ended.
     """
-    if reading := _here.get():
+    if pixels > SMALL and (reading := _here.get()):
         reading.wait_for(pixels)
 
 
@@ -235,7 +237,8 @@ class Readers:
         """Let others have what it holds, once: its reader calls this, and who gave it up."""
         with self._lock:
             held, reading.held = reading.held, 0
-        self._permits.give(held)
+        if held:
+            self._permits.give(held)
 
 
 def read_each(

@@ -231,14 +231,12 @@ class Engine:
     def _encode(self) -> None:
         """Launch work on the device, and nothing else."""
         try:
-            chosen = self._device.prepare(self._batch)
+            if chosen := self._device.prepare(self._batch):
+                self._say(chosen)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             self._device.let_go()  # the plain call needs less
-            chosen = ""
-        if chosen:
-            self._say(chosen)
         for batch in self._batches:
             for decoded in batch.decoding:
                 while not decoded.wait(LOOK_SECONDS):

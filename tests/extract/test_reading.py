@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
-from spaceclip.extract import FolderSettings, FolderSource, reading
+from spaceclip.extract import ExtractSettings, FolderSettings, FolderSource, load_backbone, reading, store_spec
+from spaceclip.extract.engine import held_bytes
 from spaceclip.extract.engine.receipt import Stage
 from spaceclip.extract.reading import HangingError, Readers, read_each, wait_to_decode
 from spaceclip.extract.sources.folder.headers import read_all
@@ -39,6 +40,7 @@ def test_large_pictures_wait_for_one_another_and_small_ones_do_not(tmp_path, mon
         return load(picture)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", slowly)
+    monkeypatch.setattr(reading, "SMALL", 100)
     monkeypatch.setattr(reading, "PIXELS", 0)
     monkeypatch.setattr(reading, "PIXELS_A_THREAD", 3000)  # eight threads may decode two of 10,000 at once
     found = list(read_each(range(16), lambda at: source.load(at).image, str, 8))
@@ -46,6 +48,13 @@ def test_large_pictures_wait_for_one_another_and_small_ones_do_not(tmp_path, mon
         np.testing.assert_array_equal(found[at], image)
     assert most[100] == 2
     assert most[10] > 2
+
+
+def test_the_memory_that_is_asked_for_counts_what_is_decoded_at_once(make_frames, tiny_config):
+    spec = store_spec(make_frames(4), load_backbone(f"random:{tiny_config}"), ExtractSettings(layers=(0, 2)))
+    few, many = (held_bytes(spec, 128, threads) for threads in (8, 64))
+    assert few > 4 * 128e6
+    assert many - few == 4 * (64 - 8) * 16e6  # nothing else depends on them here
 
 
 def test_to_wait_for_others_is_not_to_hang_and_what_hangs_keeps_nothing(monkeypatch, hang):
@@ -90,7 +99,7 @@ def test_who_waits_for_others_is_gone_when_the_run_ends(hang):
 
     def wait():
         waiting.wait(5)
-        wait_to_decode(1)
+        wait_to_decode(2_000_000)
 
     with Readers(2, "waiting") as readers:
         for read in (hold, wait):
