@@ -1,12 +1,15 @@
 """Training from the store against its limit: the same steps on tensors already in memory on the device.
 
-And what it costs that each chunk read is held against the ledger: an epoch that only reads, with it and without.
+Batches against `numpy.memmap`, which gathers the same bytes from plain files. And what it costs that each chunk read is held against the ledger: an epoch that only reads, with it and without.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -65,19 +68,70 @@ def binding_ratios(path: Path, batch: int, threads: int, repeats: int) -> tuple[
     return first, later
 
 
+def gathered(place: Path, cache: FeatureCache, batch: int, threads: int) -> Callable[[], None]:
+    """An epoch of `numpy.memmap`: random rows of plain files of the same bytes, into buffers that are used in turn."""
+    count, (height, width) = len(cache), cache.depth_size
+    kinds = [((196, 768), np.float16)] * (2 * len(LAYERS)) + [((768,), np.float32)] * 2
+    kinds.append(((height, width), np.uint16))
+    files = []
+    for number, (shape, dtype) in enumerate(kinds):
+        written = np.lib.format.open_memmap(place / f"{number}.npy", "w+", dtype, (count, *shape))
+        written[:] = number
+        files.append(np.load(place / f"{number}.npy", mmap_mode="r"))
+    # Of states and pooled a sample needs one view, that of depth is the same for both.
+    views = [[*files[view:-1:2], files[-1]] for view in range(2)]
+    buffers = [[np.empty((batch, *file.shape[1:]), file.dtype) for file in views[0]] for _ in range(3)]
+    draw = np.random.default_rng(0)
+
+    def epoch() -> None:
+        order = draw.permutation(count)[: count // batch * batch].reshape(-1, batch)
+        with ThreadPoolExecutor(threads) as pool:
+            for number, rows in enumerate(order):
+                into, flipped = buffers[number % 3], draw.integers(0, 2, batch)
+
+                def copy(at: int, rows=rows, into=into, flipped=flipped) -> None:
+                    for file, out in zip(views[flipped[at]], into, strict=True):
+                        out[at] = file[rows[at]]
+
+                list(pool.map(copy, range(batch)))
+
+    return epoch
+
+
+def against_memmap(place: Path, cache: FeatureCache, batch: int, threads: int, repeats: int) -> None:
+    """Print the rate of batches against that of `numpy.memmap`, warm, by pairs."""
+    batches, bare = Batches(cache, batch, LAYERS, seed=1, threads=threads), gathered(place, cache, batch, threads)
+    pairs, samples = [], len(batches) * batch
+    for number in range(repeats + 1):
+        start = time.perf_counter()
+        for _ in batches.epoch(number):
+            pass
+        ours = time.perf_counter() - start
+        start = time.perf_counter()
+        bare()
+        pairs.append((ours, time.perf_counter() - start))
+    ours, limit = (1000 * statistics.median(column) / samples for column in zip(*pairs[1:], strict=True))
+    print(
+        f"random batches from the warm store / numpy.memmap, {threads} threads each: {limit / ours:.2f} "
+        f"({ours:.2f} against {limit:.2f} ms a sample; pairs: {' '.join(f'{b / a:.2f}' for a, b in pairs[1:])})",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--size", type=int, nargs=2, default=(352, 704))
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     device, settings = torch.device(given.device), TrainSettings()
     with tempfile.TemporaryDirectory() as place:
-        count = max(given.batch * given.steps, 64)
+        count = max(given.batch * given.steps, 256)
         cache = make_store(Path(place) / "store.zarr", count, tuple(given.size))
+        against_memmap(Path(place), cache, given.batch, given.threads, given.repeats)
         batches = Batches(cache, given.batch, LAYERS, seed=1, allocate=allocator(device), threads=given.threads)
         step = TrainingStep(DepthDecoder(DecoderSettings()).to(device).train(), settings)
         fixed = next(iter(feed(batches.epoch(0), device)))
@@ -95,7 +149,7 @@ def main() -> None:
         pairs = []
         for number in range(given.repeats):
             memory = seconds([fixed] * given.steps)
-            store = seconds(feed(batches.epoch(number), device))
+            store = seconds(feed(islice(batches.epoch(number), given.steps), device))
             pairs.append((memory / store, memory, store))
         ratio, memory, store = (statistics.median(column) for column in zip(*pairs, strict=True))
         first, later = binding_ratios(Path(place) / "store.zarr", given.batch, given.threads, given.repeats)
