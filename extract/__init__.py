@@ -15,7 +15,7 @@ from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
 from .towers import Backbone, BackboneSettings, Features, load_backbone
-from .yaml_file import read_yaml
+from .yaml_file import parse_yaml, read_yaml
 
 __all__ = [
     "SPLITS",
@@ -48,6 +48,7 @@ __all__ = [
     "first_few",
     "load_backbone",
     "open_splits",
+    "parse_yaml",
     "plan",
     "prepare_depth",
     "read_yaml",

@@ -45,16 +45,29 @@ def read_yaml(path: Path) -> Any:
         raise SpaceClipError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from error
     if len(content) > _MAX_BYTES:
         raise SpaceClipError(f"{path}: over {_MAX_BYTES:,} bytes, expected a file of settings")
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes | str, where: str) -> Any:
+    """The content of YAML that is settings.
+
+    Args:
+        content: The YAML.
+        where: Its source, for the message.
+
+    Raises:
+        SpaceClipError: As `read_yaml`.
+    """
     try:
-        text = content.decode()
+        text = content.decode() if isinstance(content, bytes) else content
         _require_plain(text)
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise SpaceClipError(f"{path}: not YAML: {where}{error.problem or error.context}") from error
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise SpaceClipError(f"{where}: not YAML: {line}{error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise SpaceClipError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise SpaceClipError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def _require_plain(text: str) -> None:

@@ -1,8 +1,9 @@
 """An experiment: one YAML file, checked against the settings of every room."""
 
+import copy
 import difflib
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -11,22 +12,25 @@ from pydantic_core import ErrorDetails
 
 from ..cache import SpaceClipError, locate, project_root
 from ..evaluate import EvaluateSettings
-from ..extract import BackboneSettings, DataSettings, ExtractSettings, absolute, absolute_backbone, read_yaml
+from ..extract import (
+    BackboneSettings,
+    DataSettings,
+    ExtractSettings,
+    absolute,
+    absolute_backbone,
+    parse_yaml,
+    read_yaml,
+)
 from ..train import DecoderSettings, TrainSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
 _FolderName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
 
-class Experiment(BaseModel):
-    """The settings of one experiment, a section for each room that reads them.
+class FeatureExperiment(BaseModel):
+    """The settings of an experiment on features that are there, a section for each room that reads them.
 
     Attributes:
-        data: The data set and its splits.
-        features: Folder below `features/` that its stores lie in, so that experiments share them; by default the
-            experiment's own name.
-        backbone: The frozen encoder.
-        extract: What is kept of its features.
         decoder: The network that is trained.
         train: The recipe.
         evaluate: The scoring.
@@ -34,13 +38,26 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    decoder: DecoderSettings = DecoderSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+
+class Experiment(FeatureExperiment):
+    """The settings of a whole experiment.
+
+    Attributes:
+        data: The data set and its splits.
+        features: Folder below `features/` that its stores lie in, so that experiments share them; by default the
+            experiment's own name.
+        backbone: The frozen encoder.
+        extract: What is kept of its features.
+    """
+
     data: DataSettings
     features: _FolderName | None = None
     backbone: BackboneSettings = BackboneSettings()
     extract: ExtractSettings = ExtractSettings()
-    decoder: DecoderSettings = DecoderSettings()
-    train: TrainSettings = TrainSettings()
-    evaluate: EvaluateSettings = EvaluateSettings()
 
     def by_stage(self) -> dict[str, dict[str, Any]]:
         """What each stage of the pipeline reads, defaults filled in; the same on every machine.
@@ -58,23 +75,33 @@ class Experiment(BaseModel):
         }
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path, options: Mapping[str, Any] | None = None) -> Experiment:
     """Read an experiment as it is written.
 
+    Args:
+        path: The file.
+        options: Other values for some of its settings, see `chosen_options`.
+
     Raises:
-        SpaceClipError: The file is missing, no YAML, or holds settings that are unknown or of the wrong kind; the
-            message names the place of each and, for an unknown one, the nearest right name.
+        SpaceClipError: The file is missing, no YAML, or it or the options hold settings that are unknown or of the
+            wrong kind; the message names the place of each and, for an unknown one, the nearest right name.
     """
-    return check_settings(Experiment, read_yaml(path), str(path))
+    content = read_yaml(path)
+    experiment = check_settings(Experiment, content, str(path))
+    return apply_options(Experiment, content, options) if options else experiment
 
 
-def load_experiment(path: Path) -> Experiment:
+def load_experiment(path: Path, options: Mapping[str, Any] | None = None) -> Experiment:
     """Read an experiment to run it: its stores have a place, and relative paths start at the project's root.
+
+    Args:
+        path: The file.
+        options: As of `read_experiment`.
 
     Raises:
         SpaceClipError: As `read_experiment`.
     """
-    experiment, root = read_experiment(path), project_root()
+    experiment, root = read_experiment(path, options), project_root()
     start = Path() if root == Path.cwd() else root
     features = experiment.features or path.stem
     # Beside their pointers, stores need no place of their own.
@@ -89,6 +116,46 @@ def load_experiment(path: Path) -> Experiment:
         store = start / store if isinstance(store, Path) else store
         update["extract"] = experiment.extract.model_copy(update={"store": str(store)})
     return experiment.model_copy(update=update)
+
+
+def chosen_options(assignments: Iterable[str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a command line gives, by their dotted names.
+
+    Args:
+        assignments: What `--set` was given, NAME=VALUE with a value in YAML.
+        named: Values of the options that stand for one setting, by its name; None for one that was not given.
+
+    Raises:
+        SpaceClipError: One is no assignment, its value no YAML, or a setting is given twice.
+    """
+    chosen = {name: value for name, value in named.items() if value is not None}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not (name and equals):
+            raise SpaceClipError(f"--set {assignment}: expected NAME=VALUE, such as train.learning_rate=3e-4")
+        if name in chosen:
+            raise SpaceClipError(f"--set {assignment}: {name} is given twice; keep one")
+        chosen[name] = parse_yaml(value, f"--set {assignment}")
+    return chosen
+
+
+def apply_options(kind: type[Settings], content: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
+    """Settings from plain values, of which the options have some others.
+
+    Raises:
+        SpaceClipError: As `check_settings`.
+    """
+    content = copy.deepcopy(dict(content))
+    for name, value in options.items():
+        *sections, last = name.split(".")
+        section = content
+        for part in sections:
+            inner = section.setdefault(part, {})
+            section[part] = section = {} if inner is None else inner
+            if not isinstance(section, dict):
+                raise SpaceClipError(f"options: {name}: unknown setting; {part} is one value, it has no settings")
+        section[last] = value
+    return check_settings(kind, content, "options")
 
 
 def check_settings(kind: type[Settings], content: Any, where: str) -> Settings:

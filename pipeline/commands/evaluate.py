@@ -7,6 +7,7 @@ import click
 
 from ..features import local_copy_option
 from ..paths import FEATURES, FILE, FOLDER, NEW, PRESENT
+from .settings import set_option
 from .show import print_files, print_tables
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     multiple=True,
     help="Instead of the experiment's; may be given several times.",
 )
-@click.option("--median-scaling", is_flag=True, help="Score a second time, scaled by the ratio of medians.")
+@click.option(
+    "--median-scaling", is_flag=True, default=None, help="Score a second time, scaled by the ratio of medians."
+)
 @click.option("--predictions", type=FOLDER, help="Score these saved maps of any model, not a checkpoint.")
 @click.option("--name", help="With --predictions: the model's name. [default: the folder's]")
 @click.option(
@@ -47,6 +50,7 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
 @click.option("--out", type=NEW, help="Where results go. [default: beside the checkpoint]")
 @click.option("--force", is_flag=True, help="Replace the finished result of another evaluation.")
 @click.option("--device", help="Where to compute. [default: auto]")
+@set_option
 @local_copy_option
 def evaluate(
     config: Path | None,
@@ -54,6 +58,9 @@ def evaluate(
     features: "Location | None",
     predictions: Path | None,
     out: Path | None,
+    protocols: tuple[str, ...],
+    median_scaling: bool | None,
+    assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Score a checkpoint by named protocols, beside the best predictions without an image.
@@ -67,14 +74,14 @@ def evaluate(
     Saved maps are named by the samples' ids: DIR/<id>.npy (metres), or .png and .tiff with --depth-scale. They are
     scored against a store (--features), or straight against the files of an experiment's data set (--config).
     """
-    from ...evaluate import EvaluateSettings, write_figures
-    from ..config import check_settings, load_experiment
+    from ...evaluate import write_figures
+    from ..config import FeatureExperiment, apply_options, chosen_options, load_experiment
     from ..evaluation import score_checkpoint, score_saved
 
-    experiment = load_experiment(config) if config else None
-    settings = experiment.evaluate if experiment else EvaluateSettings()
-    changed = {name: value for name, value in _chosen(options, "protocols", "median_scaling").items() if value}
-    settings = check_settings(EvaluateSettings, {**settings.model_dump(), **changed}, "options")
+    named = {"evaluate.protocols": protocols or None, "evaluate.median_scaling": median_scaling}
+    chosen = chosen_options(assignments, named)
+    experiment = load_experiment(config, chosen) if config else None
+    settings = (experiment or apply_options(FeatureExperiment, {}, chosen)).evaluate
     if predictions:
         _refuse(
             {"checkpoint": checkpoint, **_chosen(options, "baseline", "device")},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..paths import FILE, FOLDER, LOCATION, require_writable
+from .settings import set_option
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -19,6 +20,20 @@ QUARANTINED = 3
 """Exit status where images were quarantined."""
 
 _SHOWN = 3
+
+_SETTINGS = {
+    "val": "data.split.val",
+    "test": "data.split.test",
+    "seed": "data.split.seed",
+    "split_by": "data.split.by",
+    "backbone": "backbone.name",
+    "revision": "backbone.revision",
+    "precision": "backbone.precision",
+    "layers": "extract.layers",
+    "batch_size": "extract.batch_size",
+    "size": "extract.target_size",
+}
+"""The settings that options stand for; those of the other options are of `data`, by the same name."""
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -47,7 +62,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
     type=click.Choice(["scene", "ratio", "column"]),
     help="Divide by scenes, samples, or the list's split column. [default: the column if there is one, else scenes]",
 )
-@click.option("--seed", type=int, help="Of the held-out shares. [default: 42]")
+@click.option("--seed", type=int, help="Of the held-out shares: data.split.seed. [default: 42]")
 @click.option("--nan-is-invalid", is_flag=True, default=None, help="Read NaN and infinite depth as not measured.")
 @click.option("--allow-far", is_flag=True, default=None, help="Accept a median depth over 200 m or under 0.05 m.")
 @click.option("--max-pixels", type=int, help="Refuse larger pictures. [default: what Pillow takes for a bomb]")
@@ -60,6 +75,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
 @click.option("--layers", callback=_numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
 @click.option("--batch-size", type=int, help="Images in one forward pass.")
+@set_option
 @click.option("--device", default="auto", show_default=True)
 @click.option(
     "--out", type=LOCATION, help="Where stores and their pointers go, a folder or URL. [default: features/<experiment>]"
@@ -95,6 +111,7 @@ def extract(
     tls_key: Path | None,
     workers: int | None,
     gpus: bool,
+    assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Run the frozen encoder once over every image and store its features.
@@ -103,27 +120,29 @@ def extract(
 
     or any folder of images:    spaceclip extract --images DIR --out features/mine [--depth DIR --depth-scale 1000]
 
+    An option that is a setting wins over the experiment's file.
+
     An interrupted run goes on where it stopped when the same command is given again.
     """
     # Threads that wait for one another shall not spin on cores that decoding needs; it counts when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    given = {name: value for name, value in options.items() if value is not None}
-    if config is not None and given:
-        option = next(iter(given)).replace("_", "-")
-        raise click.UsageError(f"--{option} and --config: an experiment's settings stand in its file")
     folder = out or (Path("features") / config.stem if config else None)
-    if folder is None or not (config or "images" in given):
+    if folder is None or not (config or options["images"]):
         raise click.UsageError("give --config, or --images and --out")
     if (gpus and workers is None) or (scheduler and workers):
         raise click.UsageError("give --scheduler ADDRESS, or --workers N, with --gpus if each shall have one")
     from ...cache import SpaceClipError, locate
     from ...extract import SPLITS, DatasetExtraction, RunOptions, open_splits
-    from ..config import load_experiment
+    from ..config import Experiment, apply_options, chosen_options, load_experiment
     from ..device import choose_device
     from ..progress import progress
 
     certificates = _certificates(scheduler, tls_ca, tls_cert, tls_key)
-    experiment = load_experiment(config) if config else _from_options(given)
+    chosen = chosen_options(assignments, {_SETTINGS.get(name, f"data.{name}"): options[name] for name in options})
+    if config is None:
+        experiment = apply_options(Experiment, {"data": {"kind": "folder"}}, chosen)
+    else:
+        experiment = load_experiment(config, chosen)
     settings = experiment.extract
     if store is not None:
         settings = settings.model_copy(update={"store": store})
@@ -208,23 +227,3 @@ def _leave_absent(folder: "Location", absent: list[str], experiment: "Experiment
         click.echo(f"{folder / f'{name}.json'}: none, the data set has no {name} split")
         if needing := [protocol for protocol in experiment.evaluate.protocols if split_of(protocol) == name]:
             click.echo(f"the {' and '.join(needing)} protocol of {config} will find no {name} split to score", err=True)
-
-
-def _from_options(options: dict[str, Any]) -> "Experiment":
-    from ..config import Experiment, check_settings
-
-    def chosen(*names: str, **renamed: str) -> dict[str, Any]:
-        asked = {**{name: name for name in names}, **renamed}
-        return {name: options[option] for name, option in asked.items() if option in options}
-
-    data = chosen(
-        *("images", "depth", "depth_scale", "depth_pattern", "manifest", "scene"),
-        *("nan_is_invalid", "allow_far", "max_pixels"),
-    )
-    split = chosen("val", "test", "seed", by="split_by")
-    content = {
-        "data": {"kind": "folder", **data, "split": split},
-        "backbone": chosen("revision", "precision", name="backbone"),
-        "extract": chosen("layers", "batch_size", target_size="size"),
-    }
-    return check_settings(Experiment, content, "options")

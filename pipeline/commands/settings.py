@@ -7,6 +7,14 @@ import click
 
 from ..paths import FILE, NEW
 
+set_option = click.option(
+    "--set",
+    "assignments",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Another value for a setting of an experiment's file, such as train.learning_rate=3e-4; repeatable.",
+)
+
 
 @click.command()
 @click.argument("config", type=FILE)

@@ -7,6 +7,7 @@ import click
 
 from ..features import local_copy_option
 from ..paths import FEATURES, FILE, NEW
+from .settings import set_option
 
 if TYPE_CHECKING:
     from ...cache import Location
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 @click.option("--config", type=FILE, help="Experiment file; the other way is --features.")
 @click.option("--features", type=FEATURES, help="Folder or URL with train.json and val.json.")
 @click.option("--out", type=NEW, help="Where the checkpoint goes. [default: results/<experiment>]")
-@click.option("--epochs", type=int, help="Without --config: passes over the training features.")
-@click.option("--batch-size", type=int, help="Without --config: images in a step.")
-@click.option("--max-depth", type=float, help="Without --config: farthest depth in metres that counts.")
+@click.option("--epochs", type=int, help="Passes over the training features: train.epochs.")
+@click.option("--batch-size", type=int, help="Images in a step: train.batch_size.")
+@click.option("--max-depth", type=float, help="Farthest depth in metres that counts: train.max_depth.")
+@click.option("--seed", type=int, help="Of weights, dropout and order: train.seed.")
+@set_option
 @click.option("--device", default="auto", show_default=True)
 @click.option("--force", is_flag=True, help="Replace a finished checkpoint, of whatever settings.")
 @local_copy_option
@@ -29,6 +32,8 @@ def train(
     epochs: int | None,
     batch_size: int | None,
     max_depth: float | None,
+    seed: int | None,
+    assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Train a decoder on cached features alone.
@@ -37,31 +42,23 @@ def train(
 
     or any store:          spaceclip train --features features/mine --out results/mine
 
+    An option that is a setting wins over the experiment's file.
+
     An interrupted run goes on from its last whole epoch when the same command is given again, with the same result; a
     finished one stays as it is.
     """
-    from ...evaluate import EvaluateSettings
-    from ...train import DecoderSettings, TrainSettings
-    from ..config import check_settings, load_experiment
+    from ..config import FeatureExperiment, apply_options, chosen_options, load_experiment
     from ..training import train_decoder
 
-    recipe = {"epochs": epochs, "batch_size": batch_size, "max_depth": max_depth}
-    given = {name: value for name, value in recipe.items() if value is not None}
+    named = {"epochs": epochs, "batch_size": batch_size, "max_depth": max_depth, "seed": seed}
+    chosen = chosen_options(assignments, {f"train.{name}": value for name, value in named.items()})
+    expect = None
     if config is not None:
-        if given:
-            raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} and --config: edit the experiment's file")
-        experiment = load_experiment(config)
-        train_decoder(
-            features or Path("features") / config.stem,
-            out or Path("results") / config.stem,
-            experiment.train,
-            experiment.decoder,
-            experiment.evaluate,
-            expect={"backbone": experiment.backbone.expected_identity()},
-            **options,
-        )
+        experiment = load_experiment(config, chosen)
+        expect = {"backbone": experiment.backbone.expected_identity()}
+        features, out = features or Path("features") / config.stem, out or Path("results") / config.stem
     elif features is None or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
-        settings = check_settings(TrainSettings, given, "options")
-        train_decoder(features, out, settings, DecoderSettings(), EvaluateSettings(), **options)
+        experiment = apply_options(FeatureExperiment, {}, chosen)
+    train_decoder(features, out, experiment.train, experiment.decoder, experiment.evaluate, expect=expect, **options)

@@ -236,7 +236,7 @@ def test_a_store_moved_elsewhere_still_trains(extracted, spaceclip):
     [
         (("extract",), "give --config, or --images and --out"),
         (("extract", "--images", "."), "give --config, or --images and --out"),
-        (("extract", *CONFIG, "--val", "0.5"), "--val and --config: an experiment's settings stand in its file"),
+        (("extract", *CONFIG, "--val", "2"), "options: data.split.val: found 2.0; input should be less than 1"),
         (
             ("extract", *CONFIG, "--split", "tset"),
             "--split tset: the data set has no such split, it has train, val, test",
@@ -248,7 +248,7 @@ def test_a_store_moved_elsewhere_still_trains(extracted, spaceclip):
         ),
         (("extract", "--config", "absent.yaml"), "Invalid value for '--config': File 'absent.yaml' does not exist"),
         (("train",), "give --config, or --features and --out"),
-        (("train", *CONFIG, "--epochs", "3"), "--epochs and --config: edit the experiment's file"),
+        (("train", *CONFIG, "--epochs", "0"), "options: train.epochs: found 0; input should be greater than 0"),
         (("train", "--features", "absent", "--out", "x"), "no feature store is there"),
         (("evaluate",), "give --config, or --checkpoint and --features"),
         (("evaluate", *CONFIG, "--depth-scale", "256"), "--depth-scale goes with --predictions"),
