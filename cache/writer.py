@@ -1,7 +1,7 @@
 """Writing a store: whole shards, data first, then the record."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import reduce
@@ -85,20 +85,22 @@ class StoreWriter:
         """Shards that have no record yet."""
         return [shard for shard in range(self.spec.shards) if shard not in self.records]
 
-    def sweep(self) -> None:
-        """Delete the files that killed writers began. Only for the one who holds the store, before anybody writes.
+    def sweep(self, shards: Iterable[int] | None = None) -> None:
+        """Delete the files that killed writers began. Only for the one who holds the store, while nobody writes.
 
         What is whole stays, and is written over: a worker whose run was killed may be about to record it. In a bucket
         nothing is ever left half written.
+
+        Args:
+            shards: Where to look; by default those without a record, which is all where one process writes.
         """
         if isinstance(self.path, Url):
             return
-        # Nothing that was begun can be in shards that have a record.
-        pending = {str(shard) for shard in self.pending}
+        looked = {str(shard) for shard in (self.pending if shards is None else shards)}
         places = {self.path / name for name in self._layout}
         folders = {self.path, self.path / FOLDER, *places, *(place.parent for place in places)}
         for place in places:
-            for shard in pending.intersection(place_at(place).names("c")):
+            for shard in looked.intersection(place_at(place).names("c")):
                 folders |= {Path(folder) for folder, _, _ in os.walk(place / "c" / shard)}
         for folder in folders:
             for name in filter(is_begun, place_at(folder).names()):

@@ -195,7 +195,10 @@ def _complete(
     # Who computes elsewhere takes a shard that has a record for done.
     for shard in again:
         writer.forget(shard)
-    return work.images, fill(writer, work, report)
+    receipt = fill(writer, work, report)
+    # Of a worker that was lost another has done the shards.
+    writer.sweep(work.shards)
+    return work.images, receipt
 
 
 def _fill(

@@ -34,11 +34,13 @@ class TestSweep:
         StoreWriter(path, spec, {}).sweep()
         assert contents(path) == before
 
-    def test_committed_shards_are_not_looked_at(self, make_store):
+    def test_committed_shards_are_looked_at_only_where_asked(self, make_store):
         path, spec = make_store()
         (path / "image/c/1/0/0" / BEGUN).write_bytes(b"half")
         StoreWriter(path, spec, {}).sweep()
         assert (path / "image/c/1/0/0" / BEGUN).exists()
+        StoreWriter(path, spec, {}).sweep([1])
+        assert not (path / "image/c/1/0/0" / BEGUN).exists()
 
     @pytest.mark.parametrize("name", [".nfs00000a1b", ".DS_Store", "._zarr.json", ".zarr.json.swp", "0.0123456789ab"])
     def test_what_others_put_there_stays(self, make_store, name):

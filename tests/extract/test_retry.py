@@ -158,6 +158,8 @@ def test_a_retry_may_be_done_by_workers_that_pass_over_what_has_a_record(
                 device = device_of(backbone, writer.spec)
                 with Engine(make_bad(bad=()), device, writer.spec, StoreSink(mine), batch=3, threads=1) as engine:
                     engine.wait([engine.submit(Work(writer.spec, [shard]), shard)])
+                # As of a worker that was lost while it wrote.
+                (writer.path / f"image/c/{shard}/0/0/.0.0123456789ab").write_bytes(b"half")
 
     assert run(make_bad(bad=()), retry_quarantined=True, fill=fill).computed == 16
     assert contents(tmp_path / "store") == whole
