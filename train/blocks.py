@@ -3,13 +3,11 @@
 Source: arXiv 2601.17657v2, section III. Every map is [B, channels, height, width].
 """
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-_FIRST_DEPTH = 2.0
 
 
 def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
@@ -135,16 +133,17 @@ class SemanticBlock(nn.Module):
 class DepthHead(nn.Module):
     """Turn features into metres.
 
-    It starts out near 2 m: from a bias about zero the ReLU says nothing at most pixels, has no gradient there, and may
-    never wake. The last convolution computes in the weights' own precision even under autocast: bfloat16 tells depths
-    at 80 m apart only by half a metre.
+    Started from a bias about zero, as PyTorch's is, the ReLU says nothing at most pixels, has no gradient there, and
+    may never wake; a `bias` of some metres makes it start near that depth. The last convolution computes in the
+    weights' own precision even under autocast: bfloat16 tells depths at 80 m apart only by half a metre.
     """
 
-    def __init__(self, inputs: int, hidden: int, kernel: int) -> None:
+    def __init__(self, inputs: int, hidden: int, kernel: int, bias: float | Literal["pytorch"]) -> None:
         super().__init__()
         self.features = normalised_conv(inputs, hidden)
         self.predict = nn.Conv2d(hidden, 1, kernel, padding=kernel // 2)
-        nn.init.constant_(cast(nn.Parameter, self.predict.bias), _FIRST_DEPTH)
+        if bias != "pytorch":
+            nn.init.constant_(cast(nn.Parameter, self.predict.bias), bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to depth [B, 1, H, W] in metres, never negative."""

@@ -6,10 +6,18 @@ Source: arXiv 2601.17657v2, section III (the "dense predictor").
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from torch import Tensor, nn
 
 from ..cache import SpaceClipError
@@ -32,6 +40,8 @@ class DecoderSettings(BaseModel):
         semantic_layers: hidden states of the main path, coarsest stage first.
         structural_layers: hidden states of the structural path, coarsest stage first.
         dropout: share of activations dropped in the residual blocks while training, in [0, 1).
+        head_bias: metres that the depth heads start near, see `DepthHead`; `pytorch` for PyTorch's own start, which is
+            the authors' release's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +54,15 @@ class DecoderSettings(BaseModel):
     semantic_layers: tuple[_Layer, _Layer, _Layer, _Layer] = (12, 9, 6, 3)
     structural_layers: tuple[_Layer, _Layer, _Layer] = (2, 1, 0)
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    head_bias: FiniteFloat | Literal["pytorch"] = 2.0
+
+    @field_validator("head_bias", mode="wrap")
+    @classmethod
+    def _metres_or_pytorch(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("expected metres, or pytorch") from None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -95,8 +114,10 @@ class DepthDecoder(nn.Module):
             SemanticBlock(inputs, outputs, stage < len(inner), settings.dropout)
             for stage, (inputs, outputs) in enumerate(zip((widths[0], *widths), widths, strict=False))
         )
-        self.head = DepthHead(widths[3], widths[3] // 2, kernel=3)
-        self.auxiliary_heads = nn.ModuleList(DepthHead(width, max(width // 2, 16), kernel=1) for width in widths[:3])
+        self.head = DepthHead(widths[3], widths[3] // 2, kernel=3, bias=settings.head_bias)
+        self.auxiliary_heads = nn.ModuleList(
+            DepthHead(width, max(width // 2, 16), kernel=1, bias=settings.head_bias) for width in widths[:3]
+        )
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(

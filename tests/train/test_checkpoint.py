@@ -161,3 +161,12 @@ def test_what_the_weights_have_seen_is_not_scored_as_test(saved, make_cache):
         info.require_unseen({"val": test, "test": val})
     with pytest.raises(SpaceClipError, match=r"7\.zarr is given as the val split, .* these weights were trained on"):
         info.require_unseen({"val": train})
+
+
+def test_a_checkpoint_without_the_settings_that_came_later_is_read(saved):
+    folder, _ = saved
+    file = folder / "checkpoint.json"
+    content = json.loads(file.read_bytes())
+    del content["decoder"]["head_bias"], content["sealed"]
+    file.write_bytes(seal(content))
+    assert load_checkpoint(folder).info.decoder.head_bias == 2.0

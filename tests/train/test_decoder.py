@@ -221,3 +221,26 @@ def test_the_hidden_size_follows_from_the_features_and_another_is_refused():
     assert DecoderSettings(hidden_size=16).for_features(16).hidden_size == 16
     with pytest.raises(SpaceClipError, match="hidden_size is 768, these features have 16 channels; leave it out"):
         DecoderSettings(hidden_size=768).for_features(16)
+
+
+@pytest.mark.parametrize("bias", [2.0, 5.5, "pytorch"])
+def test_the_heads_start_near_a_depth_or_as_pytorch_has_it(tiny, bias):
+    def started(bias):
+        torch.manual_seed(3)
+        weights = DepthDecoder(tiny.model_copy(update={"head_bias": bias})).state_dict()
+        return {name: weight for name, weight in weights.items() if "predict" in name}
+
+    weights, usual = started(bias), started(2.0)
+    for name, weight in weights.items():
+        if name.endswith("weight"):
+            assert torch.equal(weight, usual[name])
+        elif bias == "pytorch":
+            assert 0 < abs(weight.item()) <= weights[name.replace("bias", "weight")][0].numel() ** -0.5
+        else:
+            assert weight.item() == bias
+
+
+@pytest.mark.parametrize("bias", ["torch", float("inf"), None, [2]])
+def test_a_start_that_is_neither_metres_nor_pytorch_is_refused(bias):
+    with pytest.raises(ValidationError, match="head_bias\n  Value error, expected metres, or pytorch"):
+        DecoderSettings(head_bias=bias)
