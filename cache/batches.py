@@ -52,6 +52,11 @@ class Batches:
         ahead: Batches read before they are asked for.
         allocate: Makes the buffers; a trainer on a GPU gives page-locked ones.
 
+    Attributes:
+        rows: Of the store, that are used, ascending.
+        size: Samples B in a batch.
+        flip_probability: How often the flipped view is taken.
+
     Raises:
         StoreError: The store is too small, or lacks depth, a view, or a layer.
     """
@@ -68,15 +73,15 @@ class Batches:
         ahead: int = 2,
         allocate: Allocate = np.empty,
     ) -> None:
-        self._rows = cache.usable
-        if len(self._rows) < batch_size:
+        self.rows = cache.usable
+        if len(self.rows) < batch_size:
             raise StoreError(
-                f"{cache.path}: {len(self._rows)} samples do not fill one batch of {batch_size}; lower batch_size"
+                f"{cache.path}: {len(self.rows)} samples do not fill one batch of {batch_size}; lower batch_size"
             )
         cache.require(layers, depth=True)
         if flip_probability and "flipped" not in cache.views:
             raise StoreError(f"{cache.path}: holds no flipped view; set flip_probability to 0 or extract with it")
-        self._cache, self._size, self._seed, self._flips = cache, batch_size, seed, flip_probability
+        self._cache, self.size, self._seed, self.flip_probability = cache, batch_size, seed, flip_probability
         self._threads, self._ahead = threads, ahead
         tokens, (height, width) = cache.identity["tokens"], cache.depth_size
         self._buffers = deque(
@@ -94,18 +99,33 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self._rows) // self._size
+        return len(self.rows) // self.size
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of one sample in one view, as it is read."""
+        one = self._buffers[0]
+        arrays = (*one.states.values(), *one.scales.values(), one.pooled, one.depth)
+        return sum(array.nbytes for array in arrays) // self.size
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the first that is wanted."""
+        rows, flipped = self.order(number)
+        return self.read(rows[first:], flipped[first:])
+
+    def order(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of an epoch's batches and which of them are flipped, each [batches, B]."""
         generator = np.random.default_rng([self._seed, number])
-        order = generator.permutation(self._rows)[: len(self) * self._size].reshape(len(self), self._size)
-        flipped = generator.random(order.shape) < self._flips
+        order = generator.permutation(self.rows)[: len(self) * self.size].reshape(len(self), self.size)
+        return order, generator.random(order.shape) < self.flip_probability
+
+    def read(self, rows: NDArray[np.int64], flipped: NDArray[np.bool_]) -> Iterator[Batch]:
+        """Batches of some rows, read ahead; both [batches, B]."""
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:
             try:
-                for rows, flips in zip(order[first:], flipped[first:], strict=True):
-                    waiting.append(self._start(pool, rows, flips))
+                for some, flips in zip(rows, flipped, strict=True):
+                    waiting.append(self._start(pool, some, flips))
                     if len(waiting) > self._ahead:
                         yield _finished(waiting.popleft())
                 while waiting:
@@ -119,7 +139,7 @@ class Batches:
         batch = self._buffers.popleft()
         self._buffers.append(batch)
         batch.indices[:], batch.flipped[:] = rows, flips
-        return batch, [pool.submit(self._read, batch, at) for at in range(self._size)]
+        return batch, [pool.submit(self._read, batch, at) for at in range(self.size)]
 
     def _read(self, batch: Batch, at: int) -> None:
         index, flipped = int(batch.indices[at]), bool(batch.flipped[at])

@@ -1,6 +1,6 @@
 """The training engine: each batch is read once, and every decoder that is in training learns from it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,10 @@ import torch
 from ..cache import Batches, FeatureCache, SpaceClipError, is_begun, only_writer, out_of_memory, write_atomically
 from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
 from .decoder import DecoderSettings, DepthDecoder
-from .feed import allocator, feed
+from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, history_csv
 from .recipe import TrainSettings
+from .resident import Residence, Resident, fits
 from .state import Progress, StateFolder
 from .trainee import Trainee
 
@@ -99,7 +100,8 @@ def fit(
                 run.begin(device, len(batches))
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
-            engine = _Engine(open_runs, batches, device, score, progress, each_epoch, dropped)
+            inputs = _inputs(batches, device, settings.resident)
+            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped)
             engine.train()
     if failed := [f"{run.plan.out}: {run.error}" for run in runs if run.error]:
         raise SpaceClipError(f"{len(failed)} of {len(runs)} decoders could not be trained: {'; '.join(failed)}")
@@ -122,7 +124,7 @@ class _Run:
                 "store": cache.digest,
                 "validation": None if validation is None else validation.digest,
                 "decoder": plan.decoder.model_dump(),
-                "training": plan.settings.model_dump(exclude={"save_every"}),
+                "training": plan.settings.deciding(),
                 "protocol": dict(plan.protocol),
                 "device": device.type,
             },
@@ -198,7 +200,7 @@ class _Run:
             min_depth=settings.min_depth,
             max_depth=settings.max_depth,
             protocol=dict(self.plan.protocol),
-            training=settings.model_dump(mode="json", exclude={"save_every"}),
+            training=settings.deciding(),
             chosen=settings.keep,
             **best,
         )
@@ -209,8 +211,8 @@ class _Engine:
     """Leads runs through their epochs, side by side."""
 
     runs: Sequence[_Run]
-    batches: Batches
-    device: torch.device
+    steps: int
+    inputs: Callable[[int, int], Iterable[Inputs]]
     score: Score | None
     progress: Callable[[int, int], None]
     each_epoch: Callable[[Plan, Epoch], None]
@@ -218,7 +220,7 @@ class _Engine:
 
     def train(self) -> None:
         """Train all, from where the first of them is."""
-        steps, total = len(self.batches), max(run.plan.settings.epochs for run in self.runs) * len(self.batches)
+        steps, total = self.steps, max(run.plan.settings.epochs for run in self.runs) * self.steps
         for run in self.runs:
             if run.trainee.finished:  # killed after its last epoch
                 run.finish()
@@ -226,7 +228,7 @@ class _Engine:
             done = min(run.trainee.done for run in learning)
             epoch, first = divmod(done, steps)
             self.progress(done, total)
-            for at, inputs in enumerate(feed(self.batches.epoch(epoch, first), self.device), done):
+            for at, inputs in enumerate(self.inputs(epoch, first), done):
                 for run in (learning := self._learning()):
                     if run.trainee.done == at:
                         self._attempt(run, self._step, run, inputs)
@@ -248,10 +250,10 @@ class _Engine:
                 raise
             self.dropped(run.plan, error)
 
-    def _step(self, run: _Run, inputs: Any) -> None:
+    def _step(self, run: _Run, inputs: Inputs) -> None:
         trainee, every = run.trainee, run.plan.settings.save_every
         trainee.step(inputs)
-        within = trainee.done % len(self.batches)
+        within = trainee.done % self.steps
         if within and within % _CHECK_EVERY == 0:
             trainee.check()
         if within and every and trainee.done % every == 0:
@@ -270,6 +272,13 @@ class _Engine:
             self.each_epoch(run.plan, epoch)
             if run.trainee.finished:
                 run.finish()
+
+
+def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Callable[[int, int], Iterable[Inputs]]:
+    """A function from an epoch and the first batch that is wanted to the batches on the device."""
+    if fits(batches, device, residence):
+        return Resident(batches, device).epoch
+    return lambda epoch, first: feed(batches.epoch(epoch, first), device)
 
 
 def _check(plans: Sequence[Plan], score: Score | None) -> None:

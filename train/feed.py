@@ -1,6 +1,6 @@
 """Batches of the store as tensors on the training device, moved while the device computes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +42,13 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Inputs]:
     """Move batches to the device; on CUDA the next one is on its way while the last is computed on."""
     if device.type != "cuda":
         for batch in batches:
-            yield _inputs(batch, device)
+            yield prepared(on_device(batch, device), batch.unit)
         return
     copies = torch.cuda.Stream(device)
     ready: Inputs | None = None
     for batch in batches:
         with torch.cuda.stream(copies):
-            moved = _inputs(batch, device)
+            moved = prepared(on_device(batch, device), batch.unit)
         # The buffers of the batch are used again as soon as the next one is asked for.
         copies.synchronize()
         if ready is not None:
@@ -60,18 +60,35 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Inputs]:
         yield ready
 
 
-def _inputs(batch: Batch, device: torch.device) -> Inputs:
+def on_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """The arrays of a batch as they are stored, on a device; depth by its bits, since few kernels know uint16."""
+
     def move(array: NDArray) -> Tensor:
         # Only CUDA waits for the buffers, see `feed`; on MPS an asynchronous copy may read them too late.
         return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
 
-    states = {n: move(state) for n, state in batch.states.items()}
-    flipped = move(batch.flipped)[:, None, None, None]
-    for n, scale in batch.scales.items():
-        states[n] = (states[n] * move(scale)[:, None]).half()
-    depth = metres(move(batch.depth.view(f"i{batch.depth.itemsize}")), batch.unit)
+    arrays = {f"states/{n}": state for n, state in batch.states.items()}
+    arrays |= {f"scales/{n}": scale for n, scale in batch.scales.items()}
+    arrays |= {"pooled": batch.pooled, "depth": batch.depth.view(f"i{batch.depth.itemsize}"), "flipped": batch.flipped}
+    return {name: move(array) for name, array in arrays.items()}
+
+
+def prepared(stored: Mapping[str, Tensor], unit: float) -> Inputs:
+    """What the decoder sees, from what is stored.
+
+    Args:
+        stored: See `on_device`.
+        unit: Metres of one count of depth.
+    """
+    states = {}
+    for name, state in stored.items():
+        kind, _, layer = name.partition("/")
+        if kind == "states":
+            scale = stored.get(f"scales/{layer}")
+            states[int(layer)] = state if scale is None else (state * scale[:, None]).half()
+    depth, flipped = metres(stored["depth"], unit), stored["flipped"][:, None, None, None]
     # The host's memory knows no fast way to mirror.
-    return Inputs(states, move(batch.pooled), torch.where(flipped, depth.flip(-1), depth))
+    return Inputs(states, stored["pooled"], torch.where(flipped, depth.flip(-1), depth))
 
 
 def metres(counts: Tensor, unit: float) -> Tensor:

@@ -1,6 +1,6 @@
 """The recipe: every setting of a training run but the network's own."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from .losses import LossSettings
+from .resident import Residence
 
 
 class TrainSettings(BaseModel):
@@ -38,6 +39,8 @@ class TrainSettings(BaseModel):
         order_seed: Of the order and the flips, `seed` if not given. Decoders that are trained together share it.
         keep: Weights to keep: the `best` on validation so far, raw or EMA, or the `last` epoch's EMA weights, for which
             no validation split is needed.
+        resident: Whether all training features are kept in the device's memory: `auto` where they fit on a GPU,
+            `device` wherever it is, or `no`; it decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         loss: Weights of the loss terms.
@@ -61,6 +64,7 @@ class TrainSettings(BaseModel):
     seed: int = Field(default=42, ge=0)
     order_seed: int | None = Field(default=None, ge=0)
     keep: Literal["best", "last"] = "best"
+    resident: Residence = "auto"
     save_every: PositiveInt | None = None
     max_skipped: PositiveInt = 20
     loss: LossSettings = LossSettings()
@@ -72,6 +76,10 @@ class TrainSettings(BaseModel):
         if max_depth <= min_depth:
             raise ValueError(f"expected more than min_depth, which is {min_depth:g} m")
         return max_depth
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides the numbers of a run, as plain JSON values."""
+        return self.model_dump(mode="json", exclude={"resident", "save_every"})
 
     @property
     def order(self) -> tuple[int, float, int]:
