@@ -69,6 +69,8 @@ def train_decoder(
     def each_epoch(_plan: Plan, epoch: Epoch) -> None:
         epochs.append(epoch)
         click.echo(str(epoch), err=True)
+        if epoch.collapsed and settings.collapse == "restart":
+            click.echo("warning: collapsed; it starts again from the first step, with the next seed", err=True)
         within, depths = epoch.valid / epoch.measured, (settings.min_depth, settings.max_depth)
         if epoch.epoch == 1 and (text := range_warning(within, epoch.mean_depth, *depths)):
             click.echo(f"warning: {text}", err=True)
@@ -89,7 +91,10 @@ def train_decoder(
     )
     done = "" if epochs else "already finished: "
     click.echo(f"{done}{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
-    if collapsed := [epoch.epoch for epoch in epochs if epoch.collapsed]:
+    if info.collapsed:
+        seeds = ", ".join(str(start["seed"]) for start in info.collapsed)
+        click.echo(f"warning: it collapsed and was started again {len(info.collapsed)} times (seed {seeds})", err=True)
+    if collapsed := [epoch.epoch for epoch in epochs if epoch.collapsed and epoch.restarts == len(info.collapsed)]:
         click.echo(
             f"warning: this run collapsed (most of the predicted depth is 0 m, first in epoch {collapsed[0]}): its "
             "scores say little about the decoder; train again with another seed or a lower learning_rate",

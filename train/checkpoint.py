@@ -55,6 +55,7 @@ class CheckpointInfo(BaseModel):
         weights: Whether raw or EMA weights were kept.
         epoch: The epoch, from 1, that they are of.
         chosen: Whether they are the best on validation or simply the last.
+        collapsed: The seed and the last epoch of each earlier start of the run that collapsed.
         metrics: Their validation metrics; empty without a validation split.
         protocol: Protocol of those metrics.
         training: Settings of the run.
@@ -74,6 +75,7 @@ class CheckpointInfo(BaseModel):
     weights: Literal["raw", "ema"]
     epoch: PositiveInt
     chosen: Literal["best", "last"] = "best"
+    collapsed: list[dict[str, float | None]] = []
     metrics: dict[str, float]
     protocol: dict[str, JsonValue]
     training: dict[str, JsonValue]

@@ -97,7 +97,7 @@ def fit(
                 allocate=allocator(device),
             )
             for run in open_runs:
-                run.begin(device, len(batches))
+                run.begin(len(batches))
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
             inputs = _inputs(batches, device, settings.resident)
@@ -117,7 +117,7 @@ class _Run:
     """
 
     def __init__(self, plan: Plan, cache: FeatureCache, validation: FeatureCache | None, device: torch.device) -> None:
-        self.plan, self._cache, self._validation = plan, cache, validation
+        self.plan, self._cache, self._validation, self._device = plan, cache, validation, device
         self._state = StateFolder(
             plan.out,
             {
@@ -156,9 +156,9 @@ class _Run:
                 self.info = self._finished()
             yield
 
-    def begin(self, device: torch.device, steps: int) -> None:
+    def begin(self, steps: int) -> None:
         """Make the decoder, as it was when its state was written."""
-        self.trainee = Trainee(self.plan.decoder, self.plan.settings, device, steps, self.saved)
+        self.trainee = Trainee(self.plan.decoder, self.plan.settings, self._device, steps, self.saved)
 
     def save(self) -> None:
         """Write what it goes on from."""
@@ -173,7 +173,7 @@ class _Run:
     def finish(self) -> None:
         """Write the checkpoint."""
         assert self.saved.best is not None
-        self.info = self._describe(self.saved.best)
+        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed})
         write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
         save_checkpoint(self.plan.out, self.saved.kept, self.info)
         self._state.remove()
@@ -185,7 +185,7 @@ class _Run:
             info = load_checkpoint(out).info
         except SpaceClipError as error:
             raise SpaceClipError(f"{error}, with --force") from error
-        if info != self._describe(info.model_dump(include={"weights", "epoch", "metrics", "sha256"})):
+        if info != self._describe(info.model_dump(include={"weights", "epoch", "metrics", "sha256", "collapsed"})):
             raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
         return info
 
@@ -228,14 +228,16 @@ class _Engine:
             done = min(run.trainee.done for run in learning)
             epoch, first = divmod(done, steps)
             self.progress(done, total)
+            due: list[_Run] = []
             for at, inputs in enumerate(self.inputs(epoch, first), done):
-                for run in (learning := self._learning()):
-                    if run.trainee.done == at:
-                        self._attempt(run, self._step, run, inputs)
-                if not learning:
+                due = [run for run in self._learning() if run.trainee.done == at]
+                for run in due:
+                    self._attempt(run, self._step, run, inputs)
+                if not due:
                     break
                 self.progress(at + 1, total)
-            self._end_epoch([run for run in self._learning() if run.trainee.done == (epoch + 1) * steps])
+            # Others may have ended this epoch before: when they were interrupted, or one of these started again.
+            self._end_epoch([run for run in due if not run.error])
 
     def _learning(self) -> list[_Run]:
         return [run for run in self.runs if not (run.error or run.info)]
@@ -260,18 +262,27 @@ class _Engine:
             run.save()
 
     def _end_epoch(self, runs: Sequence[_Run]) -> None:
-        losses: dict[int, dict[str, float]] = {}
-        for at, run in enumerate(runs):
-            self._attempt(run, lambda at, run: losses.update({at: run.trainee.end_epoch()}), at, run)
-        candidates = [(model, runs[at].plan) for at in losses for model in runs[at].trainee.models.values()]
+        ended: list[tuple[_Run, Epoch]] = []
+        for run in runs:
+            self._attempt(run, self._end_one, run, ended)
+        candidates = [(model, run.plan) for run, _ in ended for model in run.trainee.models.values()]
         found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
-        for at, row in losses.items():
-            run = runs[at]
-            epoch = run.trainee.keep(row, {kind: next(found) for kind in run.trainee.models})
+        for run, unscored in ended:
+            epoch = run.trainee.keep(unscored, {kind: next(found) for kind in run.trainee.models})
             run.save_epoch()
             self.each_epoch(run.plan, epoch)
             if run.trainee.finished:
                 run.finish()
+
+    def _end_one(self, run: _Run, ended: list[tuple[_Run, Epoch]]) -> None:
+        epoch = run.trainee.end_epoch()
+        if epoch.collapsed and run.plan.settings.collapse != "warn":
+            run.saved = run.trainee.started_again(epoch)
+            run.begin(self.steps)
+            run.save()
+            self.each_epoch(run.plan, epoch)
+        else:
+            ended.append((run, epoch))
 
 
 def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Callable[[int, int], Iterable[Inputs]]:

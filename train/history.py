@@ -23,8 +23,10 @@ class Epoch:
         valid: Share of the pixels whose depth counts.
         measured: Share of the pixels that have a depth, in the range or not.
         mean_depth: Of those, in metres.
-        zero: Share of those for which 0 m was predicted.
+        zero: Share of those that count for which 0 m was predicted.
+        head_gradient: Mean norm of the gradient that reached the depth head's weights, before clipping.
         skipped: Steps skipped for a non-finite loss.
+        restarts: Earlier starts of the run that collapsed.
         val_raw: Validation AbsRel of the raw weights; None without a validation split.
         val_ema: Likewise of their moving average.
     """
@@ -37,9 +39,11 @@ class Epoch:
     measured: float
     mean_depth: float
     zero: float
+    head_gradient: float
     skipped: int
-    val_raw: float | None
-    val_ema: float | None
+    restarts: int
+    val_raw: float | None = None
+    val_ema: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Epoch":
@@ -48,8 +52,13 @@ class Epoch:
 
     @property
     def collapsed(self) -> bool:
-        """Whether most of the depth is 0 m, which the loss cannot move: the head's ReLU has no gradient there."""
-        return self.zero > _COLLAPSED
+        """Whether most of the depth is 0 m, where the head's ReLU has no gradient, or none reached the head at all."""
+        return self.zero > _COLLAPSED or not self.head_gradient
+
+    @property
+    def collapse(self) -> str:
+        """The numbers by which a collapse is known."""
+        return f"0 m predicted at {self.zero:.0%} of the valid pixels, gradient at the head {self.head_gradient:.2g}"
 
     def __str__(self) -> str:
         skipped = f", {self.skipped} steps skipped" if self.skipped else ""
@@ -57,7 +66,7 @@ class Epoch:
         if self.val_raw is not None and self.val_ema is not None:
             scored = f", validation AbsRel {self.val_raw:.4f} raw, {self.val_ema:.4f} EMA"
         losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
-        zero = f", COLLAPSED: 0 m predicted at {self.zero:.0%} of them" if self.collapsed else ""
+        zero = f", COLLAPSED: {self.collapse}" if self.collapsed else ""
         return f"epoch {self.epoch}: {losses}, {self.valid:.1%} of the pixels valid{zero}{scored}"
 
 

@@ -43,6 +43,8 @@ class TrainSettings(BaseModel):
             `device` wherever it is, or `no`; it decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
+        collapse: What to do after an epoch that predicts 0 m at most valid pixels: `warn`, `stop`, or `restart` from
+            the first step with the next initialisation (seed + 1000), three times at most; the order of images stays.
         loss: Weights of the loss terms.
     """
 
@@ -67,6 +69,7 @@ class TrainSettings(BaseModel):
     resident: Residence = "auto"
     save_every: PositiveInt | None = None
     max_skipped: PositiveInt = 20
+    collapse: Literal["warn", "stop", "restart"] = "warn"
     loss: LossSettings = LossSettings()
 
     @field_validator("max_depth")

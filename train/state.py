@@ -16,6 +16,7 @@ from ..cache import SpaceClipError, write_atomically
 from .sealed import seal, unseal
 
 STATE = "state.json"
+_PLAIN = ("steps", "history", "collapsed", "best")
 _PARTS = ("tensors", "kept")
 
 _DECIDES = ("blocks", "decoder", "ema", "feed", "losses", "precision", "schedule", "ssim", "step", "trainee")
@@ -32,6 +33,7 @@ class Progress:
         best: The epoch, weights kind and validation metrics kept so far.
         tensors: Decoder, moving average, optimiser, random stream and sums, by dotted name.
         kept: The weights kept so far.
+        collapsed: The seed and the last row of each earlier start that collapsed.
     """
 
     steps: int = 0
@@ -39,6 +41,7 @@ class Progress:
     best: dict[str, Any] | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     kept: Mapping[str, Tensor] = field(default_factory=dict)
+    collapsed: list[dict[str, float | None]] = field(default_factory=list)
 
 
 class StateFolder:
@@ -71,7 +74,7 @@ class StateFolder:
                 f"{self.path}: the state of an interrupted run is damaged ({error}); delete that folder, then run the "
                 "same command again to start from the first step"
             ) from error
-        return Progress(content["steps"], content["history"], content["best"], tensors, kept)
+        return Progress(**{name: content[name] for name in _PLAIN}, tensors=tensors, kept=kept)
 
     def save(self, progress: Progress) -> None:
         """Write a state; the one before it stays whole until this one is."""
@@ -80,7 +83,7 @@ class StateFolder:
             data = save({name: value.detach().cpu().contiguous() for name, value in getattr(progress, part).items()})
             files[part], digests[part] = f"{part}-{progress.steps:06d}.safetensors", hashlib.sha256(data).hexdigest()
             write_atomically(self.path / files[part], data)
-        content = {"steps": progress.steps, "history": progress.history, "best": progress.best}
+        content = {name: getattr(progress, name) for name in _PLAIN}
         write_atomically(self.path / STATE, seal({**content, "files": files, "sha256": digests}))
         for file in self.path.glob("*.safetensors"):
             if file.name not in files.values():

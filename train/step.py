@@ -1,15 +1,27 @@
 """One training step: forward, losses, backward, clipped update; nothing in it waits for the device."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from .decoder import DepthDecoder
 from .losses import DepthLoss, DepthLosses
 from .precision import autocast, ieee_float32
 from .recipe import TrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StepLosses(DepthLosses):
+    """The losses of a step.
+
+    Attributes:
+        head_gradient: Norm of the gradient of the depth head's weights, before clipping (0-d).
+    """
+
+    head_gradient: Tensor
 
 
 class TrainingStep:
@@ -34,7 +46,7 @@ class TrainingStep:
     @ieee_float32()
     def __call__(
         self, states: Mapping[int, Tensor], pooled: Tensor, target: Tensor, valid: Tensor, rate: float
-    ) -> DepthLosses:
+    ) -> StepLosses:
         """Take one step; one whose loss or gradient is not finite leaves the decoder as it was, buffers included.
 
         Args:
@@ -55,6 +67,7 @@ class TrainingStep:
         losses = self.loss(prediction, target, valid)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
+        head = get_total_norm([weight.grad for weight in self.decoder.head.parameters() if weight.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm, foreach=True)
         total = losses.total.detach()
         finite = total.isfinite() & norm.isfinite()
@@ -62,7 +75,8 @@ class TrainingStep:
         # BatchNorm has already averaged the batch's statistics in; one NaN there would stay for good.
         for before, buffer in zip(self._before, self._buffers, strict=True):
             torch.where(finite, buffer, before, out=buffer)
-        return replace(losses, total=torch.where(finite, total, torch.nan))
+        terms = {field.name: getattr(losses, field.name) for field in fields(losses)}
+        return StepLosses(**{**terms, "total": torch.where(finite, total, torch.nan)}, head_gradient=head)
 
     def _update(self, rate: float, finite: Tensor) -> None:
         """One step of AdamW, whose kernel itself leaves all as it is where the gradient is not finite."""

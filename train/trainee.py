@@ -1,7 +1,7 @@
 """A decoder in training, with its optimiser, average, schedule and random stream."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from .decoder import DecoderSettings, DepthDecoder
 from .ema import EMA
 from .feed import Inputs
 from .history import Epoch
-from .losses import DepthLosses
 from .recipe import TrainSettings
 from .schedule import learning_rate
 from .state import Progress
-from .step import TrainingStep
+from .step import StepLosses, TrainingStep
 
+_NEXT_SEED = 1000
+_MOST_RESTARTS = 3
 _CALM = "lower learning_rate, or set precision to float32"
 
 
@@ -39,11 +40,12 @@ class Trainee:
         self, decoder: DecoderSettings, settings: TrainSettings, device: torch.device, steps: int, saved: Progress
     ) -> None:
         self.settings, self._steps, self._saved = settings, steps, saved
+        self._seed = settings.seed + _NEXT_SEED * len(saved.collapsed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.manual_seed(self._seed)
             self.decoder = DepthDecoder(decoder).to(device)
         self.average = EMA(self.decoder, settings.ema_decay, warmup=settings.ema_warmup)
-        self._draw = torch.Generator(device).manual_seed(settings.seed)
+        self._draw = torch.Generator(device).manual_seed(self._seed)
         for module in self.decoder.modules():
             if isinstance(module, Dropout):
                 module.generator = self._draw
@@ -84,8 +86,8 @@ class Trainee:
                 f"(epoch {epoch + 1}, by step {step + 1}): {_CALM}"
             )
 
-    def end_epoch(self) -> dict[str, float]:
-        """Mean losses, shares of pixels and skipped steps of the epoch that has just ended.
+    def end_epoch(self) -> Epoch:
+        """The epoch that has just ended, not yet scored.
 
         Raises:
             SpaceClipError: Nothing was learned in it.
@@ -103,13 +105,28 @@ class Trainee:
             raise SpaceClipError(
                 f"the loss was not finite in any step of epoch {epoch} that had a valid pixel: {_CALM}"
             )
-        return {"epoch": epoch, **found}
+        return Epoch(epoch=epoch, restarts=len(self._saved.collapsed), **found)  # pyright: ignore[reportArgumentType]
 
-    def keep(self, losses: Mapping[str, float], metrics: Mapping[str, Mapping[str, float]]) -> Epoch:
+    def started_again(self, epoch: Epoch) -> Progress:
+        """What it begins anew from, with the next initialisation, after an epoch in which it collapsed.
+
+        Raises:
+            SpaceClipError: The settings want it to end here, or it has begun anew too often.
+        """
+        collapsed = [*self._saved.collapsed, {"seed": self._seed, **asdict(epoch)}]
+        if self.settings.collapse == "stop" or len(collapsed) > _MOST_RESTARTS:
+            seeds = ", ".join(str(start["seed"]) for start in collapsed)
+            raise SpaceClipError(
+                f"collapsed in epoch {epoch.epoch} ({epoch.collapse}; seed {seeds}): lower learning_rate, give another "
+                "seed, or set decoder.head_bias to a depth of the data"
+            )
+        return Progress(collapsed=collapsed)
+
+    def keep(self, epoch: Epoch, metrics: Mapping[str, Mapping[str, float]]) -> Epoch:
         """Note an epoch, and keep the weights that the settings ask for.
 
         Args:
-            losses: What `end_epoch` gave.
+            epoch: What `end_epoch` gave.
             metrics: On validation, of the `raw` and the `ema` weights; empty without a validation split.
         """
         saved = self._saved
@@ -119,12 +136,11 @@ class Trainee:
             else:
                 better = saved.best is None or metrics[kind]["abs_rel"] < saved.best["metrics"]["abs_rel"]
             if better:
-                saved.best = {"weights": kind, "epoch": int(losses["epoch"]), "metrics": dict(metrics[kind])}
+                saved.best = {"weights": kind, "epoch": epoch.epoch, "metrics": dict(metrics[kind])}
                 saved.kept = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        scores = {f"val_{kind}": found.get("abs_rel") for kind, found in metrics.items()}
-        row: dict[str, Any] = {**losses, **scores}
-        saved.history.append(row)
-        return Epoch.of(row)
+        epoch = replace(epoch, **{f"val_{kind}": found.get("abs_rel") for kind, found in metrics.items()})
+        saved.history.append(asdict(epoch))
+        return epoch
 
     @property
     def models(self) -> dict[str, DepthDecoder]:
@@ -169,10 +185,10 @@ class _Tally:
     """Sums over the steps of an epoch, kept on the device.
 
     Attributes:
-        values: [11] float64, or float32 where the device has no such: see `_NAMES`.
+        values: [12] float64, or float32 where the device has no such: see `_NAMES`.
     """
 
-    _LOSSES = ("loss", "silog", "ssim")
+    _LOSSES = ("loss", "silog", "ssim", "head_gradient")
     _SHARES = ("valid", "zero", "measured", "depth")
     _NAMES = (*_LOSSES, *_SHARES, "finite", "learned", "in_a_row", "most_in_a_row")
 
@@ -184,10 +200,10 @@ class _Tally:
         """Begin with an epoch; steps that were skipped in a row stay so."""
         self.values[:-2].zero_()
 
-    def add(self, losses: DepthLosses, depth: Tensor) -> None:
+    def add(self, losses: StepLosses, depth: Tensor) -> None:
         """Add a step's; its losses count where it was taken."""
         finite = losses.total.isfinite()
-        terms = torch.stack([losses.total, losses.silog, losses.ssim]).where(finite, 0.0)
+        terms = torch.stack([losses.total, losses.silog, losses.ssim, losses.head_gradient]).where(finite, 0.0)
         shares = torch.stack([losses.valid, losses.zero, (depth > 0).float().mean(), depth.mean()])
         counts = torch.stack([finite, finite & (losses.valid > 0)])
         self.values[:-2] += torch.cat([terms, shares, counts])

@@ -46,6 +46,14 @@ def test_a_range_that_most_of_the_measured_depth_lies_outside_is_warned_of_once(
     ) in told
 
 
+def test_a_collapsed_run_starts_again_three_times_and_says_so(extracted, spaceclip):
+    dead = ("--set", "decoder.head_bias=-50", "--set", "train.collapse=restart")
+    told = " ".join(spaceclip("train", *CONFIG, *dead, fails=True).output.split())
+    assert told.count("warning: collapsed; it starts again from the first step, with the next seed") == 3
+    assert "Error: collapsed in epoch 1 (0 m predicted at 100% of the valid pixels" in told
+    assert "seed 42, 1042, 2042, 3042): lower learning_rate, give another seed, or set decoder.head_bias to" in told
+
+
 def test_fewer_images_than_the_default_batch_train_in_one(extracted, spaceclip):
     change(extracted, "batch_size: 4, learning_rate", "learning_rate")
     told = spaceclip("train", *CONFIG).output

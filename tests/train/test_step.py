@@ -4,6 +4,7 @@ import pytest
 import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import DepthDecoder
+from spaceclip.train.losses import DepthLoss
 from spaceclip.train.precision import autocast, resolve_precision
 from spaceclip.train.step import TrainingStep
 
@@ -50,6 +51,16 @@ def test_step_is_that_of_adamw_on_the_clipped_gradient(decoder, recipe, batch):
             # After one step Adam's moments are the gradient and its square.
             wanted = wanted * (1 - RATE * 0.1) - RATE * gradients[name] / (gradients[name].abs() + 1e-8)
         torch.testing.assert_close(weight.detach(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_at_the_head_is_that_before_clipping(decoder, recipe, batch):
+    states, pooled, target, valid = batch
+    prediction = decoder(states, pooled, tuple(target.shape[-2:]), auxiliary=recipe.loss.stages)
+    total = DepthLoss(recipe.loss)(prediction, target, valid).total
+    gradients = torch.autograd.grad(total, list(decoder.head.parameters()))
+    norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients))
+    step = TrainingStep(decoder, recipe.model_copy(update={"clip_norm": 1e-3}))
+    assert step(*batch, rate=RATE).head_gradient.item() == pytest.approx(norm, rel=1e-4)
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])

@@ -229,7 +229,7 @@ def test_a_decoder_that_predicts_nothing_but_zero_is_named_collapsed(run, tmp_pa
     monkeypatch.setattr("spaceclip.train.blocks.DepthHead.forward", dead)
     _, told = run("run", force=True)
     assert [epoch.zero for epoch in told] == [1.0] * 4
-    assert "COLLAPSED: 0 m predicted at 100% of them" in str(told[0])
+    assert "COLLAPSED: 0 m predicted at 100% of the valid pixels" in str(told[0])
 
 
 def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run(run, tmp_path):
