@@ -1,7 +1,7 @@
-"""Batches for training: shuffled by seed, read ahead by threads into buffers that are used again."""
+"""Batches of a store, read ahead by threads into buffers that are used again; shuffled by seed for training."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray]
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch. Its arrays are used again for a later batch: valid until the iterator is asked for the next.
+    """One batch. Its arrays are used again for a later batch: valid until the iterator is asked for the next.
 
     Attributes:
         indices: Rows of the store, [B].
@@ -36,6 +36,20 @@ class Batch:
     depth: NDArray[np.uint16 | np.uint32]
     unit: float
 
+    def first(self, count: int) -> "Batch":
+        """Its first samples, in the same memory."""
+        if count == len(self.indices):
+            return self
+        return Batch(
+            self.indices[:count],
+            self.flipped[:count],
+            {n: states[:count] for n, states in self.states.items()},
+            {n: scales[:count] for n, scales in self.scales.items()},
+            self.pooled[:count],
+            self.depth[:count],
+            self.unit,
+        )
+
 
 class Batches:
     """The training batches of an epoch, the same for the same seed and epoch, on any machine.
@@ -48,6 +62,7 @@ class Batches:
         layers: Hidden states to read.
         seed: Of the order and the flips.
         flip_probability: How often the flipped view is taken.
+        native: Depth is the ground truth (see `FeatureCache.ground_truth_into`), not the training target.
         threads: Threads that read.
         ahead: Batches read before they are asked for.
         allocate: Makes the buffers; a trainer on a GPU gives page-locked ones.
@@ -69,6 +84,7 @@ class Batches:
         *,
         seed: int,
         flip_probability: float = 0.5,
+        native: bool = False,
         threads: int = 4,
         ahead: int = 2,
         allocate: Allocate = np.empty,
@@ -83,7 +99,8 @@ class Batches:
             raise StoreError(f"{cache.path}: holds no flipped view; set flip_probability to 0 or extract with it")
         self._cache, self.size, self._seed, self.flip_probability = cache, batch_size, seed, flip_probability
         self._threads, self._ahead = threads, ahead
-        tokens, (height, width) = cache.identity["tokens"], cache.depth_size
+        self._depth_into = cache.ground_truth_into if native else cache.depth_into
+        tokens, (height, width) = cache.identity["tokens"], cache.native_size if native else cache.depth_size
         self._buffers = deque(
             Batch(
                 np.empty(batch_size, np.int64),
@@ -119,8 +136,8 @@ class Batches:
         order = generator.permutation(self.rows)[: len(self) * self.size].reshape(len(self), self.size)
         return order, generator.random(order.shape) < self.flip_probability
 
-    def read(self, rows: NDArray[np.int64], flipped: NDArray[np.bool_]) -> Iterator[Batch]:
-        """Batches of some rows, read ahead; both [batches, B]."""
+    def read(self, rows: Iterable[NDArray[np.int64]], flipped: Iterable[NDArray[np.bool_]]) -> Iterator[Batch]:
+        """Batches of some rows, read ahead; both are given for each batch, of at most B."""
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:
             try:
@@ -136,17 +153,17 @@ class Batches:
     def _start(
         self, pool: ThreadPoolExecutor, rows: NDArray[np.int64], flips: NDArray[np.bool_]
     ) -> tuple[Batch, list[Future[None]]]:
-        batch = self._buffers.popleft()
-        self._buffers.append(batch)
+        self._buffers.rotate(-1)
+        batch = self._buffers[-1].first(len(rows))
         batch.indices[:], batch.flipped[:] = rows, flips
-        return batch, [pool.submit(self._read, batch, at) for at in range(self.size)]
+        return batch, [pool.submit(self._read, batch, at) for at in range(len(rows))]
 
     def _read(self, batch: Batch, at: int) -> None:
         index, flipped = int(batch.indices[at]), bool(batch.flipped[at])
         view = "flipped" if flipped else "plain"
         self._cache.stored_into(at, index, view, batch.states, batch.scales)
         self._cache.pooled_into(batch.pooled[at], index, view)
-        self._cache.depth_into(batch.depth[at, 0], index)
+        self._depth_into(batch.depth[at, 0], index)
 
 
 def _finished(started: tuple[Batch, list[Future[None]]]) -> Batch:

@@ -130,6 +130,12 @@ class StoreDescription:
         return height, width
 
     @property
+    def native_size(self) -> tuple[int, int]:
+        """(height, width) that holds every ground truth at its own size."""
+        height, width = self._depth_field("native") or self.depth_size
+        return height, width
+
+    @property
     def depth_counts(self) -> Counts:
         """Type of the counts that depth is kept in."""
         return self._depth_field("counts")

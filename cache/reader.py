@@ -163,7 +163,9 @@ class FeatureCache(StoreDescription):
 
     def depth(self, index: int) -> NDArray[np.float32]:
         """Training target of one sample: [H, W] metres, 0 where nothing was measured."""
-        return self._metres(DEPTH, index, self.depth_size)
+        counts = np.empty(self.depth_size, self.depth_counts)
+        self.depth_into(counts, index)
+        return self._metres(counts)
 
     def depth_into(self, out: NDArray[Any], index: int) -> None:
         """Read the training target of one sample as it is stored: [H, W] counts of `depth_unit`, of `depth_counts`."""
@@ -171,12 +173,22 @@ class FeatureCache(StoreDescription):
 
     def ground_truth(self, index: int) -> NDArray[np.float32]:
         """Depth of one sample at its native size: [H, W] metres, 0 where nothing was measured."""
-        native = self._depth_field("native")
-        if native is None:
-            return self.depth(index)
+        counts = np.empty(self.native_size, self.depth_counts)
+        self.ground_truth_into(counts, index)
+        height, width = self.ground_truth_size(index)
+        return self._metres(counts[:height, :width])
+
+    def ground_truth_into(self, out: NDArray[Any], index: int) -> None:
+        """Likewise as it is stored: [H, W] counts of `native_size`, in whose first rows and columns it lies."""
+        self._array(GROUND_TRUTH if self._depth_field("native") else DEPTH, index).read_into(out, index)
+
+    def ground_truth_size(self, index: int) -> tuple[int, int]:
+        """Height and width of one sample's depth at its native size."""
+        if self._depth_field("native") is None:
+            return self.depth_size
         size = np.empty(2, np.int32)
         self._array(GROUND_TRUTH_SIZE, index).read_into(size, index)
-        return self._metres(GROUND_TRUTH, index, tuple(native))[: size[0], : size[1]]
+        return int(size[0]), int(size[1])
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The encoder's input before normalisation: [h, w, 3] RGB."""
@@ -185,9 +197,7 @@ class FeatureCache(StoreDescription):
         self._array(IMAGE, index).read_into(out, index)
         return out
 
-    def _metres(self, name: str, index: int, size: tuple[int, ...]) -> NDArray[np.float32]:
-        counts = np.empty(size, self.depth_counts)
-        self._array(name, index).read_into(counts, index)
+    def _metres(self, counts: NDArray[Any]) -> NDArray[np.float32]:
         return (counts * self.depth_unit).astype(np.float32)
 
     def _view(self, view: str) -> int:

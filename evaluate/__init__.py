@@ -8,7 +8,7 @@ from .examples import Example, Examples, find_examples
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
-from .inference import predict, validate
+from .inference import predict
 from .metrics import METRICS, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
@@ -18,6 +18,7 @@ from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths
+from .validation import validate
 
 __all__ = [
     "CROPS",

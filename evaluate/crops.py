@@ -26,9 +26,8 @@ def crop_mask(name: str, height: int, width: int) -> NDArray[np.bool_]:
     Raises:
         SpaceClipError: the name is unknown, or the crop is not defined at this size.
     """
-    check_crop(name)
     mask = np.zeros((height, width), dtype=bool)
-    top, bottom, left, right = _bounds(name, height, width)
+    top, bottom, left, right = crop_bounds(name, height, width)
     mask[top:bottom, left:right] = True
     return mask
 
@@ -46,7 +45,13 @@ def check_crop(name: str) -> str:
     return name
 
 
-def _bounds(name: str, height: int, width: int) -> tuple[int, int, int, int]:
+def crop_bounds(name: str, height: int, width: int) -> tuple[int, int, int, int]:
+    """Rows from and to, and columns from and to, that the named crop keeps.
+
+    Raises:
+        SpaceClipError: As `crop_mask`.
+    """
+    check_crop(name)
     if name == "none":
         return 0, height, 0, width
     if name == "nyu_eigen":

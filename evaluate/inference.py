@@ -1,6 +1,6 @@
 """Depth maps of a trained decoder for the rows of a feature store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..cache import FeatureCache, SpaceClipError
 from ..train import DepthDecoder, autocast
-from .protocol import Protocol, Size
-from .scoring import AVERAGED, PLAIN, DepthMaps, Scorer, score
+from .protocol import Size
+from .scoring import AVERAGED, PLAIN, DepthMaps
 from .truths import Truths, read_truths
 
 _Features = tuple[dict[int, NDArray[np.float16]], NDArray[np.float32]]
@@ -40,8 +40,7 @@ def predict(
     """Yield the depth maps of each row of the store, in order, as the decoder makes them, on its device.
 
     The plain prediction always; with flip averaging also its average with the prediction of the flipped view, flipped
-    back. Rows that extraction quarantined are left out. The decoder runs in evaluation mode and is left in the mode it
-    was in. The next batch is read meanwhile.
+    back. Rows that extraction quarantined are left out. The next batch is read meanwhile.
 
     Args:
         decoder: The weights to use.
@@ -77,51 +76,40 @@ def predict(
             yield DepthMaps(row, sample_ids[row], scenes[row], maps, batch.truths[at])
 
 
-def validate(
-    decoder: DepthDecoder,
-    cache: FeatureCache,
-    indices: Sequence[int] | None = None,
-    *,
-    protocol: Protocol,
-    precision: str = "auto",
-    batch_size: int = 8,
-) -> dict[str, float]:
-    """Return the mean metrics over the rows of a store; "abs_rel" is what checkpoints are chosen by.
+@torch.inference_mode()
+def decode(decoder: DepthDecoder, states: Mapping[int, Tensor], pooled: Tensor, precision: str) -> Tensor:
+    """Decode hidden states [B, P, C] by layer and pooled vectors [B, C] to float32 metres [B, 1, h, w].
 
-    One pass: never flip averaged, whatever the protocol says (method.md, "Recipe").
+    The decoder, on whose device they are, runs in evaluation mode and is left in the mode it was in.
 
     Raises:
-        SpaceClipError: As `predict` and `Scorer`, or no row has a valid pixel.
+        SpaceClipError: The precision is unknown, or the decoder was made for other states.
     """
-    scorer = Scorer(protocol.model_copy(update={"flip_average": False}), regions=False)
-    truths = read_truths(cache, [protocol.size])
-    maps = predict(
-        decoder, cache, indices, flip_average=False, truths=truths, precision=precision, batch_size=batch_size
-    )
-    score(maps, [(PLAIN, scorer)])
-    return scorer.scores().mean
+    was_training = decoder.training
+    decoder.eval()
+    try:
+        with autocast(precision, pooled.device):
+            return decoder(states, pooled).depth.float()
+    finally:
+        decoder.train(was_training)
 
 
 @torch.inference_mode()
 def _decode(decoder: DepthDecoder, views: list[_Features], precision: str) -> dict[str, Tensor]:
     """Decode the plain and perhaps the flipped view to float32 [B, h, w] on the decoder's device."""
-    device = next(decoder.parameters()).device
-    was_training = decoder.training
-    decoder.eval()
-    try:
-        with autocast(precision, device):
-            depths = [
-                decoder(
-                    {layer: torch.from_numpy(state).to(device) for layer, state in states.items()},
-                    torch.from_numpy(pooled).to(device),
-                ).depth.float()[:, 0]
-                for states, pooled in views
-            ]
-    finally:
-        decoder.train(was_training)
+    device = device_of(decoder)
+    depths = []
+    for states, pooled in views:
+        moved = {layer: torch.from_numpy(state).to(device) for layer, state in states.items()}
+        depths.append(decode(decoder, moved, torch.from_numpy(pooled).to(device), precision)[:, 0])
     # Resizing is linear and knows no left or right: averaging before it gives the same map, and costs less.
     plain, *flipped = depths
     return {PLAIN: plain, AVERAGED: (plain + flipped[0].flip(-1)) / 2} if flipped else {PLAIN: plain}
+
+
+def device_of(decoder: DepthDecoder) -> torch.device:
+    """Where its weights are."""
+    return next(decoder.parameters()).device
 
 
 def _ahead(read: Callable[[list[int]], _Batch], batches: list[list[int]]) -> Iterator[_Batch]:

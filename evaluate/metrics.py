@@ -109,12 +109,16 @@ def positive_depth(name: str, depth: NDArray) -> NDArray:
         SpaceClipError: one of them is not positive and finite; the message calls them `name`.
     """
     if not (depth.min() > 0 and depth.max() < math.inf):  # false for NaN too
-        wrong = depth[~((depth > 0) & (depth < math.inf))][0]
-        raise SpaceClipError(
-            f"the {name} is {wrong} at a valid pixel, expected a positive finite depth in metres: "
-            "clip it to the depth range first, and if it is not a number look for the fault in the weights"
-        )
+        raise not_a_depth(name, depth[~((depth > 0) & (depth < math.inf))][0])
     return depth
+
+
+def not_a_depth(name: str, found: float) -> SpaceClipError:
+    """The error that says that a map called `name` has no depth at a valid pixel but what was found."""
+    return SpaceClipError(
+        f"the {name} is {found} at a valid pixel, expected a positive finite depth in metres: "
+        "clip it to the depth range first, and if it is not a number look for the fault in the weights"
+    )
 
 
 def _flat(prediction: ArrayLike, target: ArrayLike, masks: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:

@@ -158,10 +158,7 @@ class Scorer:
             SpaceClipError: No image has a valid pixel.
         """
         if not self._images:
-            raise SpaceClipError(
-                f"no image has a valid pixel under the {self.protocol.label}, expected at least one: "
-                "look at the crop, the depth range and the ground truth's unit"
-            )
+            raise nothing_valid(self.protocol)
         sums, pixels = self._by_depth
         by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
         images, skipped = tuple(self._images), tuple(self._skipped)
@@ -172,6 +169,14 @@ class Scorer:
     @property
     def _edges(self) -> NDArray[np.float64]:
         return np.linspace(self.protocol.min_depth, self.protocol.max_depth, _DEPTH_BINS + 1)
+
+
+def nothing_valid(protocol: Protocol) -> SpaceClipError:
+    """The error that says that a protocol left no pixel of any image to score."""
+    return SpaceClipError(
+        f"no image has a valid pixel under the {protocol.label}, expected at least one: "
+        "look at the crop, the depth range and the ground truth's unit"
+    )
 
 
 def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> tuple[NDArray, NDArray[np.bool_]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache import FeatureCache, require_disjoint
+from ..cache import FeatureCache, SpaceClipError, require_disjoint
 from ..evaluate import EvaluateSettings, Protocol, validate
 from ..train import Candidate, CheckpointInfo, DecoderSettings, Epoch, Plan, TrainSettings, fit, range_warning
 from .device import choose_device
@@ -63,7 +63,7 @@ def train_decoder(
     if validation is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
         protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
-        score = partial(_scores, validation, protocol)
+        score = partial(_scores, validation)
     epochs: list[Epoch] = []
 
     def each_epoch(_plan: Plan, epoch: Epoch) -> None:
@@ -103,8 +103,6 @@ def train_decoder(
     return info
 
 
-def _scores(validation: FeatureCache, protocol: Protocol, candidates: Sequence[Candidate]) -> list[dict[str, float]]:
-    return [
-        validate(decoder, validation, protocol=protocol, precision=plan.settings.precision)
-        for decoder, plan in candidates
-    ]
+def _scores(validation: FeatureCache, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
+    scored = [(model, Protocol.model_validate(plan.protocol), plan.settings.precision) for model, plan in candidates]
+    return validate(scored, validation)

@@ -4,6 +4,7 @@ from .blocks import resize
 from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
+from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, range_warning
 from .losses import LossSettings, silog_loss, ssim_loss
 from .precision import autocast
@@ -20,10 +21,13 @@ __all__ = [
     "DepthDecoder",
     "DepthPrediction",
     "Epoch",
+    "Inputs",
     "LossSettings",
     "Plan",
     "TrainSettings",
+    "allocator",
     "autocast",
+    "feed",
     "fit",
     "load_checkpoint",
     "load_release_checkpoint",

@@ -40,8 +40,8 @@ class Plan:
 
 
 Candidate = tuple[DepthDecoder, Plan]
-Score = Callable[[Sequence[Candidate]], Sequence[dict[str, float]]]
-"""Validation metrics of some decoders, by whose `abs_rel` the best weights are chosen."""
+Score = Callable[[Sequence[Candidate]], Sequence[dict[str, float] | SpaceClipError]]
+"""Validation metrics of some decoders, by whose `abs_rel` the best weights are chosen, or why one has none."""
 
 
 def fit(
@@ -247,10 +247,13 @@ class _Engine:
         try:
             work(*arguments)
         except SpaceClipError as error:
-            run.error = error
-            if len(self.runs) == 1:
-                raise
-            self.dropped(run.plan, error)
+            self._drop(run, error)
+
+    def _drop(self, run: _Run, error: SpaceClipError) -> None:
+        run.error = error
+        if len(self.runs) == 1:
+            raise error
+        self.dropped(run.plan, error)
 
     def _step(self, run: _Run, inputs: Inputs) -> None:
         trainee, every = run.trainee, run.plan.settings.save_every
@@ -268,7 +271,12 @@ class _Engine:
         candidates = [(model, run.plan) for run, _ in ended for model in run.trainee.models.values()]
         found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
         for run, unscored in ended:
-            epoch = run.trainee.keep(unscored, {kind: next(found) for kind in run.trainee.models})
+            scores = {kind: next(found) for kind in run.trainee.models}
+            if errors := [score for score in scores.values() if isinstance(score, SpaceClipError)]:
+                self._drop(run, errors[0])
+                continue
+            metrics = {kind: score for kind, score in scores.items() if isinstance(score, dict)}
+            epoch = run.trainee.keep(unscored, metrics)
             run.save_epoch()
             self.each_epoch(run.plan, epoch)
             if run.trainee.finished:

@@ -94,3 +94,18 @@ def test_leaving_an_epoch_early_leaves_no_thread_behind(cache):
     for _ in Batches(cache, 2, [0], seed=1).epoch(0):
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_any_rows_are_read_in_the_order_asked_for_with_their_ground_truth(cache):
+    batches = Batches(cache, 4, [3], seed=0, flip_probability=0, native=True)
+    wanted = [np.array(rows) for rows in ([0, 1, 2, 3], [9, 5], [4, 4, 8, 7], [6])]
+    for rows, batch in zip(wanted, batches.read(wanted, [rows > 7 for rows in wanted]), strict=True):
+        assert batch.indices.tolist() == rows.tolist()
+        assert len(batch.states[3]) == len(batch.pooled) == len(batch.depth) == len(rows)
+        for at, row in enumerate(rows.tolist()):
+            view = "flipped" if row > 7 else "plain"
+            np.testing.assert_array_equal(batch.states[3][at], cache.states([row], view)[3][0])
+            np.testing.assert_array_equal(batch.pooled[at], cache.pooled([row], view)[0])
+            height, width = cache.ground_truth_size(row)
+            truth = batch.depth[at, 0, :height, :width] * batch.unit
+            np.testing.assert_allclose(truth, cache.ground_truth(row), rtol=1e-6)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.evaluate import Scorer, predict, score, validate
+from spaceclip.evaluate import predict
 from torch.nn import functional
 
 
@@ -75,27 +75,6 @@ def test_a_fault_while_reading_reaches_the_caller(decoder, make_cache):
     cache.truths = cache.truths[:2]
     with pytest.raises(IndexError):
         list(predict(decoder, cache, flip_average=False, batch_size=1))
-
-
-def test_validation_is_the_mean_score_without_flip_averaging(decoder, make_cache, protocol):
-    cache = make_cache(5, seed=5)
-    cache.truths[1][:] = 0
-    found = validate(decoder, cache, protocol=protocol, precision="float32", batch_size=2)
-    scorer = Scorer(protocol)
-    score(predict(decoder, cache, flip_average=False, precision="float32"), [("plain", scorer)])
-    assert protocol.flip_average
-    assert found == pytest.approx(scorer.scores().mean, rel=1e-5)
-
-
-def test_validation_needs_no_flipped_view(decoder, make_cache, protocol):
-    assert validate(decoder, make_cache(2, seed=6, views=("plain",)), protocol=protocol)["abs_rel"] > 0
-
-
-def test_validation_without_truth_is_refused_under_the_protocol_it_used(decoder, make_cache, protocol):
-    cache = make_cache(2, seed=7)
-    cache.truths = [truth * 0 for truth in cache.truths]
-    with pytest.raises(SpaceClipError, match=r"no image has a valid pixel .* no flip averaging"):
-        validate(decoder, cache, protocol=protocol)
 
 
 def test_lower_precision_is_close_and_comes_back_as_float32(decoder, make_cache):

@@ -102,6 +102,22 @@ def test_one_that_fails_is_reported_and_the_others_go_on(cache, plans, alone):
     assert not (broken.out / "checkpoint.json").exists()
 
 
+def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans, alone):
+    together, dropped = plans("together"), []
+
+    def score_all_but_one(candidates):
+        lost = SpaceClipError("sample 3: the prediction is nan")
+        scores = zip(candidates, score(candidates), strict=True)
+        return [lost if plan.out == together[1].out else found for (_, plan), found in scores]
+
+    with pytest.raises(SpaceClipError, match=r"^1 of 4 decoders could not be trained: .*shallow: sample 3: the"):
+        fit(cache, together, score=score_all_but_one, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    assert dropped == [together[1]]
+    assert contents([together[0], *together[2:]]) == {name: alone[name] for name in ("whole", "steep", "near")}
+    with pytest.raises(SpaceClipError, match=r"^sample 3: the prediction is nan$"):
+        fit(cache, together[1:2], score=score_all_but_one, device=CPU)
+
+
 def test_what_is_finished_stays_and_the_rest_is_trained(cache, plans, alone):
     fit(cache, plans("together")[:2], score=score, device=CPU)
     told = []
