@@ -226,15 +226,12 @@ class FeatureCache(StoreDescription):
                     f"{self.path}: has no {name}; it holds the hidden states {held}: extract the one wanted"
                 )
             self._check(name)
-            self._arrays[name] = ShardedArray(
-                self.place, name, self._layout[name], self.shard, partial(self._checksums, name)
-            )
+            layout = self._layout[name]
+            views = [part_name(name, view) for view in self.views] if layout.by_view else [name]
+            # Nothing in it leads back here: its files are closed as soon as nobody has the store any more.
+            checksums = partial(_checksums, self.records, views)
+            self._arrays[name] = ShardedArray(self.place, name, layout, self.shard, checksums)
         return self._arrays[name]
-
-    def _checksums(self, name: str, shard: int, view: int) -> bytes:
-        """What the ledger says of each row of an array's object."""
-        part = part_name(name, self.views[view]) if self._layout[name].by_view else name
-        return self.records[shard].row_checksums(part)
 
     @cached_property
     def zarr(self) -> "zarr.Group":
@@ -252,3 +249,8 @@ class FeatureCache(StoreDescription):
         if kind := metadata_damage(self.place, self.identity, key):
             reason = "not what the store's identity asks for" if kind == "altered" else kind
             raise StoreError(f"{self.path}/{key}: damaged ({reason}); run `spaceclip cache repair` on the store")
+
+
+def _checksums(records: Mapping[int, Record], views: Sequence[str], shard: int, view: int) -> bytes:
+    """What the ledger says of each row of an array's object."""
+    return records[shard].row_checksums(views[view])

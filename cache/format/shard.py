@@ -8,7 +8,8 @@ call, in a folder or a bucket, and many at once.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import google_crc32c
@@ -18,8 +19,8 @@ from numcodecs.blosc import decompress
 from numpy.typing import NDArray
 
 from ..errors import DamagedError, UnreadableError
-from ..places.folder import most_open_files
-from ..places.place import Place
+from ..places.open_files import OPEN_FILES
+from ..places.place import Opened, Place
 from .arrays import ArrayLayout
 
 BLOSC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
@@ -28,9 +29,6 @@ NEVER_WRITTEN = 2**64 - 1
 # The CRC-32C of anything followed by its own little-endian CRC-32C, as of nothing.
 _CRC_RESIDUE = google_crc32c.value(bytes(4))
 _PAIR, CRC = 16, 4
-
-_READ_AT_ONCE = 64
-"""Arrays of all stores that a process reads, as a rule: they share the files that it may have open."""
 
 
 def shard_bytes(layout: ArrayLayout, rows: int, images: int) -> int:
@@ -57,6 +55,30 @@ def is_sound(*pieces: bytes | memoryview) -> bool:
     return checksum == _CRC_RESIDUE
 
 
+@dataclass
+class _Object:
+    """A stored object that is being read.
+
+    Attributes:
+        key: Below the place.
+        file: The object, opened: the same one whatever its name comes to mean.
+        checksums: The last 4 bytes of each row's chunk, as the ledger has them.
+        images: Samples in a full shard.
+        checked: Of each row, whether its chunk was found sound since the file was opened.
+        index: Of an array that is compressed, once it was read.
+    """
+
+    key: str
+    file: Opened
+    checksums: bytes
+    images: int
+    checked: bytearray = field(init=False)
+    index: NDArray[np.uint64] | None = None
+
+    def __post_init__(self) -> None:
+        self.checked = bytearray(self.images)
+
+
 class ShardedArray:
     """Chunk-wise reader of one array. Safe to use from many threads.
 
@@ -75,11 +97,9 @@ class ShardedArray:
         self, place: Place, name: str, layout: ArrayLayout, images: int, checksums: Callable[[int, int], bytes]
     ) -> None:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
-        self._place, self._layout, self._images = place, layout, images
-        self._opened = lru_cache(maxsize=most_open_files() // _READ_AT_ONCE)(place.opened)
-        rows = -(-layout.shape[0] // images) * images
-        self._checked = np.zeros((layout.shape[1] if layout.by_view else 1, rows), np.bool_)
-        self._index, self._checksums = lru_cache(maxsize=4096)(self._read_index), lru_cache(maxsize=4096)(checksums)
+        self._place, self._layout, self._images, self._checksums = place, layout, images, checksums
+        self._size = math.prod(layout.row)
+        self._owner = OPEN_FILES.owner(self)
 
     def read_into(self, out: NDArray[Any], row: int, view: int = 0, *, anew: bool = False) -> None:
         """Read a sample's chunk, of one view where views divide the array.
@@ -100,24 +120,28 @@ class ShardedArray:
         shard, inside = divmod(row, self._images)
         key = self._layout.key(self.name, shard, view)
         try:
+            stored = OPEN_FILES.get(self._owner, (shard, view), partial(self._opened, key, shard, view))
             if not self._layout.compressed:
                 # Chunks of one size need no index; a row that was never written fails its checksum.
-                start, file = inside * (plain.size + CRC), self._opened(key)
-                if anew or not (file.is_kept and self._checked[view, row]):
-                    self._read_chunk(key, row, view, start, plain.data)
-                    self._checked[view, row] = True
-                elif file.read_into(start, plain.data) < plain.size:
+                start = inside * (plain.size + CRC)
+                if anew or not (stored.file.is_kept and stored.checked[inside]):
+                    self._read_chunk(stored, row, start, plain.data)
+                    stored.checked[inside] = True
+                elif stored.file.read_into(start, plain.data) < plain.size:
                     raise self._damaged(key, "it is cut short")
                 return
-            offset, length = self._index(shard, view)[inside].tolist()
+            offset, length = self._index(stored)[inside].tolist()
             if offset == NEVER_WRITTEN:
                 raise self._damaged(key, f"row {row} was never written")
             chunk = np.empty(length - CRC, np.uint8)
-            self._read_chunk(key, row, view, offset, chunk.data)
+            self._read_chunk(stored, row, offset, chunk.data)
             # Blosc's header says what comes of it.
             if int.from_bytes(chunk[4:8].tobytes(), "little") != plain.size:
                 raise self._damaged(key, f"row {row} is of another size")
             decompress(chunk, plain)
+        except DamagedError:
+            OPEN_FILES.let_go(self._owner, (shard, view))  # it may be mended by the next read
+            raise
         except FileNotFoundError:
             raise self._damaged(key, "the file is missing") from None
         except OSError as error:
@@ -141,28 +165,28 @@ class ShardedArray:
                 self.read_into(out[at, place], start + at, number, anew=True)
         return out if self._layout.by_view and view is None else out[:, 0]
 
-    def _read_chunk(self, key: str, row: int, view: int, start: int, chunk: memoryview) -> None:
+    def _opened(self, key: str, shard: int, view: int) -> _Object:
+        return _Object(key, self._place.opened(key), self._checksums(shard, view), self._images)
+
+    def _read_chunk(self, stored: _Object, row: int, start: int, chunk: memoryview) -> None:
         """Read a chunk that is followed by its checksum, and refuse another one."""
-        checksum = memoryview(bytearray(CRC))
-        read = self._opened(key).read_into(start, chunk, checksum)
+        checksum, inside = memoryview(bytearray(CRC)), row % self._images
+        read = stored.file.read_into(start, chunk, checksum)
         if read < len(chunk) + CRC or not is_sound(chunk, checksum):
-            raise self._damaged(key, f"row {row} fails its checksum")
-        self._require_bound(key, row, view, checksum)
+            raise self._damaged(stored.key, f"row {row} fails its checksum")
+        if checksum != stored.checksums[inside * CRC : (inside + 1) * CRC]:
+            raise self._damaged(stored.key, f"row {row} is whole, but is not the one written here")
 
-    def _require_bound(self, key: str, row: int, view: int, checksum: memoryview) -> None:
-        """Refuse a chunk that is sound and belongs elsewhere."""
-        shard, inside = divmod(row, self._images)
-        if checksum != self._checksums(shard, view)[inside * CRC : (inside + 1) * CRC]:
-            raise self._damaged(key, f"row {row} is whole, but is not the one written here")
-
-    def _read_index(self, shard: int, view: int) -> NDArray[np.uint64]:
-        key, size = self._layout.key(self.name, shard, view), index_bytes(self._images)
-        content = self._place.read_end(key, size)
-        if len(content) < size:
-            raise self._damaged(key, "it is cut short")
-        if not is_sound(content):
-            raise self._damaged(key, "its index fails its checksum")
-        return _index_of(content, self._images)
+    def _index(self, stored: _Object) -> NDArray[np.uint64]:
+        if stored.index is None:
+            size = index_bytes(self._images)
+            content = self._place.read_end(stored.key, size)
+            if len(content) < size:
+                raise self._damaged(stored.key, "it is cut short")
+            if not is_sound(content):
+                raise self._damaged(stored.key, "its index fails its checksum")
+            stored.index = _index_of(content, self._images)
+        return stored.index
 
     def _damaged(self, key: str, what: str) -> DamagedError:
         return DamagedError.of_object(f"{self._place.location}/{key}", what)

@@ -7,7 +7,6 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from io import FileIO
 from itertools import takewhile
 from pathlib import Path
@@ -28,8 +27,6 @@ _PIECE = 2**18
 
 _LEAST_DIRECT = 2**20
 """Bytes; what is smaller is soon read again, and costs little."""
-
-_MOST_OPEN = 2**15
 
 _BEGUN = re.compile(r"\..+\.[0-9a-f]{12}")
 
@@ -128,23 +125,6 @@ class Folder(Place):
         from zarr.storage import LocalStore
 
         return LocalStore(self.path)
-
-
-@cache
-def most_open_files() -> int:
-    """Files that this process may have open, after asking the system for many."""
-    try:
-        import resource  # which Windows has not
-    except ImportError:
-        return 512
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return wanted
-        return soft
-    return wanted
 
 
 class OpenFile(Opened):

@@ -1,7 +1,6 @@
 """Training from the store against its limit: the same steps on tensors already in memory on the device.
 
-Batches against `numpy.memmap`, which gathers the same bytes from plain files. And what it costs that each chunk read is
-held against the ledger: an epoch that only reads, with it and without.
+And batches against `numpy.memmap`, which gathers the same bytes from plain files.
 """
 
 import argparse
@@ -16,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from spaceclip.cache import Batches, DepthSpec, Entry, FeatureCache, StoreSpec, StoreWriter
-from spaceclip.cache.format.shard import ShardedArray
 from spaceclip.train import DecoderSettings, DepthDecoder, TrainSettings
 from spaceclip.train.feed import Inputs, allocator, feed
 from spaceclip.train.step import TrainingStep
@@ -49,25 +47,6 @@ def make_store(path: Path, count: int, size: tuple[int, int]) -> FeatureCache:
         block["depth"] = np.repeat(draw.integers(500, 20_000, (n, size[0], 1), dtype=np.uint16), size[1], axis=2)
         writer.write(shard, block)
     return FeatureCache.open(path)
-
-
-def binding_ratios(path: Path, batch: int, threads: int, repeats: int) -> tuple[float, float]:
-    """Processor time of an epoch that only reads, by that of one without the comparison: the first, and the next."""
-    check, pairs = ShardedArray._require_bound, []
-    for number in range(repeats):
-        seconds: dict[bool, list[float]] = {}
-        for bound in (False, True) if number % 2 else (True, False):
-            setattr(ShardedArray, check.__name__, check if bound else lambda *_: None)
-            batches = Batches(FeatureCache.open(path), batch, LAYERS, seed=1, threads=threads)
-            seconds[bound] = []
-            for epoch in range(2):
-                start = time.process_time()
-                for _ in batches.epoch(epoch):
-                    pass
-                seconds[bound].append(time.process_time() - start)
-        pairs.append([one / other for one, other in zip(seconds[True], seconds[False], strict=True)])
-    first, later = map(statistics.median, zip(*pairs, strict=True))
-    return first, later
 
 
 def gathered(place: Path, cache: FeatureCache, batch: int, threads: int) -> Callable[[], None]:
@@ -157,8 +136,6 @@ def main() -> None:
             store = seconds(feed(islice(batches.epoch(number), given.steps), device))
             pairs.append((memory / store, memory, store))
         ratio, memory, store = (statistics.median(column) for column in zip(*pairs, strict=True))
-        first, later = binding_ratios(Path(place) / "store.zarr", given.batch, given.threads, given.repeats)
-        print(f"an epoch of reading, chunks held against the ledger / not: {first:.3f} the first, {later:.3f} the next")
         read = sum(array.nbytes for array in next(batches.epoch(0)).states.values()) / store / 1e9
         print(
             f"training from the store / from memory: {ratio:.2f} ({1000 * store:.0f} against {1000 * memory:.0f} ms a "

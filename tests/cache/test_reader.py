@@ -1,10 +1,14 @@
+import errno
+import gc
 import json
 import multiprocessing
 import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ from spaceclip.cache import DepthSpec, FeatureCache, Pointer, Problem, StoreErro
 from spaceclip.cache.format import shard
 from spaceclip.cache.format.ledger import Record, Stored
 from spaceclip.cache.format.shard import index_bytes, is_sound
+from spaceclip.cache.places.folder import OpenFile
+from spaceclip.cache.places.open_files import OpenFiles
 
 
 def test_reading_gives_what_was_written(make_store, make_block):
@@ -323,3 +329,70 @@ def test_it_is_pickled_for_workers_that_are_spawned(make_store, tmp_path, local_
         return
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert (pool.apply(cache.states, ([3],))[3] == row).all()
+
+
+def _listed(folder):
+    """Files below a folder that this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(entry.readlink())
+    return [path for path in found if path.is_relative_to(folder)]
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files")
+def test_files_are_closed_when_nobody_has_the_store_any_more(make_store, no_collection, monkeypatch):
+    path, _ = make_store()
+    cache = FeatureCache.open(path)
+    _read_all(cache)
+    assert len(_listed(path)) > 10
+    del cache
+    assert _listed(path) == []
+
+
+def test_a_file_that_was_let_go_is_checked_again_when_it_is_opened_again(make_store, make_block, monkeypatch):
+    monkeypatch.setattr(shard, "OPEN_FILES", OpenFiles(2))
+    path, spec = make_store()
+    cache = FeatureCache.open(path)
+    before = cache.states([0], layers=[3])[3]
+    cache.states([4, 8], layers=[3])  # lets go of the first
+    first, second = (path / f"layers/3/c/{number}/0/0/0" for number in (0, 1))
+    shutil.copy(second, first)
+    with pytest.raises(StoreError, match="row 0 is whole, but is not the one written here"):
+        cache.states([0], layers=[3])
+    StoreWriter(path, spec, cache.about).write(0, make_block(spec, 0))
+    np.testing.assert_array_equal(cache.states([0], layers=[3])[3], before)
+
+
+def test_threads_read_their_own_rows_while_files_come_and_go(make_store, make_block, monkeypatch):
+    monkeypatch.setattr(shard, "OPEN_FILES", OpenFiles(1))
+    path, spec = make_store()
+    whole = np.concatenate([make_block(spec, number)["layers/3"] for number in range(3)])
+    cache, rows = FeatureCache.open(path), np.random.default_rng(0).integers(0, 10, 400).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: cache.states([row], layers=[3])[3][0], rows))
+    np.testing.assert_array_equal(found, whole[rows, 0])
+
+
+def test_where_no_more_files_can_be_opened_others_are_let_go(make_store, monkeypatch):
+    path, _ = make_store()
+    cache, real, held = FeatureCache.open(path), OpenFile.__init__, [0]
+
+    def scarce(self, name):
+        held[0] += 1
+        if held[0] % 4 == 3:
+            self._file = -1
+            raise OSError(errno.EMFILE, "Too many open files")
+        real(self, name)
+
+    monkeypatch.setattr(OpenFile, "__init__", scarce)
+    monkeypatch.setattr(shard, "OPEN_FILES", OpenFiles(100))
+    _read_all(cache)
