@@ -1,5 +1,6 @@
 """From a decoded sample to what the backbone sees and the decoder learns from."""
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 INPUT_SIZE = 224
+_PIXELS = 2**20
 
 _Depth = TypeVar("_Depth", bound=np.generic)
 
@@ -29,6 +31,13 @@ def prepare_image(
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(picture)
+
+
+def some_rows(size: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of a map [H, W], a megapixel at a time: whole copies in float64 would be most of what large ones take."""
+    height, width = size
+    step = max(1, _PIXELS // max(width, 1))
+    return (slice(start, start + step) for start in range(0, height, step))
 
 
 def prepare_depth(depth: NDArray[_Depth], target_size: tuple[int, int] | None) -> NDArray[_Depth]:

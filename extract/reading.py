@@ -24,11 +24,11 @@ SLOW_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 """How often to look for those."""
 
-PIXELS, PIXELS_A_THREAD = 128_000_000, 16_000_000
-"""Decoded at once by few threads, and by each of many; larger pictures wait for one another."""
 SMALL = 1_000_000
 """Pictures of up to so many pixels take so little that they are not counted."""
-_BYTES_A_PIXEL = 4  # Pillow's RGB
+PICTURE_BYTES, DEPTH_BYTES = 4, 14
+"""That a pixel takes: Pillow's RGB; a depth map as stored, in Pillow and out of it, in metres and in counts."""
+_BYTES, _BYTES_A_THREAD = 4 * 128_000_000, 4 * 16_000_000
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -103,14 +103,9 @@ class _Reading:
 _here: ContextVar[_Reading | None] = ContextVar("_here", default=None)
 
 
-def decoded_pixels(threads: int) -> int:
-    """Pixels that threads decode at once, at most; or one picture that has more."""
-    return max(PIXELS, threads * PIXELS_A_THREAD)
-
-
 def decoded_bytes(threads: int) -> int:
-    """Bytes that they take."""
-    return _BYTES_A_PIXEL * decoded_pixels(threads)
+    """Bytes of what threads decode at once, at most, or of one picture that takes more; others wait for one another."""
+    return max(_BYTES, threads * _BYTES_A_THREAD)
 
 
 def wait_to_decode(pixels: int) -> None:
@@ -129,6 +124,7 @@ class Readers:
     Args:
         threads: How many.
         name: Of the threads.
+        pixel_bytes: That a pixel takes while it is decoded.
         busy: Made for each time in which one works, and does not wait for others; counts how long.
         say: Called with a line about what takes long.
     """
@@ -138,11 +134,12 @@ class Readers:
         threads: int,
         name: str,
         *,
+        pixel_bytes: int = PICTURE_BYTES,
         busy: Callable[[], AbstractContextManager[None]] = nullcontext,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._busy, self._say, self._threads = busy, say, Threads(threads, name)
-        self._permits = Permits(decoded_pixels(threads))
+        self._permits = Permits(decoded_bytes(threads) // pixel_bytes)
         self._reading: set[_Reading] = set()
         self._lock = threading.Lock()
 

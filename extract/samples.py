@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache import DepthSpec, SpaceClipError, StoreSpec
-from .preprocess import prepare_depth, prepare_image
-from .reading import read_each
+from .preprocess import prepare_depth, prepare_image, some_rows
+from .reading import DEPTH_BYTES, PICTURE_BYTES, read_each
 from .sources.source import Loader, Sample
 
 Block = dict[str, NDArray[Any]]
@@ -29,6 +29,11 @@ def prepare_sample(source: Loader, spec: StoreSpec, row: int) -> Block:
     if spec.depth:
         prepared |= _prepare_depth(sample, spec.depth)
     return prepared
+
+
+def pixel_bytes(spec: StoreSpec) -> int:
+    """Bytes that a pixel of a sample takes while it is decoded."""
+    return PICTURE_BYTES + (DEPTH_BYTES if spec.depth else 0)
 
 
 def each_sample(
@@ -69,10 +74,15 @@ def _prepare_depth(sample: Sample, spec: DepthSpec) -> Block:
 
 def _counts(sample: str, depth: NDArray[np.float32], spec: DepthSpec) -> NDArray[np.unsignedinteger[Any]]:
     unit, most = spec.unit, np.iinfo(spec.counts).max
-    counts = np.rint(depth.astype(np.float64) / unit)
-    if not 0 <= counts.min() <= counts.max() <= most:
+    counts, low, high = np.empty(depth.shape, spec.counts), 0.0, 0.0
+    for some in some_rows(depth.shape):
+        found = np.rint(depth[some].astype(np.float64) / unit)
+        low, high = np.minimum(low, found.min()), np.maximum(high, found.max())
+        with np.errstate(invalid="ignore"):  # refused below
+            counts[some] = found
+    if not 0 <= low <= high <= most:
         raise SpaceClipError(
             f"{sample}: depth from {depth.min():g} to {depth.max():g} m, but in steps of {unit:g} m a store holds 0 to "
             f"{most * unit:,.0f} m; check the unit (--depth-scale)"
         )
-    return counts.astype(spec.counts)
+    return counts

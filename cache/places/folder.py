@@ -179,10 +179,9 @@ def _write_direct(path: Path, content: Content) -> int:
         with _open_direct(path) as file:
             while written < whole:
                 written += file.write(memoryview(content)[written:whole])
-    except OSError as error:
-        # So a file system says that it does not know this, or not for blocks of this size.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
+    except OSError:
+        # Each file system has its own way to say that it does not know this; a disk that is full says so again.
+        pass
     return written
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..format.arrays import Part, identity_parts, parts
+from ..format.arrays import ArrayLayout, Part, identity_parts, parts
 from ..format.identity import Entry, StoreSpec
 from ..format.ledger import Record, commit, scan_ledger
 from ..format.metadata import read_attributes, read_samples
@@ -25,7 +25,7 @@ _GROWING = {"samples", "layers", "views", "computed"}
 
 @dataclass(frozen=True)
 class CompatibleStore:
-    """A store that differs in its samples, layers, views, batch, or the room for ground truth at most.
+    """A store that differs in its samples, layers, views, batch, or the room for ground truth and counts at most.
 
     Attributes:
         path: Where it lies.
@@ -49,7 +49,7 @@ class CompatibleStore:
         return {
             name
             for name, part in parts.items()
-            if name in self.parts and self.parts[name].layout.row == part.layout.row
+            if name in self.parts and _kept_alike(self.parts[name].layout, part.layout)
         }
 
     @cached_property
@@ -165,10 +165,14 @@ def shared_rows(
     return found
 
 
+def _kept_alike(one: ArrayLayout, other: ArrayLayout) -> bool:
+    return (one.row, one.dtype) == (other.row, other.dtype)
+
+
 def _fixed(identity: Mapping[str, Any]) -> dict[str, Any]:
     fixed = {name: value for name, value in identity.items() if name not in _GROWING}
-    # The largest ground truth decides how all are padded.
-    depth = identity["depth"] and {**identity["depth"], "native": None}
+    # The largest ground truth decides how all are padded, and the widest counts how all depth is kept.
+    depth = identity["depth"] and {**identity["depth"], "native": None, "counts": None}
     return fixed | {"depth": depth, "device": identity["computed"].get("device")}
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...cache import SpaceClipError, StoreSpec, is_out_of_memory
 from ..reading import LOOK_SECONDS, Readers
 from ..remaining import Work
-from ..samples import Block, OnError, prepare_sample
+from ..samples import Block, OnError, pixel_bytes, prepare_sample
 from ..sources.source import Loader
 from ..threads import Channel, Closed, Threads
 from ..towers import device_lost, is_device_lost
@@ -77,7 +77,8 @@ class Engine:
         self._landings: Channel[tuple[Batch, list[Landing]]] = Channel()
         self._filled: Channel[ShardUnderWay] = Channel()
         self._buffers = Buffers(device, spec, batch, threads)
-        self._decoding = Readers(threads, "decode", busy=self.meter.stages[DECODE].busy, say=say)
+        busy = self.meter.stages[DECODE].busy
+        self._decoding = Readers(threads, "decode", pixel_bytes=pixel_bytes(spec), busy=busy, say=say)
         self._writing = Threads(sink.writers, "write", self.meter.stages[WRITE].busy)
         self._threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=name, daemon=True)

@@ -125,14 +125,21 @@ def test_a_run_killed_before_it_hashed_leaves_nothing_to_be_believed(grown, monk
     assert "layers/3/plain" in kept[0].objects
 
 
-def test_larger_ground_truth_leaves_all_but_the_ground_truth_as_it_is(mended):
+@pytest.mark.parametrize(
+    ("depth", "lacking"),
+    [
+        (DepthSpec(0.001, (5, 7), (8, 9)), {"ground_truth"}),
+        (DepthSpec(0.001, (5, 7), (6, 9), "uint16"), {"depth", "ground_truth"}),
+    ],
+    ids=["larger", "of other counts"],
+)
+def test_other_room_for_depth_leaves_all_else_as_it_is(mended, depth, lacking):
     old, writer = mended
-    spec = replace(writer.spec, depth=DepthSpec(0.001, (5, 7), (8, 9)))
+    spec = replace(writer.spec, depth=depth)
     larger = StoreWriter(writer.path.with_name("train-larger.zarr"), spec, {})
     kept = _adopted(larger, old)
     assert kept.keys() == {0, 1}
     for record in kept.values():
-        lacking = {"ground_truth"}
         assert record.objects.keys() == set(FeatureCache.open(old).parts) - lacking
     # A row is copied with all its parts or not at all.
     assert shared_rows(spec, [2], compatible_stores(spec, [old])) == {}

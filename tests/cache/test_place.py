@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -274,12 +275,13 @@ def test_large_aligned_content_is_written_past_the_page_cache(tmp_path, monkeypa
     assert sum(bool(flag & os.O_DIRECT) for flag in flags) == direct
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTTY])
 @pytest.mark.parametrize("blocks", [0, 1])
-def test_a_file_system_that_goes_by_its_page_cache_alone_gets_the_same_bytes(tmp_path, monkeypatch, blocks):
+def test_a_file_system_that_goes_by_its_page_cache_alone_gets_the_same_bytes(tmp_path, monkeypatch, blocks, number):
     class Refusing(io.FileIO):
         def write(self, content):
             if self.tell() >= blocks * 4096:
-                raise OSError(errno.EINVAL, "Invalid argument")
+                raise OSError(number, os.strerror(number))
             return super().write(content[:4096])
 
     monkeypatch.setattr(folder, "_open_direct", lambda path: Refusing(path, "wb"))
@@ -295,6 +297,7 @@ def test_a_disk_that_is_full_in_the_midst_of_it_keeps_nothing(tmp_path, monkeypa
             return super().write(content[:4096])
 
     monkeypatch.setattr(folder, "_open_direct", lambda path: Full(path, "wb"))
+    monkeypatch.setattr(Path, "open", lambda path, mode: io.BufferedWriter(Full(path, mode)))
     with pytest.raises(OSError, match="No space left"):
         Folder(tmp_path).write("object", aligned(2**20 + 5))
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from spaceclip.cache import SpaceClipError
+from spaceclip.cache import DepthSpec, SpaceClipError
+from spaceclip.extract.samples import _counts
 from spaceclip.extract.sources.folder.depth_maps import depth_header, read_depth
 
 RNG = np.random.default_rng(5)
@@ -173,3 +174,18 @@ def test_headers_are_parsed_by_one_thread_at_a_time(tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         assert {header.size for header in pool.map(depth_header, [path] * 16)} == {(6, 9)}
     assert overlaps == [False] * 16
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_map_that_is_read_in_pieces_is_whole(tmp_path, monkeypatch, at):
+    monkeypatch.setattr("spaceclip.extract.preprocess._PIXELS", (1, 10, 1000)[at])
+    counts = np.arange(1, 36, dtype=np.uint16).reshape(5, 7)
+    np.save(tmp_path / "a.npy", counts)
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.npy", 10.0), (counts / 10).astype(np.float32))
+    spec = DepthSpec(0.1, (5, 7), counts="uint16")
+    np.testing.assert_array_equal(_counts("a", (counts / 10).astype(np.float32), spec), counts)
+    for wrong in (np.nan, np.inf, -1.0, 7000.0):
+        depth = np.ones((5, 7), np.float32)
+        depth[4, 3] = wrong
+        with pytest.raises(SpaceClipError, match=r"^a: depth from"):
+            _counts("a", depth, spec)

@@ -41,8 +41,8 @@ def test_large_pictures_wait_for_one_another_and_small_ones_do_not(tmp_path, mon
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", slowly)
     monkeypatch.setattr(reading, "SMALL", 100)
-    monkeypatch.setattr(reading, "PIXELS", 0)
-    monkeypatch.setattr(reading, "PIXELS_A_THREAD", 3000)  # eight threads may decode two of 10,000 at once
+    monkeypatch.setattr(reading, "_BYTES", 0)
+    monkeypatch.setattr(reading, "_BYTES_A_THREAD", 4 * 3000)  # eight threads may decode two of 10,000 at once
     found = list(read_each(range(16), lambda at: source.load(at).image, str, 8))
     for at, image in files.items():
         np.testing.assert_array_equal(found[at], image)

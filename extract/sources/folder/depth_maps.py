@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ....cache import SpaceClipError
+from ...preprocess import some_rows
 from .raster import DECODING_ERRORS, MAX_PIXELS, check_present, damaged, opened
 
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")
@@ -78,8 +79,11 @@ def decode_depth(path: Path, scale: float | None = None, max_pixels: int = MAX_P
             _raster_dtype(picture, path)
             values = np.array(picture)
     check_scale(path, values.dtype, scale)
+    metres = np.empty(values.shape, np.float32)
     with np.errstate(over="ignore"):
-        return np.divide(values, scale or 1.0, dtype=np.float64).astype(np.float32)
+        for some in some_rows(values.shape):
+            metres[some] = np.divide(values[some], scale or 1.0, dtype=np.float64)
+    return metres
 
 
 def depth_header(path: Path, max_pixels: int = MAX_PIXELS) -> DepthHeader:
