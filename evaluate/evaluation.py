@@ -16,6 +16,7 @@ from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
+from .kept_baselines import KeptDepths
 from .panels import DepthScale
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import FILES, write_results
@@ -84,6 +85,7 @@ def evaluate_checkpoint(
     *,
     name: str = "",
     force: bool = False,
+    keep: Path | None = None,
 ) -> Evaluation:
     """Score a checkpoint beside the best predictions without an image.
 
@@ -96,6 +98,7 @@ def evaluate_checkpoint(
         progress: Called with (images done, images in all), those of the training split too, once for each range scored.
         name: Of the data set.
         force: Replace whatever result the folder holds.
+        keep: Folder that keeps those predictions, so that the next evaluation does not read the training split.
 
     Raises:
         SpaceClipError: The folder holds another result, a store lacks depth, a hidden state or the flipped view, or no
@@ -119,14 +122,20 @@ def evaluate_checkpoint(
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
     ranges = list(dict.fromkeys(protocol.depth_range for _, protocol in plan))
-    done, total = count(1), len(training) * len(ranges) + _images(splits, plan)
+    kept = {depths: KeptDepths(keep, training, depths) for depths in ranges} if keep else {}
+    baselines = {depths: found for depths, file in kept.items() if (found := file.read())}
+    missing = [depths for depths in ranges if depths not in baselines]
+    done, total = count(1), len(training) * len(missing) + _images(splits, plan)
 
     def advance(*_: int) -> None:
         progress(next(done), total)
 
     with out_of_memory(f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"):
         # Within the range that is scored, whatever the checkpoint was trained for: else better ones were possible.
-        baselines = {depths: image_free_depths(training, *depths, progress=advance) for depths in ranges}
+        for depths in missing:
+            baselines[depths] = image_free_depths(training, *depths, progress=advance)
+            if depths in kept:
+                kept[depths].write(baselines[depths])
         found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, advance, name)
     return replace(found, checkpoint=checkpoint)
 

@@ -70,7 +70,17 @@ def score_checkpoint(
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)
     with progress("evaluate", "images") as report:
-        return evaluate_checkpoint(loaded, splits, training, settings, out, report, name=folder.name, force=force)
+        return evaluate_checkpoint(
+            loaded,
+            splits,
+            training,
+            settings,
+            out,
+            report,
+            name=folder.name,
+            force=force,
+            keep=baseline.parent if isinstance(baseline, Path) else local_copy,
+        )
 
 
 def score_saved(
