@@ -1,5 +1,6 @@
 """The training engine: each batch is read once, and every decoder that is in training learns from it."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def fit(
             checkpoint of other settings or stores, is written by another run, holds a damaged state or checkpoint, or
             cannot be written to.
     """
-    _check(plans, score)
+    _check(plans, score, cache)
     runs = [_Run(plan, cache, validation, device) for plan in plans]
     with ExitStack() as stack:
         for run in runs:
@@ -272,15 +273,24 @@ class _Engine:
         found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
         for run, unscored in ended:
             scores = {kind: next(found) for kind in run.trainee.models}
-            if errors := [score for score in scores.values() if isinstance(score, SpaceClipError)]:
-                self._drop(run, errors[0])
-                continue
-            metrics = {kind: score for kind, score in scores.items() if isinstance(score, dict)}
-            epoch = run.trainee.keep(unscored, metrics)
-            run.save_epoch()
-            self.each_epoch(run.plan, epoch)
-            if run.trainee.finished:
-                run.finish()
+            self._attempt(run, self._keep, run, unscored, scores)
+
+    def _keep(self, run: _Run, unscored: Epoch, scores: Mapping[str, dict[str, float] | SpaceClipError]) -> None:
+        metrics: dict[str, dict[str, float]] = {}
+        for kind, score in scores.items():
+            if isinstance(score, SpaceClipError):
+                raise score
+            if not all(map(math.isfinite, score.values())):
+                raise SpaceClipError(
+                    f"the {kind} weights of epoch {unscored.epoch} have no finite validation scores ({score}): lower "
+                    "learning_rate, or look at the validation split"
+                )
+            metrics[kind] = score
+        epoch = run.trainee.keep(unscored, metrics)
+        run.save_epoch()
+        self.each_epoch(run.plan, epoch)
+        if run.trainee.finished:
+            run.finish()
 
     def _end_one(self, run: _Run, ended: list[tuple[_Run, Epoch]]) -> None:
         epoch = run.trainee.end_epoch()
@@ -300,9 +310,13 @@ def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Cal
     return lambda epoch, first: feed(batches.epoch(epoch, first), device)
 
 
-def _check(plans: Sequence[Plan], score: Score | None) -> None:
+def _check(plans: Sequence[Plan], score: Score | None, cache: FeatureCache) -> None:
     """Refuse what cannot be trained, or not together."""
     for plan in plans:
+        try:
+            cache.require(plan.decoder.layers, depth=True)
+        except SpaceClipError as error:
+            raise SpaceClipError(f"{plan.out}: {error}") from error
         if score is None and plan.settings.keep == "best":
             raise SpaceClipError(
                 "there is no validation split to choose the best weights by: hold scenes out (data.split.val), "

@@ -195,3 +195,28 @@ def test_only_what_the_code_says_decides_whether_a_run_can_go_on(tmp_path):
         (tmp_path / "step.py").write_text(text)
         said[name] = code([tmp_path / "step.py"])
     assert said["as it is"] == said["other words"] != said["other numbers"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_ends_its_decoder_at_once(cache, plans, alone, wrong):
+    together = plans("together")
+    scored = []
+
+    def sometimes(candidates):
+        scored.append(1)
+        found = score(candidates)
+        for at, (_, plan) in enumerate(candidates):
+            found[at] = {"abs_rel": wrong} if plan is together[0] else found[at]
+        return found
+
+    with pytest.raises(SpaceClipError, match=r"whole: the raw weights of epoch 1 have no finite validation scores"):
+        fit(cache, together, score=sometimes, device=CPU)
+    assert contents(together[1:]) == {name: alone[name] for name in ("shallow", "steep", "near")}
+
+
+def test_layers_that_the_store_lacks_are_named_with_their_decoder_before_any_folder_is_made(cache, plans):
+    first, second, *_ = plans("together")
+    other = Plan(second.out, second.decoder.model_copy(update={"semantic_layers": (9, 2, 1, 0)}), second.settings, {})
+    with pytest.raises(SpaceClipError, match=r"shallow: .* lacks the hidden states \[9\]"):
+        fit(cache, [first, other], score=score, device=CPU)
+    assert not first.out.exists()
