@@ -63,6 +63,7 @@ class Batches:
         seed: Of the order and the flips.
         flip_probability: How often the flipped view is taken.
         native: Depth is the ground truth (see `FeatureCache.ground_truth_into`), not the training target.
+        samples: Take only the first so many.
         threads: Threads that read.
         ahead: Batches read before they are asked for.
         allocate: Makes the buffers; a trainer on a GPU gives page-locked ones.
@@ -85,11 +86,12 @@ class Batches:
         seed: int,
         flip_probability: float = 0.5,
         native: bool = False,
+        samples: int | None = None,
         threads: int = 4,
         ahead: int = 2,
         allocate: Allocate = np.empty,
     ) -> None:
-        self.rows = cache.usable
+        self.rows = cache.usable[:samples]
         if len(self.rows) < batch_size:
             raise StoreError(
                 f"{cache.path}: {len(self.rows)} samples do not fill one batch of {batch_size}; lower batch_size"

@@ -55,7 +55,7 @@ def train_decoder(
     decoder = decoder.for_features(training.identity["tokens"]["channels"])
     for cache in splits.values():
         cache.require(decoder.layers, depth=True)
-    images = len(training.usable)
+    images = len(training.usable[: settings.overfit])
     if (fitted := settings.fitted(images)) != settings:
         settings = fitted
         click.echo(f"batch_size {settings.batch_size}, one step an epoch: there are only {images} images", err=True)
@@ -91,6 +91,8 @@ def train_decoder(
     )
     done = "" if epochs else "already finished: "
     click.echo(f"{done}{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
+    if settings.overfit:
+        click.echo(f"overfit to {settings.overfit} samples: its scores say nothing", err=True)
     if info.collapsed:
         seeds = ", ".join(str(start["seed"]) for start in info.collapsed)
         click.echo(f"warning: it collapsed and was started again {len(info.collapsed)} times (seed {seeds})", err=True)

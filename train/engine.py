@@ -87,14 +87,15 @@ def fit(
         open_runs = [run for run in runs if not run.info]
         if open_runs:
             settings = plans[0].settings
-            stack.enter_context(out_of_memory(f"lower batch_size, which is {settings.batch_size}"))
-            size, flips, seed = settings.order
+            stack.enter_context(out_of_memory(f"lower batch_size, which is {settings.batch_size}, or raise accumulate"))
+            size, flips, seed, samples = settings.order
             batches = Batches(
                 cache,
                 size,
                 sorted({layer for run in open_runs for layer in run.plan.decoder.layers}),
                 seed=seed,
                 flip_probability=flips,
+                samples=samples,
                 allocate=allocator(device),
             )
             for run in open_runs:
@@ -323,7 +324,7 @@ def _check(plans: Sequence[Plan], score: Score | None, cache: FeatureCache) -> N
                 "or set train.keep to last"
             )
         if plan.settings.order != plans[0].settings.order:
-            names = ("batch_size", "flip_probability", "order_seed")
+            names = ("batch_size", "flip_probability", "order_seed", "overfit")
             pairs = zip(names, plan.settings.order, plans[0].settings.order, strict=True)
             differ = ", ".join(f"{name} {own} and {first}" for name, own, first in pairs if own != first)
             raise SpaceClipError(

@@ -23,6 +23,10 @@ class TrainSettings(BaseModel):
     Attributes:
         epochs: Passes over the training features.
         batch_size: Images in a step; the last incomplete batch of an epoch is dropped.
+        accumulate: Micro-batches that a batch is divided into, at most, so that it fits a small device. The gradient
+            of a step is their mean, by images; the statistics of SILog and BatchNorm are those of each micro-batch.
+        overfit: Train on the first so many usable samples alone, to see that a decoder can learn at all; the batch is
+            lowered to them.
         learning_rate: Highest rate of AdamW.
         min_learning_rate: Rate at the end of the cosine.
         warmup: Share of all steps with a rising rate.
@@ -52,6 +56,8 @@ class TrainSettings(BaseModel):
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
+    accumulate: PositiveInt = 1
+    overfit: PositiveInt | None = None
     learning_rate: PositiveFloat = 1e-4
     min_learning_rate: NonNegativeFloat = 1e-6
     warmup: float = Field(default=0.05, ge=0, lt=1)
@@ -85,13 +91,14 @@ class TrainSettings(BaseModel):
         return self.model_dump(mode="json", exclude={"resident", "save_every"})
 
     @property
-    def order(self) -> tuple[int, float, int]:
+    def order(self) -> tuple[int, float, int, int | None]:
         """What decides which images are in which batch, and which of them are flipped."""
         seed = self.seed if self.order_seed is None else self.order_seed
-        return self.batch_size, self.flip_probability, seed
+        return self.batch_size, self.flip_probability, seed, self.overfit
 
     def fitted(self, images: int) -> Self:
-        """The same for a small data set: its images make one batch, unless another `batch_size` was asked for."""
-        if "batch_size" in self.model_fields_set or not 0 < images < self.batch_size:
+        """The same for few images: they make one batch, unless another `batch_size` was asked for and no overfit."""
+        asked = "batch_size" in self.model_fields_set and self.overfit is None
+        if asked or not 0 < images < self.batch_size:
             return self
         return self.model_copy(update={"batch_size": images})

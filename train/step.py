@@ -61,22 +61,34 @@ class TrainingStep:
         """
         for before, buffer in zip(self._before, self._buffers, strict=True):
             before.copy_(buffer)
-        height, width = target.shape[-2:]
-        with autocast(self.settings.precision, self.device):
-            prediction = self.decoder(states, pooled, (height, width), auxiliary=self.settings.loss.stages)
-        losses = self.loss(prediction, target, valid)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        size = -(-len(target) // self.settings.accumulate)
+        losses = torch.zeros(len(fields(DepthLosses)), device=self.device)
+        for at in range(0, len(target), size):
+            part = slice(at, at + size)
+            some = {layer: state[part] for layer, state in states.items()}
+            share = len(target[part]) / len(target)
+            losses += self._learn(some, pooled[part], target[part], valid[part], share)
         head = get_total_norm([weight.grad for weight in self.decoder.head.parameters() if weight.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm, foreach=True)
-        total = losses.total.detach()
+        total, *terms = losses.unbind()
         finite = total.isfinite() & norm.isfinite()
         self._update(rate, finite)
         # BatchNorm has already averaged the batch's statistics in; one NaN there would stay for good.
         for before, buffer in zip(self._before, self._buffers, strict=True):
             torch.where(finite, buffer, before, out=buffer)
-        terms = {field.name: getattr(losses, field.name) for field in fields(losses)}
-        return StepLosses(**{**terms, "total": torch.where(finite, total, torch.nan)}, head_gradient=head)
+        return StepLosses(torch.where(finite, total, torch.nan), *terms, head_gradient=head)
+
+    def _learn(
+        self, states: Mapping[int, Tensor], pooled: Tensor, target: Tensor, valid: Tensor, share: float
+    ) -> Tensor:
+        """Add a micro-batch's share to the gradient; its share of the losses, [5]."""
+        height, width = target.shape[-2:]
+        with autocast(self.settings.precision, self.device):
+            prediction = self.decoder(states, pooled, (height, width), auxiliary=self.settings.loss.stages)
+        losses = self.loss(prediction, target, valid)
+        (losses.total * share).backward()
+        return torch.stack([getattr(losses, field.name).detach() for field in fields(losses)]) * share
 
     def _update(self, rate: float, finite: Tensor) -> None:
         """One step of AdamW, whose kernel itself leaves all as it is where the gradient is not finite."""

@@ -61,6 +61,14 @@ def test_fewer_images_than_the_default_batch_train_in_one(extracted, spaceclip):
     assert load_checkpoint("results/tiny").info.training["batch_size"] == 14
 
 
+def test_an_overfit_run_says_that_its_scores_say_nothing(extracted, spaceclip):
+    told = spaceclip("train", *CONFIG, "--set", "train.overfit=3").output
+    assert "batch_size 3, one step an epoch: there are only 3 images" in told
+    assert "overfit to 3 samples: its scores say nothing" in told
+    training = load_checkpoint("results/tiny").info.training
+    assert (training["overfit"], training["batch_size"]) == (3, 3)
+
+
 def test_a_batch_that_was_asked_for_is_never_lowered(extracted, spaceclip):
     change(extracted, "batch_size: 4", "batch_size: 32")
     assert "14 samples do not fill one batch of 32; lower batch_size" in spaceclip("train", *CONFIG, fails=True).output

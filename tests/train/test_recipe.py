@@ -23,7 +23,14 @@ def test_losses_that_leave_the_depth_untrained_are_refused():
 
 @pytest.mark.parametrize(
     ("given", "images", "batch_size"),
-    [({}, 14, 14), ({}, 64, 64), ({}, 200, 64), ({}, 0, 64), ({"batch_size": 32}, 14, 32)],
+    [
+        ({}, 14, 14),
+        ({}, 64, 64),
+        ({}, 200, 64),
+        ({}, 0, 64),
+        ({"batch_size": 32}, 14, 32),
+        ({"batch_size": 32, "overfit": 3}, 3, 3),
+    ],
 )
 def test_a_default_batch_is_lowered_to_the_images_that_there_are(given, images, batch_size):
     assert TrainSettings(**given).fitted(images).batch_size == batch_size

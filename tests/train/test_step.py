@@ -63,6 +63,38 @@ def test_the_gradient_at_the_head_is_that_before_clipping(decoder, recipe, batch
     assert step(*batch, rate=RATE).head_gradient.item() == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 1), (3, 2), (5,)])
+def test_micro_batches_give_the_mean_of_their_gradients_by_images(decoder, recipe, small, sizes):
+    draw = torch.Generator().manual_seed(0)
+    states = {layer: torch.randn(5, 4, small.hidden_size, generator=draw) for layer in small.layers}
+    pooled, target = torch.randn(5, small.hidden_size, generator=draw), 1 + 5 * torch.rand(5, 1, 24, 32, generator=draw)
+    wanted, total, first = [torch.zeros_like(weight) for weight in decoder.parameters()], 0.0, 0
+    for size in sizes:
+        part = slice(first, first := first + size)
+        some = {layer: state[part] for layer, state in states.items()}
+        prediction = decoder(some, pooled[part], (24, 32), auxiliary=recipe.loss.stages)
+        loss = DepthLoss(recipe.loss)(prediction, target[part], target[part] > 2).total
+        total += loss.item() * size / 5
+        gradients = torch.autograd.grad(loss, list(decoder.parameters()), allow_unused=True)
+        for mean, gradient in zip(wanted, gradients, strict=True):
+            mean.add_(0 if gradient is None else gradient, alpha=size / 5)
+    settings = recipe.model_copy(update={"accumulate": len(sizes), "clip_norm": 1e9})
+    losses = TrainingStep(decoder, settings)(states, pooled, target, target > 2, RATE)
+    assert losses.total.item() == pytest.approx(total, rel=1e-5)
+    assert losses.valid.item() == pytest.approx((target > 2).float().mean().item())
+    for weight, mean in zip(decoder.parameters(), wanted, strict=True):
+        found = torch.zeros_like(mean) if weight.grad is None else weight.grad
+        torch.testing.assert_close(found, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_one_micro_batch_that_is_not_finite_skips_the_whole_step(decoder, recipe, batch):
+    step = TrainingStep(decoder, recipe.model_copy(update={"accumulate": 2}))
+    before = snapshot(decoder)
+    states, pooled, target, valid = batch
+    assert step(states, pooled * torch.tensor([[torch.nan], [1.0]]), target, valid, RATE).total.isnan()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in decoder.state_dict().items())
+
+
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
 def test_step_that_is_not_finite_leaves_no_trace(decoder, recipe, batch, fault):
     step = TrainingStep(decoder, recipe)

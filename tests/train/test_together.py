@@ -25,7 +25,10 @@ def plans(tmp_path, small, recipe):
     def make(folder):
         decoders = {
             "whole": (small, {}),
-            "shallow": (small.model_copy(update={"structural": False, "dropout": 0.3}), {"seed": 7, "epochs": 2}),
+            "shallow": (
+                small.model_copy(update={"structural": False, "dropout": 0.3}),
+                {"seed": 7, "epochs": 2, "accumulate": 3},
+            ),
             "steep": (small.model_copy(update={"film": False}), {"learning_rate": 1e-2, "ema_decay": 0.5}),
             "near": (small, {"max_depth": 4.0, "precision": "bfloat16", "keep": "last"}),
         }

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from spaceclip.cache import SpaceClipError
+from spaceclip.cache import Batches, SpaceClipError
 from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.state import StateFolder
@@ -139,6 +139,19 @@ def test_the_lower_abs_rel_of_raw_and_ema_so_far_is_kept(run, tmp_path, raw, ema
     expected = models[2 * (kept[1] - 1) + (kept[0] == "ema")]
     found = load_checkpoint(tmp_path / "run").decoder.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_overfit_run_sees_the_first_samples_alone(run, tmp_path, monkeypatch):
+    read, seen = Batches.read, set()
+
+    def watched(self, rows, flipped):
+        seen.update(rows.ravel().tolist())
+        return read(self, rows, flipped)
+
+    monkeypatch.setattr(Batches, "read", watched)
+    run("run", overfit=4)
+    assert seen == {0, 1, 2, 3}
+    assert load_checkpoint(tmp_path / "run").info.training["overfit"] == 4
 
 
 def test_a_non_finite_step_is_skipped_and_counted(run, monkeypatch):
@@ -289,7 +302,9 @@ def test_out_of_memory_is_one_line_and_the_state_stays(run, tmp_path, monkeypatc
         run("run", kill_after=2)
     step = TrainingStep.__call__
     monkeypatch.setattr(TrainingStep, "__call__", lambda *_: (_ for _ in ()).throw(failure))
-    with pytest.raises(SpaceClipError, match=r"^out of memory \([^\n]*\); lower batch_size, which is 4$"):
+    with pytest.raises(
+        SpaceClipError, match=r"^out of memory \([^\n]*\); lower batch_size, which is 4, or raise accumulate$"
+    ):
         run("run")
     monkeypatch.setattr(TrainingStep, "__call__", step)
     assert len(run("run")[1]) == 4
