@@ -21,7 +21,9 @@ from typing import Any
 import torch
 from bench_cluster import steady_rate
 from bench_extract import most_memory, tiny_backbone_config
-from gpu_checks import Setup, check
+from gpu_checks import CHECKS, Setup, check
+from gpu_training import CHECKS as TRAINING_CHECKS
+from gpu_training import measure_training
 from pictures import NAME, bare_decoding, bare_decoding_and_writing, machine, make_pictures
 from spaceclip.cache import StoreWriter, connections
 from spaceclip.extract import Backbone, BackboneSettings, ExtractSettings, FolderData, extract
@@ -154,6 +156,7 @@ def measure(setup: Setup, deadline: float, *, toy: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     steps: dict[str, Callable[[], Any]] = {
         **{f"extraction {name}": lambda name=name: engine_run(setup, name, seconds) for name in setup.precisions},
+        "training": lambda: measure_training(setup, 4 * seconds),
         "worker": lambda: worker_run(setup, 1 if toy else 2),
         "batches": lambda: batch_rates(setup, seconds),
     }
@@ -197,7 +200,7 @@ def main() -> int:
         setup = Setup(place, place / "pictures", name, device, settings, precisions)
         about = machine() + ("" if given.toy else f"; {torch.cuda.get_device_name(device)}, torch {torch.__version__}")
         print(f"{about}; in {place.parent}", flush=True)
-        checks = check(setup)
+        checks = check(setup, CHECKS | TRAINING_CHECKS)
         found = {"machine": about, "checks": checks, **measure(setup, deadline, toy=given.toy)}
     found["memory_MB"] = most_memory()
     given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,156 @@
+"""The training half of `bench_gpu`: the card against the processor, then steps from memory, from a store and resident."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from bench_feed import LAYERS, make_store
+from bench_step import Plain, make_batch
+from gpu_checks import Setup, WrongError
+from spaceclip.cache import Batches
+from spaceclip.train import DecoderSettings, DepthDecoder, TrainSettings
+from spaceclip.train.feed import Inputs, allocator, feed
+from spaceclip.train.resident import Resident
+from spaceclip.train.state import Progress
+from spaceclip.train.step import TrainingStep
+from spaceclip.train.trainee import Trainee
+
+RATE = 1e-4
+NYU_TRAINING, NYU_VALIDATION, EPOCHS = 21_974, 2_257, 20
+"""Of the controlled run of the method's authors: 4,016 to 4,053 s on an RTX 5090, encoder online, float32."""
+
+
+def _shape(setup: Setup) -> tuple[DecoderSettings, int, tuple[int, int], int]:
+    """The decoder, batch size, size of depth and images of the store."""
+    if setup.device.type == "cuda":
+        return DecoderSettings(), 64, (480, 640), 512
+    return DecoderSettings(channels=(8, 8, 6, 4), film_hidden=8), 4, (24, 32), 16
+
+
+def _curve(
+    device: torch.device, decoder: DecoderSettings, batch: int, size: tuple[int, int], steps: int
+) -> list[float]:
+    """Losses of some steps on one batch, in float32, without dropout."""
+    torch.manual_seed(0)
+    model = DepthDecoder(decoder.model_copy(update={"dropout": 0.0})).to(device).train()
+    step = TrainingStep(model, TrainSettings(precision="float32"))
+    one = make_batch(batch, size, device)
+    return [step(one.states, one.pooled, one.target, one.valid, RATE).total.item() for _ in range(steps)]
+
+
+def losses_agree(setup: Setup) -> str:
+    """Twenty float32 steps have the losses that they have on a processor."""
+    decoder, _, size, _ = _shape(setup)
+    card, host = (_curve(device, decoder, 4, size, 20) for device in (setup.device, torch.device("cpu")))
+    first = abs(card[0] - host[0]) / host[0]
+    worst = max(abs(one - other) / other for one, other in zip(card, host, strict=True))
+    if not (first < 1e-4 and worst < 2e-2):
+        raise WrongError(f"the loss is off by {first:.1e} at first, by {worst:.1e} within 20 steps")
+    return f"relative difference {first:.1e} at first, {worst:.1e} at most within 20 steps ({host[0]:.3f} to {host[-1]:.3f})"
+
+
+def no_step_waits(setup: Setup) -> str:
+    """Steps wait for nothing on the card; on a processor there is nothing to wait for."""
+    decoder, batch, size, _ = _shape(setup)
+    trainee, inputs = _trainee(setup, decoder), _inputs(setup, batch, size)
+    trainee.step(inputs)
+    if setup.device.type == "cuda":
+        torch.cuda.synchronize(setup.device)
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            trainee.step(inputs)
+    finally:
+        if setup.device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    trainee.check()
+    return f"{trainee.done} steps"
+
+
+CHECKS = {"losses": losses_agree, "no waiting": no_step_waits}
+
+
+def _trainee(setup: Setup, decoder: DecoderSettings, precision: Any = "bfloat16", seed: int = 0) -> Trainee:
+    return Trainee(decoder, TrainSettings(precision=precision, seed=seed), setup.device, 10_000, Progress())
+
+
+def _inputs(setup: Setup, batch: int, size: tuple[int, int]) -> Inputs:
+    one = make_batch(batch, size, setup.device)
+    return Inputs(one.states, one.pooled, one.target * one.valid)
+
+
+def _rate(setup: Setup, step: Callable[[Any], object], inputs: Iterable[Any], batch: int, seconds: float) -> float:
+    """Images a second of steps, once the first three are done."""
+    inputs = iter(inputs)
+    for one in itertools.islice(inputs, 3):
+        step(one)
+    _synchronise(setup)
+    start, done = time.perf_counter(), 0
+    for one in inputs:
+        step(one)
+        done += 1
+        if done % 8 == 0:
+            _synchronise(setup)
+            if time.perf_counter() - start > seconds:
+                break
+    _synchronise(setup)
+    return done * batch / (time.perf_counter() - start)
+
+
+def _synchronise(setup: Setup) -> None:
+    if setup.device.type == "cuda":
+        torch.cuda.synchronize(setup.device)
+
+
+def measure_training(setup: Setup, seconds: float) -> dict[str, Any]:
+    """Images a second of a step in memory, from a warm store, resident, and of four decoders on one read; and memory."""
+    decoder, batch, size, count = _shape(setup)
+    fixed = itertools.repeat(_inputs(setup, batch, size))
+    bare = _trainee(setup, decoder)
+    found: dict[str, Any] = {"batch": batch, "size": f"{size[0]} x {size[1]}"}
+    memory = [_rate(setup, bare.step, fixed, batch, seconds) for _ in range(2)]
+    plain_batch = make_batch(batch, size, setup.device)
+    plain = Plain(DepthDecoder(decoder).to(setup.device).train())
+    found["plain_eager_float32"] = _rate(setup, plain, itertools.repeat(plain_batch), batch, seconds)
+    exact = _trainee(setup, decoder, "float32")
+    found["float32"] = _rate(setup, exact.step, fixed, batch, seconds)
+    del plain, plain_batch, exact
+    cache = make_store(setup.place / "features.zarr", count, size)
+    batches = Batches(cache, batch, LAYERS, seed=1, allocate=allocator(setup.device))
+
+    def endless(epoch: Callable[[int], Iterable[Inputs]]) -> Iterable[Inputs]:
+        return itertools.chain.from_iterable(epoch(number) for number in itertools.count())
+
+    def read(number: int) -> Iterable[Inputs]:
+        return feed(batches.epoch(number), setup.device)
+
+    for number in range(2):  # both views of nearly all, checked and warm
+        for _ in read(number):
+            pass
+    store = _rate(setup, bare.step, endless(read), batch, seconds)
+    kept = Resident(batches, setup.device)
+    resident = _rate(setup, bare.step, endless(kept.epoch), batch, seconds)
+    memory.append(_rate(setup, bare.step, fixed, batch, seconds))
+    found["in_memory"] = statistics.median(memory)
+    found["from_store"], found["resident"] = store, resident
+    four = [_trainee(setup, decoder, seed=seed) for seed in range(4)]
+
+    def all_of_them(inputs: Inputs) -> None:
+        for trainee in four:
+            trainee.step(inputs)
+
+    found["four_on_one_read"] = 4 * _rate(setup, all_of_them, endless(read), batch, seconds)
+    found |= {
+        "times_plain_eager": found["in_memory"] / found["plain_eager_float32"],
+        "store_of_memory": store / found["in_memory"],
+        "resident_of_memory": resident / found["in_memory"],
+        "four_of_one": found["four_on_one_read"] / found["in_memory"],
+        # A validation pass is a third of a step, twice: raw and averaged weights.
+        "controlled_run_s": EPOCHS * (NYU_TRAINING / store + 2 * NYU_VALIDATION / (3 * store)),
+    }
+    if setup.device.type == "cuda":
+        found["memory_GB"] = torch.cuda.max_memory_allocated(setup.device) / 1e9
+    return found
