@@ -1,4 +1,4 @@
-"""The training half of `bench_gpu`: the card against the processor, then steps from memory, from a store and resident."""
+"""The training half of `bench_gpu`: the card against the processor; steps from memory, from a store, resident."""
 
 import itertools
 import statistics
@@ -49,7 +49,7 @@ def losses_agree(setup: Setup) -> str:
     worst = max(abs(one - other) / other for one, other in zip(card, host, strict=True))
     if not (first < 1e-4 and worst < 2e-2):
         raise WrongError(f"the loss is off by {first:.1e} at first, by {worst:.1e} within 20 steps")
-    return f"relative difference {first:.1e} at first, {worst:.1e} at most within 20 steps ({host[0]:.3f} to {host[-1]:.3f})"
+    return f"relative difference {first:.1e} at first, {worst:.1e} at most; losses {host[0]:.3f} to {host[-1]:.3f}"
 
 
 def no_step_waits(setup: Setup) -> str:
@@ -106,7 +106,7 @@ def _synchronise(setup: Setup) -> None:
 
 
 def measure_training(setup: Setup, seconds: float) -> dict[str, Any]:
-    """Images a second of a step in memory, from a warm store, resident, and of four decoders on one read; and memory."""
+    """Images a second of a step on features in memory, in a warm store and resident, and of four decoders at once."""
     decoder, batch, size, count = _shape(setup)
     fixed = itertools.repeat(_inputs(setup, batch, size))
     bare = _trainee(setup, decoder)
