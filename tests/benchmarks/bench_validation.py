@@ -33,7 +33,7 @@ def forward_seconds(decoder: DepthDecoder, inputs: Inputs, precision: str) -> fl
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640))
     parser.add_argument("--precision", default="auto")
