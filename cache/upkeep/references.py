@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from ..places.location import Location
+from ..format.metadata import GROUP
+from ..places.location import Location, Url
 from ..places.opening import place_at
 from ..pointer import MOST_BYTES, SUFFIX, Pointer
 
@@ -39,7 +40,10 @@ def below(folder: Location, *, links: bool = False) -> Iterator[Location]:
 
 
 class References:
-    """What the pointers below some folders point to: stores, fingerprints, and the splits whose pointer is unreadable.
+    """What the pointers below some folders point to: stores, and the splits whose pointer is unreadable.
+
+    The fingerprint counts where a pointer leads to no store of that kind of place, a folder or a bucket: pointers are
+    copied without their stores, and stores are moved.
 
     Args:
         folders: Where to look, through links too.
@@ -50,7 +54,7 @@ class References:
 
     def __init__(self, *folders: Location) -> None:
         self._stores: set[Location] = set()
-        self._fingerprints: set[str] = set()
+        self._fingerprints: dict[type[Location], set[str]] = {Path: set(), Url: set()}
         self._unreadable: set[str] = set()
         for file in chain.from_iterable(below(folder, links=True) for folder in folders):
             if file.name.endswith(SUFFIX) and not file.name.startswith("."):
@@ -61,10 +65,11 @@ class References:
         return len(self._stores)
 
     def include(self, store: Location, fingerprint: str | None) -> bool:
-        """Whether a store is, or may be, pointed to: by its place, its fingerprint, or a pointer that is damaged."""
+        """Whether a store is, or may be, pointed to: by its place, or a pointer that is damaged or leads nowhere."""
+        fingerprints = self._fingerprints[Path if isinstance(store, Path) else Url]
         return (
             _plain(store) in self._stores
-            or bool({fingerprint, store.stem.rpartition("-")[2]} & self._fingerprints)
+            or bool({fingerprint, store.stem.rpartition("-")[2]} & fingerprints)
             or any(store.name.startswith(f"{split}-") for split in self._unreadable)
         )
 
@@ -76,8 +81,13 @@ class References:
         try:
             pointer = Pointer.of(content)
             if pointer.store:
-                self._stores.add(_plain(pointer.target(file)))
-                self._fingerprints.add(pointer.fingerprint)
+                target = pointer.target(file)
+                self._stores.add(_plain(target))
+                near = isinstance(target, Path) or not isinstance(file, Path)
+                found = near and place_at(target).exists(GROUP)
+                for kind, fingerprints in self._fingerprints.items():
+                    if not (found and isinstance(target, kind)):
+                        fingerprints.add(pointer.fingerprint)
         except ValueError:
             self._unreadable.add(file.stem)
 

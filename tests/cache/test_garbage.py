@@ -86,6 +86,15 @@ def test_the_same_store_under_another_name_is_kept(folder):
     assert find_garbage(folder) == []
 
 
+def test_a_copy_is_not_kept_by_the_pointer_to_its_original(folder):
+    shutil.copytree(folder / "val-new.zarr", folder / "copied" / "val-new.zarr")
+    found = next(one for one in find_garbage(folder) if one.path == folder / "copied" / "val-new.zarr")
+    assert found.kind == "unreferenced"
+    shutil.rmtree(folder / "val-new.zarr")
+    assert not remove(found, folder)  # the only one left
+    assert found.path.is_dir()
+
+
 class TestPointersElsewhere:
     @pytest.fixture
     def apart(self, folder):

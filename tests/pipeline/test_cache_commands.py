@@ -178,7 +178,7 @@ def test_gc_keeps_a_store_that_is_not_finished_unless_told_otherwise(store, proj
     assert re.search(
         r"train-begun.zarr: no pointer means it, \d+\.\d kB; not finished, 1 of 2 shards; kept, unless --un", told
     )
-    assert "nothing to remove, the others are that a pointer means" in told
+    assert "nothing to remove, every other store is one that a pointer means" in told
     (listed,) = json.loads(spaceclip("cache", "gc", "features", "--yes", "--json").stdout)["found"]
     assert (listed["path"], listed["kind"], listed["removed"]) == (f"features/tiny/{begun.name}", "unfinished", False)
     assert "removed 1 of 1" in spaceclip("cache", "gc", "features", "--unfinished", "--yes").output
@@ -197,7 +197,7 @@ def test_gc_wants_to_see_the_pointers(store, spaceclip):
     Pointer(**{**told, "store": f"../features/tiny/{store.name}"}).write(Path("pointers/train.json"))
     for pointers in ("pointers", "."):
         told = spaceclip("cache", "gc", "features", "--pointers", pointers, "--yes").output
-        assert told == "features: nothing to remove, every store is one that a pointer means\n"
+        assert told == "features: nothing to remove, every store is one that a pointer means or may mean\n"
     assert store.exists()
 
 

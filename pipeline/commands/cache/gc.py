@@ -34,8 +34,8 @@ def gc(folder: "Location", pointers: "tuple[Location, ...]", *, unfinished: bool
         for one in found:
             click.echo(f"{one.path}: {_described(one)}{'' if one in going else '; kept, unless --unfinished is given'}")
         if not going:
-            kept = "the others are" if found else "every store is one"
-            click.echo(f"{folder}: nothing to remove, {kept} that a pointer means")
+            kept = "every other store" if found else "every store"
+            click.echo(f"{folder}: nothing to remove, {kept} is one that a pointer means or may mean")
             return
         if not yes and not sys.stdin.isatty():
             raise SpaceClipError(
