@@ -12,6 +12,7 @@ from ..cache import Location, SpaceClipError, whole_store
 from .computed import begun_with
 from .estimate import Prediction, require_space
 from .malloc import keep_freed_memory
+from .redivision import moved_samples, store_of
 from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources.data_settings import AnyData, describe
@@ -97,10 +98,13 @@ class DatasetExtraction:
         """
         self._check()
         with self._cluster() as cluster:
-            yield from self._plans(cluster, timed=cluster is None)
+            yield from self._plans(cluster, timed=cluster is None, say=self.say)
 
     def run(self) -> Iterator[Extraction]:
         """Extract each split, after everything that can be known to be wrong with any of them is known.
+
+        Pointers to stores of other samples or settings are replaced, or removed, with the first of them: an
+        interrupted run leaves none of the old beside the new.
 
         Raises:
             SpaceClipError: As `extract`.
@@ -111,12 +115,25 @@ class DatasetExtraction:
         with self._cluster() as cluster:
             if len(self.wanted) > 1:
                 list(self._plans(cluster, timed=False))
+            outdated = self._outdated()
             for name in self.wanted:
                 with self.progress(f"extract {name}", "images") as report:
-                    found = self._extract(name, cluster, report)
+                    found = self._extract(name, cluster, report, outdated)
                 yield found
 
-    def _plans(self, cluster: "Cluster | None", *, timed: bool) -> Iterator[Prediction]:
+    def _outdated(self) -> dict[str, Location]:
+        """The pointers that will mean other stores, by split."""
+        pointers = {name: self.folder / f"{name}.json" for name in self.wanted}
+        stores = {name: store for name, file in pointers.items() if (store := store_of(file))}
+        return {
+            name: pointers[name]
+            for name, store in stores.items()
+            if store.fingerprint != store_spec(self.sources[name], self._encoder, self.settings).fingerprint
+        }
+
+    def _plans(
+        self, cluster: "Cluster | None", *, timed: bool, say: Callable[[str], None] = lambda _line: None
+    ) -> Iterator[Prediction]:
         plans: list[Prediction] = []
         for name in self.wanted:
             found = plan(
@@ -124,6 +141,7 @@ class DatasetExtraction:
                 on_error=self.options.on_error,
                 retry_quarantined=self.options.retry_quarantined,
                 timed=timed,
+                say=say,
                 settle=cluster.settle if cluster else None,
             )
             plans.append(found)
@@ -169,6 +187,8 @@ class DatasetExtraction:
             targets[name] = store_spec(source, self._encoder, self.settings).preprocessing["target_size"]
         for note in notes:
             self.say(f"data: {note}")
+        if moved := moved_samples(self.folder, self.sources):
+            self.say(f"data: {moved}")
         if len(set(targets.values())) > 1:
             raise SpaceClipError(
                 f"depth of different sizes in the splits, {targets}; give one target_size for all (--size)"
@@ -205,8 +225,11 @@ class DatasetExtraction:
                 return begun["device"]
         return None
 
-    def _extract(self, name: str, cluster: "Cluster | None", report: Report) -> Extraction:
+    def _extract(
+        self, name: str, cluster: "Cluster | None", report: Report, outdated: dict[str, Location]
+    ) -> Extraction:
         note = ""
+        changes = outdated.pop(name, None) is not None
 
         def count_workers(count: int) -> None:
             nonlocal note
@@ -226,6 +249,7 @@ class DatasetExtraction:
             # A data set that is not divided is its training split to whoever opens it.
             fill=cluster.fill("train" if name == "all" else name, count_workers, say) if cluster else None,
             settle=cluster.settle if cluster else None,
+            outdated=tuple(outdated.values()) if changes else (),
         )
         if found.receipt:
             say(found.receipt)

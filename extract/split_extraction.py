@@ -1,6 +1,6 @@
 """The extraction of one split: what is there already, what has to be computed, and that it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..cache import (
     Location,
     Pointer,
     Quarantined,
-    StoreError,
+    Record,
     StoreSpec,
     StoreWriter,
     link_parts,
@@ -25,6 +25,7 @@ from .engine import Engine, Receipt, StoreSink, device_of
 from .estimate import Prediction, predict
 from .lacking import Lacking, mended
 from .problems import counted
+from .redivision import store_of
 from .remaining import Work
 from .same_samples import require_same_samples
 from .samples import OnError
@@ -45,7 +46,7 @@ class Extraction:
         pointer: The pointer file that it left.
         store: The store that the pointer means.
         images: Images in the store.
-        computed: Of these, images that this run had to compute.
+        computed: Of these, images that this run computed.
         without_depth: Of these, images without ground truth where the others have it.
         quarantined: Of these, images that could not be used, whichever run found them.
         depth: Median and range of the store's depth; None without.
@@ -83,6 +84,7 @@ def extract(
     say: Callable[[str], None] = lambda _line: None,
     fill: Fill | None = None,
     settle: Settle | None = None,
+    outdated: Sequence[Location] = (),
 ) -> Extraction:
     """Fill the store of one split, or finish one that was interrupted, and leave a pointer to it.
 
@@ -105,6 +107,7 @@ def extract(
         say: Called with a line that a user should know.
         fill: Does the long work elsewhere, as `cluster.Cluster.fill` does; here if not given.
         settle: Says what is computed with there.
+        outdated: Pointers of other splits, removed before this one's is written: old and new stores do not mix.
 
     Raises:
         SpaceClipError: Bad input found before or during the run, a layer that the encoder lacks, too little space,
@@ -114,25 +117,26 @@ def extract(
     spec = store_spec(source, backbone, settings)
     store, pointer = store_at(folder, split, spec, settings), folder / f"{split}.json"
     total, computed, receipt = len(spec.entries), 0, None
-    if other := _other_store(pointer, spec):
-        shared = len({*other.entries} & {*spec.entries})
-        say(
-            f"{pointer} means {other.path} now ({len(other):,} images, {shared:,} of them among these {total:,}), and "
-            f"{store} when this is done; the other stays until `spaceclip cache gc` removes it"
-        )
+    _say_replaced(pointer, store, spec, say)
+
+    def point(cache: FeatureCache) -> None:
+        for other in outdated:
+            place_at(other.parent).delete(other.name)
+        Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
+
     # Nothing is written to a store that is whole, so that many runs may use it at once.
     cache = None if retry_quarantined else whole_store(store, spec)
     if cache is not None:
         require_same_samples(source, spec, cache, settings.threads_here(), say)
         progress(total, total)
-        Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
+        point(cache)
         # Until there was a pointer, `cache gc` might have taken the store away.
         cache = whole_store(store, spec)
     if cache is None:
         spec = settle(spec, store) if settle else settled(spec, store, backbone, settings)
         with only_writer(store) as still_ours:
             writer = StoreWriter(store, spec, about, still_ours)
-            computed, receipt = _complete(
+            work, receipt = _complete(
                 *(source, backbone, settings, writer, split, progress),
                 on_error=on_error,
                 retry_quarantined=retry_quarantined,
@@ -141,22 +145,23 @@ def extract(
                 fill=fill,
             )
             cache = FeatureCache.open(store)
-            Pointer.to(store, pointer, spec.fingerprint, total, cache.digest).write(pointer)
+            computed = sum(_usable(work, cache.records[shard]) for shard in work.shards)
+            point(cache)
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)
     without_depth = about.get("without_depth") or 0
     return Extraction(pointer, store, total, computed, without_depth, quarantined, cache.depth_range, receipt)
 
 
-def _other_store(pointer: Location, spec: StoreSpec) -> FeatureCache | None:
-    """The store that a pointer means until an extraction has it mean its own; None where there is no other."""
-    try:
-        found = Pointer.read(pointer)
-        if not found.store or found.fingerprint == spec.fingerprint:
-            return None
-        return FeatureCache.open(found.target(pointer), allow_incomplete=True)
-    except StoreError:
-        return None
+def _say_replaced(pointer: Location, store: Location, spec: StoreSpec, say: Callable[[str], None]) -> None:
+    """Say which other store a pointer means until the extraction is done, if it does."""
+    other = store_of(pointer)
+    if other and other.fingerprint != spec.fingerprint:
+        shared, total = len({*other.entries} & {*spec.entries}), len(spec.entries)
+        say(
+            f"{pointer} means {other.path} now ({len(other):,} images, {shared:,} of them among these {total:,}), and "
+            f"{store} when this is done; the other stays until `spaceclip cache gc` removes it"
+        )
 
 
 def _complete(
@@ -172,8 +177,8 @@ def _complete(
     predicted: Callable[[Prediction], None],
     say: Callable[[str], None],
     fill: Fill | None,
-) -> tuple[int, Receipt | None]:
-    """Write what a store lacks; how many images were computed for it, and how fast."""
+) -> tuple[Work, Receipt | None]:
+    """Write what a store lacks; what was computed for it, and how fast."""
     spec, store, total = writer.spec, writer.path, len(writer.spec.entries)
     again = mended(source, spec, writer.records, settings, on_error) if retry_quarantined else []
     writer.sweep()
@@ -191,14 +196,19 @@ def _complete(
         progress(done + computed, total)
 
     if fill is None:
-        return work.images, _fill(source, backbone, settings, writer, work, report, on_error, say)
+        return work, _fill(source, backbone, settings, writer, work, report, on_error, say)
     # Who computes elsewhere takes a shard that has a record for done.
     for shard in again:
         writer.forget(shard)
     receipt = fill(writer, work, report)
     # Of a worker that was lost another has done the shards.
     writer.sweep(work.shards)
-    return work.images, receipt
+    return work, receipt
+
+
+def _usable(work: Work, record: Record) -> int:
+    """Rows of a shard that were computed and are none of a quarantined sample."""
+    return len({*work.rows(record.shard)} - {sample.row for sample in record.quarantined})
 
 
 def _fill(
@@ -245,6 +255,7 @@ def plan(
     on_error: OnError = "stop",
     retry_quarantined: bool = False,
     timed: bool = True,
+    say: Callable[[str], None] = lambda _line: None,
     settle: Settle | None = None,
 ) -> Prediction:
     """Say what `extract` would take with the same arguments, its time if wanted. Nothing is written.
@@ -255,6 +266,7 @@ def plan(
     backbone.check_layers(settings.layers)
     spec = store_spec(source, backbone, settings)
     store = store_at(folder, split, spec, settings)
+    _say_replaced(folder / f"{split}.json", store, spec, say)
     records = read_ledger(place_at(store), spec.fingerprint)
     again = mended(source, spec, records, settings, on_error) if retry_quarantined else []
     if again or len(records) < spec.shards:

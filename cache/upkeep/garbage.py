@@ -56,8 +56,8 @@ def find_garbage(folder: Location, pointers: Sequence[Location] = ()) -> list[Ga
     """Look for garbage below a folder; what links lead to is none. What is a Zarr group of others is passed over.
 
     A store is kept where a pointer, there or where links lead, points to it, or to its fingerprint at a place where no
-    store is; or where the pointer that should is unreadable (`train.json` of `train-*.zarr`). The project's own pointers always count, in its
-    `features` and in those of the copies that DVC runs experiments in.
+    store is; or where the pointer that should is unreadable (`train.json` of `train-*.zarr`). The project's own
+    pointers always count, in its `features` and in those of the copies that DVC runs experiments in.
 
     Args:
         folder: Where stores lie.

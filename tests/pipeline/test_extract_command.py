@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from spaceclip.cache import FeatureCache, only_writer, stored_bytes
+from spaceclip.extract import split_extraction
 from spaceclip.pipeline.cli import main
 
 CONFIG = ("extract", "--config", "configs/tiny.yaml")
@@ -196,3 +197,71 @@ def test_names_that_are_no_text_or_look_like_formulas_are_extracted(pictures, ti
     options = ("--images", root, "--backbone", tiny, "--layers", "0", "--store", root / "stores")
     spaceclip("extract", *options, "--out", root / "out")
     assert FeatureCache.open(root / "out").sample_ids == ["a$b$c/$x$/0", "a$b$c/$x$/1"]
+
+
+class TestAnotherDataSetInTheSameFolder:
+    @pytest.fixture
+    def changed(self, extracted):
+        """The experiment once it keeps other layers and divides by another seed."""
+        file = extracted / "configs/tiny.yaml"
+        text = (
+            file.read_text()
+            .replace("layers: [0, 1, 2, 3]", "layers: [1, 2, 3]")
+            .replace("by: scene,", "by: scene, seed: 3,")
+        )
+        file.write_text(text)
+        return extracted / "features/tiny"
+
+    def test_a_run_stopped_in_a_later_split_leaves_no_pointer_of_the_old(self, changed, spaceclip, monkeypatch):
+        fill = split_extraction._fill
+
+        def interrupted(source, *rest):
+            if rest[2].path.name.startswith("test-"):
+                raise KeyboardInterrupt
+            return fill(source, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(split_extraction, "_fill", interrupted)
+            spaceclip(*CONFIG, fails=True)
+        assert sorted(file.name for file in changed.glob("*.json")) == ["train.json", "val.json"]
+        again = spaceclip(*CONFIG).output
+        assert "(0 computed now)" in again
+        assert (changed / "test.json").exists()
+
+    def test_a_failure_in_the_first_split_leaves_all_pointers(self, changed, spaceclip, monkeypatch, contents):
+        before = {
+            name: found for name, found in contents(changed).items() if name.endswith("n.json") and "/" not in name
+        }
+
+        def interrupted(*_arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(split_extraction, "_fill", interrupted)
+        spaceclip(*CONFIG, fails=True)
+        after = contents(changed)
+        assert {name: after[name] for name in before} == before
+        assert len(list(changed.glob("*.json"))) == 3
+
+    def test_a_dry_run_names_the_store_that_each_pointer_means_now(self, changed, spaceclip):
+        told = spaceclip(*CONFIG, "--dry-run").stderr
+        for split in ("train", "val", "test"):
+            assert f"features/tiny/{split}.json means features/tiny/{split}-" in told
+
+    def test_scenes_that_move_between_splits_are_named(self, changed, spaceclip):
+        held = {s: set(FeatureCache.open(changed / f"{s}.json").scenes) for s in ("train", "val", "test")}
+        told = spaceclip(*CONFIG).stderr
+        new = {s: set(FeatureCache.open(changed / f"{s}.json").scenes) for s in held}
+        moved = {scene for s in held for scene in held[s] - new[s]}
+        assert moved
+        assert told.count("move between splits") == 1
+        assert f"data: {2 * len(moved)} images of {len(moved)} scenes move between splits: " in told
+        scene, old, now = re.search(r"splits: (\w+) \((\w+) to (\w+)\)", told).groups()
+        assert scene in held[old]
+        assert scene in new[now]
+        assert "move between" not in spaceclip(*CONFIG).stderr
+
+
+def test_quarantined_pictures_are_not_counted_as_computed(broken):
+    found = run(*CONFIG, "--on-error", "quarantine")
+    computed = [int(number) for number in re.findall(r"\((\d+) computed now\)", found.output)]
+    assert sum(computed) == 23
