@@ -91,6 +91,8 @@ def train_decoder(
     )
     done = "" if epochs else "already finished: "
     click.echo(f"{done}{out}: {info.weights} weights of epoch {info.epoch} ({info.chosen}), {scored}")
+    if epochs:
+        click.echo(str(info.receipt), err=True)
     if settings.overfit:
         click.echo(f"overfit to {settings.overfit} samples: its scores say nothing", err=True)
     if info.collapsed:

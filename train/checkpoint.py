@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from ..cache import FeatureCache, SpaceClipError, write_atomically
 from .decoder import DecoderSettings, DepthDecoder
 from .sealed import seal, unseal
+from .timing import Receipt
 from .weights import build_decoder
 
 WEIGHTS = "checkpoint.safetensors"
@@ -56,6 +57,7 @@ class CheckpointInfo(BaseModel):
         epoch: The epoch, from 1, that they are of.
         chosen: Whether they are the best on validation or simply the last.
         collapsed: The seed and the last epoch of each earlier start of the run that collapsed.
+        receipt: Where the time of the run went.
         metrics: Their validation metrics; empty without a validation split.
         protocol: Protocol of those metrics.
         training: Settings of the run.
@@ -76,6 +78,7 @@ class CheckpointInfo(BaseModel):
     epoch: PositiveInt
     chosen: Literal["best", "last"] = "best"
     collapsed: list[dict[str, float | None]] = []
+    receipt: Receipt | None = None
     metrics: dict[str, float]
     protocol: dict[str, JsonValue]
     training: dict[str, JsonValue]

@@ -1,6 +1,7 @@
 """The training engine: each batch is read once, and every decoder that is in training learns from it."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .history import HISTORY, Epoch, history_csv
 from .recipe import TrainSettings
 from .resident import Residence, Resident, fits
 from .state import Progress, StateFolder
+from .timing import Receipt
 from .trainee import Trainee
 
 _CHECK_EVERY = 16
@@ -102,8 +104,9 @@ def fit(
                 run.begin(len(batches))
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
+            began = time.perf_counter()
             inputs = _inputs(batches, device, settings.resident)
-            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped)
+            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped, began)
             engine.train()
     if failed := [f"{run.plan.out}: {run.error}" for run in runs if run.error]:
         raise SpaceClipError(f"{len(failed)} of {len(runs)} decoders could not be trained: {'; '.join(failed)}")
@@ -175,7 +178,8 @@ class _Run:
     def finish(self) -> None:
         """Write the checkpoint."""
         assert self.saved.best is not None
-        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed})
+        receipt = Receipt.of(self.saved.seconds, self.saved.steps * self.plan.settings.batch_size)
+        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
         write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
         save_checkpoint(self.plan.out, self.saved.kept, self.info)
         self._state.remove()
@@ -187,7 +191,8 @@ class _Run:
             info = load_checkpoint(out).info
         except SpaceClipError as error:
             raise SpaceClipError(f"{error}, with --force") from error
-        if info != self._describe(info.model_dump(include={"weights", "epoch", "metrics", "sha256", "collapsed"})):
+        made = {"weights", "epoch", "metrics", "sha256", "collapsed", "receipt"}
+        if info != self._describe(info.model_dump(include=made)):
             raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
         return info
 
@@ -219,6 +224,8 @@ class _Engine:
     progress: Callable[[int, int], None]
     each_epoch: Callable[[Plan, Epoch], None]
     dropped: Callable[[Plan, SpaceClipError], None]
+    counted: float
+    """Clock up to which the time is counted."""
 
     def train(self) -> None:
         """Train all, from where the first of them is."""
@@ -233,8 +240,10 @@ class _Engine:
             due: list[_Run] = []
             for at, inputs in enumerate(self.inputs(epoch, first), done):
                 due = [run for run in self._learning() if run.trainee.done == at]
+                self._count("reading", due)
                 for run in due:
                     self._attempt(run, self._step, run, inputs)
+                self._count("computing", due)
                 if not due:
                     break
                 self.progress(at + 1, total)
@@ -243,6 +252,13 @@ class _Engine:
 
     def _learning(self) -> list[_Run]:
         return [run for run in self.runs if not (run.error or run.info)]
+
+    def _count(self, kind: str, runs: Sequence[_Run]) -> None:
+        """Count the time since the last call among what these runs spent."""
+        now = time.perf_counter()
+        for run in runs:
+            run.saved.seconds[kind] = run.saved.seconds.get(kind, 0.0) + now - self.counted
+        self.counted = now
 
     def _attempt(self, run: _Run, work: Callable[..., None], *arguments: Any) -> None:
         """Do what may end one run, and not the others."""
@@ -270,11 +286,14 @@ class _Engine:
         ended: list[tuple[_Run, Epoch]] = []
         for run in runs:
             self._attempt(run, self._end_one, run, ended)
+        self._count("computing", runs)
         candidates = [(model, run.plan) for run, _ in ended for model in run.trainee.models.values()]
         found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
+        self._count("validating", [run for run, _ in ended])
         for run, unscored in ended:
             scores = {kind: next(found) for kind in run.trainee.models}
             self._attempt(run, self._keep, run, unscored, scores)
+        self._count("computing", runs)
 
     def _keep(self, run: _Run, unscored: Epoch, scores: Mapping[str, dict[str, float] | SpaceClipError]) -> None:
         metrics: dict[str, dict[str, float]] = {}

@@ -16,7 +16,7 @@ from ..cache import SpaceClipError, write_atomically
 from .sealed import seal, unseal
 
 STATE = "state.json"
-_PLAIN = ("steps", "history", "collapsed", "best")
+_PLAIN = ("steps", "history", "collapsed", "best", "seconds")
 _PARTS = ("tensors", "kept")
 
 _DECIDES = ("blocks", "decoder", "ema", "feed", "losses", "precision", "schedule", "ssim", "step", "trainee")
@@ -34,6 +34,7 @@ class Progress:
         tensors: Decoder, moving average, optimiser, random stream and sums, by dotted name.
         kept: The weights kept so far.
         collapsed: The seed and the last row of each earlier start that collapsed.
+        seconds: Spent on reading, computing and validating.
     """
 
     steps: int = 0
@@ -42,6 +43,7 @@ class Progress:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     collapsed: list[dict[str, float | None]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class StateFolder:

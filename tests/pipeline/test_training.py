@@ -1,5 +1,6 @@
 """`spaceclip train` as a user meets it, and what its checkpoint may be scored on."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def test_fewer_images_than_the_default_batch_train_in_one(extracted, spaceclip):
 def test_an_overfit_run_says_that_its_scores_say_nothing(extracted, spaceclip):
     told = spaceclip("train", *CONFIG, "--set", "train.overfit=3").output
     assert "batch_size 3, one step an epoch: there are only 3 images" in told
+    assert re.search(r"[\d.]+ images/s over \d+ s: \d+% reading, \d+% computing, \d+% validating\n", told)
     assert "overfit to 3 samples: its scores say nothing" in told
     training = load_checkpoint("results/tiny").info.training
     assert (training["overfit"], training["batch_size"]) == (3, 3)

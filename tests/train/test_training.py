@@ -84,7 +84,7 @@ def test_a_resumed_run_has_bit_equal_losses_and_weights(run, tmp_path, killed_af
     assert _history(tmp_path / "resumed") == _history(tmp_path / "whole")
     name = "checkpoint.safetensors"
     assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert resumed == whole
+    assert resumed.model_copy(update={"receipt": whole.receipt}) == whole
 
 
 def test_a_run_killed_within_an_epoch_redoes_that_epoch(run, tmp_path, monkeypatch):
@@ -139,6 +139,42 @@ def test_the_lower_abs_rel_of_raw_and_ema_so_far_is_kept(run, tmp_path, raw, ema
     expected = models[2 * (kept[1] - 1) + (kept[0] == "ema")]
     found = load_checkpoint(tmp_path / "run").decoder.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("slow", ["reading", "computing", "validating"])
+def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
+    seconds = [0.0]
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: seconds[0])
+
+    def costing(kind, work):
+        def timed(*arguments):
+            seconds[0] += 3.0 if kind == slow else 0.5
+            return work(*arguments)
+
+        return timed
+
+    def read(batches, device):
+        for inputs in engine_feed(batches, device):
+            yield costing("reading", lambda inputs: inputs)(inputs)
+
+    engine_feed = engine.feed
+    monkeypatch.setattr(engine, "feed", read)
+    monkeypatch.setattr(TrainingStep, "__call__", costing("computing", TrainingStep.__call__))
+    with pytest.raises(Killed):
+        run("run", score=costing("validating", lambda _model: {"abs_rel": 1.0}), kill_after=2)
+    seconds[0] += 1000  # between the two it is not running
+    run("run", score=costing("validating", lambda _model: {"abs_rel": 1.0}))
+    receipt = load_checkpoint(tmp_path / "run").info.receipt
+    assert receipt is not None
+    spent = {"reading": 12 * 0.5, "computing": 12 * 0.5, "validating": 8 * 0.5}
+    spent[slow] *= 6
+    total = sum(spent.values())
+    assert receipt.seconds == total
+    assert receipt.images_per_second == 48 / total
+    assert {kind: getattr(receipt, kind) for kind in spent} == pytest.approx({k: s / total for k, s in spent.items()})
+    assert str(receipt).startswith(
+        f"{48 / total:.3g} images/s over {total:.0f} s: {spent['reading'] / total:.0%} reading"
+    )
 
 
 def test_an_overfit_run_sees_the_first_samples_alone(run, tmp_path, monkeypatch):
