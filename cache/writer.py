@@ -207,10 +207,13 @@ class StoreWriter:
         except _CommittedError:
             record = Record.from_json(self.place.read(record_key(shard)))
         except OSError as error:
-            committed = "shards" if self._shared else f"{len(self.records)} shards"
+            number = len(self.records)
+            committed = "shards committed so far are" if self._shared else f"{number} shards committed so far are"
+            if number == 1 and not self._shared:
+                committed = "1 shard committed so far is"
             raise StoreError(
-                f"{self.path}: shard {shard} could not be written ({error.strerror or error}); the {committed} "
-                "committed so far are safe: make room or mend the path, then run the same command to go on"
+                f"{self.path}: shard {shard} could not be written ({error.strerror or error}); the {committed} safe: "
+                "make room or mend the path, then run the same command to go on"
             ) from error
         self.records[shard] = record
         return record

@@ -8,12 +8,14 @@ from .sources.source import Source
 
 
 def store_of(pointer: Location) -> FeatureCache | None:
-    """The store that a pointer means, whole or not; None where there is none that can be read."""
+    """The store that a pointer means, whole or not; None where none is there whose samples can be read."""
     try:
         found = Pointer.read(pointer)
-        return FeatureCache.open(found.target(pointer), allow_incomplete=True) if found.store else None
+        store = FeatureCache.open(found.target(pointer), allow_incomplete=True) if found.store else None
+        readable = store and store.entries
     except StoreError:
         return None
+    return store if readable else None
 
 
 def moved_samples(folder: Location, sources: Mapping[str, Source]) -> str | None:

@@ -66,6 +66,10 @@ def score_checkpoint(
         loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
     splits = open_scored(features, local_copy)
     folder = _folder_of(features)
+    if baseline is None and "train" not in split_pointers(folder):
+        raise SpaceClipError(
+            f"{folder}: holds no train.json, the baseline; name the store that {checkpoint} was trained on (--baseline)"
+        )
     baseline = baseline or folder / "train.json"
     training = FeatureCache.open(baseline, local_copy=local_copy)
     _check_stores(loaded, splits, training, baseline)

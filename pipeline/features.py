@@ -26,6 +26,18 @@ def split_pointers(features: "Location") -> "dict[str, Location]":
     return {name: features / f"{name}.json" for name in ("train", "val", "test", "all") if f"{name}.json" in names}
 
 
+def split_stores(features: "Location") -> "dict[str, Location]":
+    """The pointers of a folder with several, by split, without those of splits that the data set has not.
+
+    What is no such folder stands alone, by no name.
+    """
+    from ..cache import Pointer
+
+    pointers = split_pointers(features)
+    held = {name: file for name, file in pointers.items() if Pointer.read(file).store}
+    return held if len(pointers) > 1 and held else {"": features}
+
+
 def open_training(
     features: "Location", expect: dict[str, Any] | None, local_copy: Path | None = None
 ) -> "FeatureCache":

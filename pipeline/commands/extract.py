@@ -47,6 +47,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option("--config", type=FILE, help="Experiment file; the other way is --images.")
 @click.option("--split", help="Only this split: train, val, test or all.")
 @click.option("--images", type=FOLDER, help="Folder of images.")
+@click.option("--image-pattern", help="Which files below --images to take. [default: **/*]")
 @click.option("--depth", type=FOLDER, help="Folder of depth maps, a tree parallel to the images.")
 @click.option(
     "--depth-scale", type=float, help="Stored depth values of one metre: 1000 for millimetres, 256 for KITTI."

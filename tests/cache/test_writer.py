@@ -209,7 +209,7 @@ def test_no_space_is_one_clear_line_and_the_store_goes_on_later(tmp_path, make_s
             print(error)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert "shard 1 could not be written (File too large); the 1 shards committed so far are safe" in done.stdout
+    assert "shard 1 could not be written (File too large); the 1 shard committed so far is safe" in done.stdout
     assert done.stdout.count("\n") == 1
     writer = StoreWriter(tmp_path / "full.zarr", spec, {})
     assert writer.pending == [1, 2]

@@ -228,7 +228,7 @@ def test_a_copy_in_int8_is_trained_from_and_scored(store, spaceclip):
 def test_a_copy_is_trained_from_like_the_original(store, extracted, spaceclip, contents):
     for split in ("train", "val", "test"):
         told = spaceclip("cache", "copy", f"features/tiny/{split}.json", "other disk").output
-        assert f"all {2 if split == 'train' else 1} shards are in" in told
+        assert f"{'all 2 shards are' if split == 'train' else 'its shard is'} in " in told
     again = json.loads(spaceclip("cache", "copy", POINTER, "other disk", "--json").stdout)
     assert (again["shards"], again["copied"]) == (2, 0)
     assert contents(Path("other disk")) == contents(store.parent)
@@ -251,3 +251,46 @@ def test_a_wrong_call_is_one_clear_line(store, spaceclip, arguments, message):
     told = spaceclip("cache", *arguments, fails=True).output
     assert message in told
     assert len([line for line in told.splitlines() if line.startswith("Error")]) == 1
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_each_split_of_a_folder_is_looked_at(extracted, spaceclip, command):
+    told = spaceclip("cache", command, "features/tiny").output
+    assert told.count("as the ledger says") == 3
+    assert len(json.loads(spaceclip("cache", command, "features/tiny", "--json").stdout)) == 3
+    test = FeatureCache.open("features/tiny/test.json").path
+    assert isinstance(test, Path)
+    (test / "layers/1/c/0/0/0/0").write_bytes(b"torn")
+    told = spaceclip("cache", command, "features/tiny", fails=command == "verify").output
+    assert told.count("as the ledger says") == 2
+    assert f"{test}: shard 0, layers/1/plain: torn" in told
+
+
+def test_a_store_that_is_merely_unfinished_is_told_from_a_damaged_one(store, spaceclip):
+    (store / "ledger/000001.json").unlink()
+    told = spaceclip("cache", "verify", store, fails=True).output
+    assert told.count("not finished, 1 of 2 shards are not there; run the same `spaceclip extract` again") == 1
+    assert "missing" not in told
+    assert "repair" not in told
+
+
+def test_a_store_without_a_pointer_yet_is_said_with_its_shards(store, spaceclip):
+    (store / "ledger/000001.json").unlink()
+    Path(POINTER).unlink()
+    told = spaceclip("cache", "info", "features/tiny").output
+    assert (
+        told == f"features/tiny/{store.name}: no pointer yet, 1 of 2 shards; run the same `spaceclip extract` again\n"
+    )
+
+
+def test_without_the_train_split_beside_it_an_evaluation_asks_for_the_baseline(trained, spaceclip):
+    Path(POINTER).unlink()
+    told = spaceclip("evaluate", *CONFIG, fails=True).output
+    assert "features/tiny: holds no train.json, the baseline; name the store that" in told
+    assert "--baseline" in told
+
+
+def test_the_pattern_of_images_is_an_option(pictures, project, tiny, spaceclip):
+    images = ("--images", pictures / "rgb", "--out", "few", "--backbone", tiny, "--layers", "0,1,2,3")
+    spaceclip("extract", *images, "--image-pattern", "scene00/*.png")
+    assert len(FeatureCache.open("few/all.json")) == 2

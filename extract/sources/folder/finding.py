@@ -45,7 +45,7 @@ def find_images(folder: Path, pattern: str, depth: Path | None) -> Found:
     if not images:
         raise SpaceClipError(
             f"no image in {folder}: looked for {pattern} ending in {' '.join(IMAGE_SUFFIXES)}, "
-            f"found {_contents(folder)}; check `images` and `image_pattern`"
+            f"found {_contents(folder)}; check images (--images) and image_pattern (--image-pattern)"
         )
     check_text(images)
     return Found(images, sorted(files.difference(images)))
@@ -60,8 +60,9 @@ def check_files(folder: Path, matches: Sequence[str]) -> None:
     images = [folder / match for match in matches if match.lower().endswith(IMAGE_SUFFIXES)]
     if odd := [path for path in images if not path.is_file() and not path.is_dir()]:
         raise SpaceClipError(
-            f"{counted(len(odd), 'image')} of {len(images)} no file but a broken link, a pipe or a device: "
-            f"{first_few(odd)}; remove or replace what is none, or narrow image_pattern"
+            f"of {counted(len(images), 'image')} {len(odd)} {'is' if len(odd) == 1 else 'are'} no file but a broken "
+            f"link, a pipe or a device: "
+            f"{first_few(odd)}; remove or replace what is no file, or narrow image_pattern (--image-pattern)"
         )
 
 
@@ -92,7 +93,10 @@ def suspected_depth(images: Sequence[str]) -> list[str]:
     found = [image for image in images if _DEPTH_NAME.search(PurePosixPath(image).with_suffix("").as_posix())]
     if not found:
         return []
-    remedy = "if they are depth maps, set depth (--depth) or depth_pattern, or narrow image_pattern"
+    remedy = (
+        "if they are depth maps, set depth (--depth) or depth_pattern (--depth-pattern), or narrow image_pattern "
+        "(--image-pattern)"
+    )
     of = f"{len(found)} of {counted(len(images), 'image')}"
     return [f"{of} called depth and read as images: {first_few(found)}; {remedy}"]
 

@@ -24,13 +24,14 @@ def pair_depths(images: Sequence[str], root: Path, pattern: str | None) -> list[
         where = f"named {pattern}" if pattern else f"on the same path ending in {' '.join(DEPTH_SUFFIXES)}"
         raise SpaceClipError(
             f"{counted(len(missing), 'image')} of {len(images)} without a depth file in {root}: {first_few(missing)}; "
-            f"looked for one {where}: set depth_pattern, narrow image_pattern, or give a list with None for no depth"
+            f"looked for one {where}: set depth_pattern (--depth-pattern), narrow image_pattern "
+            "(--image-pattern), or give a list with None for no depth"
         )
     doubled = [image for image, found in zip(images, candidates, strict=True) if len(found) > 1]
     if doubled:
         raise SpaceClipError(
             f"{counted(len(doubled), 'image')} with more than one depth file in {root}: {first_few(doubled)}; "
-            "keep one for each, or set depth_pattern"
+            "keep one for each, or set depth_pattern (--depth-pattern)"
         )
     return [found[0] for found in candidates]
 

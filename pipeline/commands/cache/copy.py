@@ -28,6 +28,7 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
     from ....cache import copy as copy_store
     from ....cache import size_text
     from ...progress import progress
+    from .reading import all_shards
 
     require_writable(out)
     with progress("copy", "MB") as report:
@@ -36,7 +37,7 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
         click.echo(json.dumps(vars(done), indent=1, default=str))
         return
     click.echo(
-        f"{done.pointer or done.store}: all {done.shards} shards are in {done.store} "
+        f"{done.pointer or done.store}: {all_shards(done.shards)} in {done.store} "
         f"({done.copied} copied and verified now, {size_text(done.bytes)})"
     )
     if done.pointer is None:

@@ -23,22 +23,34 @@ def info(path: "Location", *, stats: bool, as_json: bool) -> None:
 
     PATH is the store, its pointer, or the folder of the pointers; JSON of several is by split.
     """
-    from ....cache import FeatureCache, Pointer
-    from ...features import split_pointers
+    from ....cache import FeatureCache
+    from ...features import split_stores
+    from .reading import by_split
 
-    pointers = split_pointers(path)
-    held = {name: file for name, file in pointers.items() if Pointer.read(file).store}
-    several = len(pointers) > 1 and bool(held)
-    stores = {
-        name: FeatureCache.open(file, allow_incomplete=not stats)
-        for name, file in (held if several else {"": path}).items()
-    }
+    if begun := _begun(path):
+        for store in begun:
+            shards = f"{len(store.records)} of {store.shards} shards"
+            click.echo(f"{store.path}: no pointer yet, {shards}; run the same `spaceclip extract` again", err=as_json)
+        if not as_json:
+            return
+    files = split_stores(path)
+    stores = {name: FeatureCache.open(file, allow_incomplete=not stats) for name, file in files.items()}
     if as_json:
         facts = {name: _everything(store, stats=stats) for name, store in stores.items()}
-        click.echo(json.dumps(facts if several else facts[""], indent=1))
+        click.echo(json.dumps(by_split(facts), indent=1))
         return
     for store in stores.values():
         _print(store, stats=stats)
+
+
+def _begun(path: "Location") -> "list[FeatureCache]":
+    """The stores in a folder that holds none of their pointers."""
+    from ....cache import FeatureCache, place_at
+
+    names = place_at(path).names()
+    if "zarr.json" in names or any(name.endswith(".json") for name in names):
+        return []
+    return [FeatureCache.open(path / name, allow_incomplete=True) for name in names if name.endswith(".zarr")]
 
 
 def _everything(store: "FeatureCache", *, stats: bool) -> dict[str, Any]:

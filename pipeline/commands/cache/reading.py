@@ -12,7 +12,7 @@ import click
 from ...progress import progress
 
 if TYPE_CHECKING:
-    from ....cache import Location, Repair, Verification
+    from ....cache import Location, Problem, Repair, Verification
 
 
 @contextmanager
@@ -50,9 +50,15 @@ def as_plain(found: "Verification | Repair") -> dict[str, Any]:
 
 
 def list_problems(found: "Verification | Repair") -> None:
-    """Print a line for each problem, and one where another store has the same damaged files."""
+    """Print a line for each problem, one for shards that were never written, one for files that other stores share."""
     for problem in found.problems:
-        click.echo(f"{found.store}: {problem}")
+        if problem not in lacking(found):
+            click.echo(f"{found.store}: {problem}")
+    if number := len(lacking(found)):
+        click.echo(
+            f"{found.store}: not finished, {number} of {found.shards} shards are not there; run the same "
+            "`spaceclip extract` again"
+        )
     if linked := sum(problem.linked for problem in found.problems):
         click.echo(
             f"{found.store}: {linked} of the damaged files are hard links, which the store that it grew from or that "
@@ -60,6 +66,25 @@ def list_problems(found: "Verification | Repair") -> None:
         )
 
 
-def print_json(found: dict[str, Any]) -> None:
+def lacking(found: "Verification | Repair") -> "list[Problem]":
+    """The shards without a record: no damage, the extraction did not come to them."""
+    return [one for one in found.problems if one.kind == "missing" and one.part is None and one.file is None]
+
+
+def all_shards(number: int) -> str:
+    """The subject and verb of what is true of each shard.
+
+    >>> all_shards(1), all_shards(3)
+    ('its shard is', 'all 3 shards are')
+    """
+    return "its shard is" if number == 1 else f"all {number} shards are"
+
+
+def by_split(facts: dict[str, Any]) -> Any:
+    """As JSON says it: by split, or alone what has no name."""
+    return facts.get("", facts)
+
+
+def print_json(found: Any) -> None:
     """Print JSON; a path is its text."""
     click.echo(json.dumps(found, indent=1, default=str))

@@ -7,7 +7,7 @@ import click
 from ...paths import FEATURES
 
 if TYPE_CHECKING:
-    from ....cache import Location
+    from ....cache import Location, Repair
 
 
 @click.command()
@@ -17,16 +17,27 @@ if TYPE_CHECKING:
 def repair(path: "Location", *, deep: bool, as_json: bool) -> None:
     """Verify a store and take away just its damaged shards; the same `spaceclip extract` then computes only those.
 
-    Metadata that follows from the store's identity is written anew.
+    Metadata that follows from the store's identity is written anew. PATH is the store, its pointer, or the folder of
+    the pointers; JSON of several is by split.
     """
     from ....cache import repair as repair_store
-    from .reading import as_plain, counting, list_problems, print_json, stored_size
+    from ...features import split_stores
+    from .reading import as_plain, by_split, counting, print_json, stored_size
 
-    with counting("verify", stored_size(path)) as count:
-        done = repair_store(path, count, deep=deep)
+    facts = {}
+    for name, file in split_stores(path).items():
+        with counting(f"verify {name}".rstrip(), stored_size(file)) as count:
+            done = repair_store(file, count, deep=deep)
+        facts[name] = as_plain(done)
+        _print(done, as_json=as_json)
     if as_json:
-        print_json(as_plain(done))
-    else:
+        print_json(by_split(facts))
+
+
+def _print(done: "Repair", *, as_json: bool) -> None:
+    from .reading import all_shards, list_problems
+
+    if not as_json:
         list_problems(done)
         for file in done.rewritten:
             click.echo(f"{done.store}: {file}: written anew")
@@ -40,4 +51,4 @@ def repair(path: "Location", *, deep: bool, as_json: bool) -> None:
             err=as_json,
         )
     elif not as_json:
-        click.echo(f"{done.store}: all {done.shards} shards are as the ledger says")
+        click.echo(f"{done.store}: {all_shards(done.shards)} as the ledger says")
