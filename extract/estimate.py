@@ -103,7 +103,7 @@ def predict(
     written, computed = _rows_by_missing(work)
     plain_bytes = _plain_bytes(spec)
     plain = sum(rows * sum(plain_bytes[name] for name in missing) for missing, rows in written.items())
-    require_space(store, plain, free)
+    require_space(store, plain, free, at_least=True)
     asked = {lacking: lacking if timed else lacking & _samples(spec) for lacking, rows in computed.items() if rows}
     start = time.perf_counter()
     tries, depth = tried(source, backbone, work, settings, asked, on_error) if asked else ({}, None)
@@ -128,7 +128,7 @@ def predict(
     )
 
 
-def require_space(place: Location, needed: int, free: int | None, stores: int = 1) -> None:
+def require_space(place: Location, needed: int, free: int | None, stores: int = 1, *, at_least: bool = False) -> None:
     """Refuse a run that cannot end well.
 
     Args:
@@ -136,6 +136,7 @@ def require_space(place: Location, needed: int, free: int | None, stores: int = 
         needed: Bytes that will be written.
         free: Bytes that are free there; None in a bucket.
         stores: How many will be written.
+        at_least: Whether what is compressed will come to it.
 
     Raises:
         SpaceClipError: Fewer bytes are free than needed.
@@ -143,7 +144,7 @@ def require_space(place: Location, needed: int, free: int | None, stores: int = 
     if free is not None and needed > free:
         need = "the store needs" if stores == 1 else f"the {stores} stores need"
         raise SpaceClipError(
-            f"{place}: {need} {size_text(needed)} more, {size_text(free)} are free; "
+            f"{place}: {need} {'at least ' if at_least else ''}{size_text(needed)} more, {size_text(free)} are free; "
             "make room, keep fewer layers or views, or give another --out"
         )
 

@@ -75,6 +75,9 @@ def train_decoder(
         if epoch.epoch == 1 and (text := range_warning(within, epoch.mean_depth, *depths)):
             click.echo(f"warning: {text}", err=True)
 
+    def going_on(_plan: Plan, done: int, total: int) -> None:
+        click.echo(f"going on after step {done:,} of {total:,}; its epochs until now:", err=True)
+
     with progress("train", "steps") as report:
         (info,) = fit(
             training,
@@ -85,6 +88,7 @@ def train_decoder(
             force=force,
             progress=report,
             each_epoch=each_epoch,
+            going_on=going_on,
         )
     scored = (
         f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"

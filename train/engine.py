@@ -2,44 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..cache import Batches, FeatureCache, SpaceClipError, is_begun, only_writer, out_of_memory, write_atomically
-from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
-from .decoder import DecoderSettings, DepthDecoder
+from ..cache import Batches, FeatureCache, SpaceClipError, out_of_memory
+from .checkpoint import CheckpointInfo
+from .decoder import DepthDecoder
 from .feed import Inputs, allocator, feed
-from .history import HISTORY, Epoch, history_csv
-from .recipe import TrainSettings
+from .history import Epoch
 from .resident import Residence, Resident, fits
-from .state import Progress, StateFolder
-from .timing import Receipt
-from .trainee import Trainee
+from .run import Plan, Run
 
 _CHECK_EVERY = 16
 """Steps between two looks at how a decoder does, each of which waits for the device."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One decoder that is to be trained.
-
-    Attributes:
-        out: Folder of `checkpoint.safetensors`, `checkpoint.json` and `history.csv`.
-        decoder: The network.
-        settings: The recipe.
-        protocol: What validation measures, for the record.
-    """
-
-    out: Path
-    decoder: DecoderSettings
-    settings: TrainSettings
-    protocol: Mapping[str, Any]
 
 
 Candidate = tuple[DepthDecoder, Plan]
@@ -57,6 +36,7 @@ def fit(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
+    going_on: Callable[[Plan, int, int], None] = lambda _plan, _done, _total: None,
     dropped: Callable[[Plan, SpaceClipError], None] = lambda _plan, _error: None,
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
@@ -72,7 +52,8 @@ def fit(
         validation: The store that `score` reads, for the record.
         force: Replace finished checkpoints; each stays until the new one is finished.
         progress: Called with (steps done, steps in all).
-        each_epoch: Called after each epoch of each decoder.
+        each_epoch: Called after each epoch of each decoder, and at first for each that was done before.
+        going_on: Called before, with (steps done, steps in all) of a decoder that was interrupted.
         dropped: Called where one of several decoders cannot go on; the others do, and the error is raised at the end.
 
     Raises:
@@ -82,7 +63,7 @@ def fit(
             cannot be written to.
     """
     _check(plans, score, cache)
-    runs = [_Run(plan, cache, validation, device) for plan in plans]
+    runs = [Run(plan, cache, validation, device) for plan in plans]
     with ExitStack() as stack:
         for run in runs:
             stack.enter_context(run.held(force))
@@ -102,6 +83,8 @@ def fit(
             )
             for run in open_runs:
                 run.begin(len(batches))
+                if run.saved.steps:
+                    going_on(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches))
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()
@@ -113,111 +96,11 @@ def fit(
     return [run.info for run in runs if run.info]
 
 
-class _Run:
-    """A decoder's plan, folder and state.
-
-    Attributes:
-        info: What its finished checkpoint says.
-        error: Why it was given up.
-    """
-
-    def __init__(self, plan: Plan, cache: FeatureCache, validation: FeatureCache | None, device: torch.device) -> None:
-        self.plan, self._cache, self._validation, self._device = plan, cache, validation, device
-        self._state = StateFolder(
-            plan.out,
-            {
-                "store": cache.digest,
-                "validation": None if validation is None else validation.digest,
-                "decoder": plan.decoder.model_dump(),
-                "training": plan.settings.deciding(),
-                "protocol": dict(plan.protocol),
-                "device": device.type,
-            },
-        )
-        self.saved = Progress()
-        self.info: CheckpointInfo | None = None
-        self.error: SpaceClipError | None = None
-        self._shows = False
-
-    @contextmanager
-    def held(self, force: bool) -> Iterator[None]:
-        """Context in which its folder is this process's alone; its state is read.
-
-        Raises:
-            SpaceClipError: See `fit`.
-        """
-        out = self.plan.out
-        # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
-        with only_writer(out / "checkpoint", "checkpoint"):
-            for file in out.iterdir():
-                # Left by a killed run; others may be writing results of other names into this folder.
-                if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
-                    file.unlink()
-            self.saved = self._state.load()
-            finished = (out / INFO).exists()
-            # A history beside a finished checkpoint is that one's, until this run has replaced it.
-            self._shows = not finished
-            if finished and not force and len(self.saved.history) < self.plan.settings.epochs:
-                self.info = self._finished()
-            yield
-
-    def begin(self, steps: int) -> None:
-        """Make the decoder, as it was when its state was written."""
-        self.trainee = Trainee(self.plan.decoder, self.plan.settings, self._device, steps, self.saved)
-
-    def save(self) -> None:
-        """Write what it goes on from."""
-        self._state.save(self.trainee.progress())
-
-    def save_epoch(self) -> None:
-        """Likewise, and its history."""
-        self.save()
-        if self._shows:
-            write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
-
-    def finish(self) -> None:
-        """Write the checkpoint."""
-        assert self.saved.best is not None
-        receipt = Receipt.of(self.saved.seconds, self.saved.steps * self.plan.settings.batch_size)
-        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
-        write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
-        save_checkpoint(self.plan.out, self.saved.kept, self.info)
-        self._state.remove()
-
-    def _finished(self) -> CheckpointInfo:
-        """The finished checkpoint of its folder, if its record is that of this run."""
-        out = self.plan.out
-        try:
-            info = load_checkpoint(out).info
-        except SpaceClipError as error:
-            raise SpaceClipError(f"{error}, with --force") from error
-        made = {"weights", "epoch", "metrics", "sha256", "collapsed", "receipt"}
-        if info != self._describe(info.model_dump(include=made)):
-            raise SpaceClipError(f"{out} holds a finished checkpoint: give another --out, or --force to replace it")
-        return info
-
-    def _describe(self, best: Mapping[str, Any]) -> CheckpointInfo:
-        cache, validation, settings = self._cache, self._validation, self.plan.settings
-        return CheckpointInfo(
-            decoder=self.plan.decoder,
-            backbone=cache.identity["backbone"],
-            preprocessing=cache.identity["preprocessing"],
-            store=store_facts(cache),
-            validation=None if validation is None else store_facts(validation),
-            min_depth=settings.min_depth,
-            max_depth=settings.max_depth,
-            protocol=dict(self.plan.protocol),
-            training=settings.deciding(),
-            chosen=settings.keep,
-            **best,
-        )
-
-
 @dataclass
 class _Engine:
     """Leads runs through their epochs, side by side."""
 
-    runs: Sequence[_Run]
+    runs: Sequence[Run]
     steps: int
     inputs: Callable[[int, int], Iterable[Inputs]]
     score: Score | None
@@ -237,7 +120,7 @@ class _Engine:
             done = min(run.trainee.done for run in learning)
             epoch, first = divmod(done, steps)
             self.progress(done, total)
-            due: list[_Run] = []
+            due: list[Run] = []
             for at, inputs in enumerate(self.inputs(epoch, first), done):
                 due = [run for run in self._learning() if run.trainee.done == at]
                 self._count("reading", due)
@@ -250,30 +133,30 @@ class _Engine:
             # Others may have ended this epoch before: when they were interrupted, or one of these started again.
             self._end_epoch([run for run in due if not run.error])
 
-    def _learning(self) -> list[_Run]:
+    def _learning(self) -> list[Run]:
         return [run for run in self.runs if not (run.error or run.info)]
 
-    def _count(self, kind: str, runs: Sequence[_Run]) -> None:
+    def _count(self, kind: str, runs: Sequence[Run]) -> None:
         """Count the time since the last call among what these runs spent."""
         now = time.perf_counter()
         for run in runs:
             run.saved.seconds[kind] = run.saved.seconds.get(kind, 0.0) + now - self.counted
         self.counted = now
 
-    def _attempt(self, run: _Run, work: Callable[..., None], *arguments: Any) -> None:
+    def _attempt(self, run: Run, work: Callable[..., None], *arguments: Any) -> None:
         """Do what may end one run, and not the others."""
         try:
             work(*arguments)
         except SpaceClipError as error:
             self._drop(run, error)
 
-    def _drop(self, run: _Run, error: SpaceClipError) -> None:
+    def _drop(self, run: Run, error: SpaceClipError) -> None:
         run.error = error
         if len(self.runs) == 1:
             raise error
         self.dropped(run.plan, error)
 
-    def _step(self, run: _Run, inputs: Inputs) -> None:
+    def _step(self, run: Run, inputs: Inputs) -> None:
         trainee, every = run.trainee, run.plan.settings.save_every
         trainee.step(inputs)
         within = trainee.done % self.steps
@@ -282,8 +165,8 @@ class _Engine:
         if within and every and trainee.done % every == 0:
             run.save()
 
-    def _end_epoch(self, runs: Sequence[_Run]) -> None:
-        ended: list[tuple[_Run, Epoch]] = []
+    def _end_epoch(self, runs: Sequence[Run]) -> None:
+        ended: list[tuple[Run, Epoch]] = []
         for run in runs:
             self._attempt(run, self._end_one, run, ended)
         self._count("computing", runs)
@@ -295,7 +178,7 @@ class _Engine:
             self._attempt(run, self._keep, run, unscored, scores)
         self._count("computing", runs)
 
-    def _keep(self, run: _Run, unscored: Epoch, scores: Mapping[str, dict[str, float] | SpaceClipError]) -> None:
+    def _keep(self, run: Run, unscored: Epoch, scores: Mapping[str, dict[str, float] | SpaceClipError]) -> None:
         metrics: dict[str, dict[str, float]] = {}
         for kind, score in scores.items():
             if isinstance(score, SpaceClipError):
@@ -312,7 +195,7 @@ class _Engine:
         if run.trainee.finished:
             run.finish()
 
-    def _end_one(self, run: _Run, ended: list[tuple[_Run, Epoch]]) -> None:
+    def _end_one(self, run: Run, ended: list[tuple[Run, Epoch]]) -> None:
         epoch = run.trainee.end_epoch()
         if epoch.collapsed and run.plan.settings.collapse != "warn":
             run.saved = run.trainee.started_again(epoch)

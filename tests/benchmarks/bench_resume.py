@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_extract import tiny_backbone
-from spaceclip.cache import StoreWriter
+from spaceclip.cache import Counts, StoreWriter
 from spaceclip.cache.format.ledger import record_key
 from spaceclip.extract import Backbone, Entry, ExtractSettings, Sample, Source, extract, store_spec
 from spaceclip.extract.computed import settled
@@ -25,7 +25,7 @@ class Frames:
     """Made-up frames that cost nothing, and tell when the long work asks for one."""
 
     depth_unit = None
-    depth_counts = "uint32"
+    depth_counts: Counts = "uint32"
 
     def __init__(self, count: int) -> None:
         self.entries = [Entry(f"scene{index // 100}/{index}", f"scene{index // 100}", "1") for index in range(count)]

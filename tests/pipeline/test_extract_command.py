@@ -255,7 +255,7 @@ class TestAnotherDataSetInTheSameFolder:
         assert moved
         assert told.count("move between splits") == 1
         assert f"data: {2 * len(moved)} images of {len(moved)} scenes move between splits: " in told
-        scene, old, now = re.search(r"splits: (\w+) \((\w+) to (\w+)\)", told).groups()
+        ((scene, old, now),) = re.findall(r"splits: (\w+) \((\w+) to (\w+)\)", told)
         assert scene in held[old]
         assert scene in new[now]
         assert "move between" not in spaceclip(*CONFIG).stderr

@@ -82,7 +82,8 @@ def test_a_finished_checkpoint_is_replaced_only_by_force(extracted, spaceclip):
     change(extracted, "epochs: 3", "epochs: 2")
     told = spaceclip("train", *CONFIG, fails=True).output
     assert told.strip() == (
-        "Error: results/tiny holds a finished checkpoint: give another --out, or --force to replace it"
+        "Error: results/tiny holds a finished checkpoint (training.epochs 3 there, 2 now): give another --out, or "
+        "--force to replace it"
     )
     spaceclip("train", *CONFIG, "--force")
     assert Path("results/tiny/checkpoint.json").read_bytes() != before
@@ -121,7 +122,9 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_goes_on_from(extracted, spa
 
     monkeypatch.setattr(TrainingStep, "__call__", interrupted)
     assert "run the same command again to go on" in spaceclip("train", *CONFIG, fails=True).output
-    assert "epoch 1: " in spaceclip("train", *CONFIG).output
+    told = spaceclip("train", *CONFIG).output
+    assert "epoch 1: " in told
+    assert re.search(r"going on after step \d+ of \d+; its epochs until now", told)
     assert len(done) == 5 + 6
     whole, resumed = (Path(out, "checkpoint.safetensors").read_bytes() for out in ("whole", "results/tiny"))
     assert whole == resumed

@@ -284,7 +284,10 @@ def test_a_decoder_that_predicts_nothing_but_zero_is_named_collapsed(run, tmp_pa
 def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run(run, tmp_path):
     run("run")
     files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(SpaceClipError, match="run holds a finished checkpoint: give another --out, or --force to"):
+    with pytest.raises(
+        SpaceClipError,
+        match=r"run holds a finished checkpoint \(training\.seed 42 there, 43 now\): give another --out, or --force to",
+    ):
         run("run", seed=43)
     with pytest.raises(Killed):
         run("run", seed=43, kill_after=2, force=True)

@@ -1,0 +1,148 @@
+"""One decoder's training in its folder: what is planned, what is saved, what is finished."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cache import FeatureCache, SpaceClipError, is_begun, only_writer, write_atomically
+from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
+from .decoder import DecoderSettings
+from .history import HISTORY, history_csv
+from .recipe import TrainSettings
+from .state import Progress, StateFolder
+from .timing import Receipt
+from .trainee import Trainee
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One decoder that is to be trained.
+
+    Attributes:
+        out: Folder of `checkpoint.safetensors`, `checkpoint.json` and `history.csv`.
+        decoder: The network.
+        settings: The recipe.
+        protocol: What validation measures, for the record.
+    """
+
+    out: Path
+    decoder: DecoderSettings
+    settings: TrainSettings
+    protocol: Mapping[str, Any]
+
+
+class Run:
+    """A decoder's plan, folder and state.
+
+    Attributes:
+        info: What its finished checkpoint says.
+        error: Why it was given up.
+    """
+
+    def __init__(self, plan: Plan, cache: FeatureCache, validation: FeatureCache | None, device: torch.device) -> None:
+        self.plan, self._cache, self._validation, self._device = plan, cache, validation, device
+        self._state = StateFolder(
+            plan.out,
+            {
+                "store": cache.digest,
+                "validation": None if validation is None else validation.digest,
+                "decoder": plan.decoder.model_dump(),
+                "training": plan.settings.deciding(),
+                "protocol": dict(plan.protocol),
+                "device": device.type,
+            },
+        )
+        self.saved = Progress()
+        self.info: CheckpointInfo | None = None
+        self.error: SpaceClipError | None = None
+        self._shows = False
+
+    @contextmanager
+    def held(self, force: bool) -> Iterator[None]:
+        """Context in which its folder is this process's alone; its state is read.
+
+        Raises:
+            SpaceClipError: See `fit`.
+        """
+        out = self.plan.out
+        # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
+        with only_writer(out / "checkpoint", "checkpoint"):
+            for file in out.iterdir():
+                # Left by a killed run; others may be writing results of other names into this folder.
+                if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
+                    file.unlink()
+            self.saved = self._state.load()
+            finished = (out / INFO).exists()
+            # A history beside a finished checkpoint is that one's, until this run has replaced it.
+            self._shows = not finished
+            if finished and not force and len(self.saved.history) < self.plan.settings.epochs:
+                self.info = self._finished()
+            yield
+
+    def begin(self, steps: int) -> None:
+        """Make the decoder, as it was when its state was written."""
+        self.trainee = Trainee(self.plan.decoder, self.plan.settings, self._device, steps, self.saved)
+
+    def save(self) -> None:
+        """Write what it goes on from."""
+        self._state.save(self.trainee.progress())
+
+    def save_epoch(self) -> None:
+        """Likewise, and its history."""
+        self.save()
+        if self._shows:
+            write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+
+    def finish(self) -> None:
+        """Write the checkpoint."""
+        assert self.saved.best is not None
+        receipt = Receipt.of(self.saved.seconds, self.saved.steps * self.plan.settings.batch_size)
+        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
+        write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+        save_checkpoint(self.plan.out, self.saved.kept, self.info)
+        self._state.remove()
+
+    def _finished(self) -> CheckpointInfo:
+        """The finished checkpoint of its folder, if its record is that of this run."""
+        out = self.plan.out
+        try:
+            info = load_checkpoint(out).info
+        except SpaceClipError as error:
+            raise SpaceClipError(f"{error}, with --force") from error
+        made = {"weights", "epoch", "metrics", "sha256", "collapsed", "receipt"}
+        wanted = self._describe(info.model_dump(include=made))
+        if info != wanted:
+            differ = _difference(info.model_dump(mode="json"), wanted.model_dump(mode="json"))
+            raise SpaceClipError(
+                f"{out} holds a finished checkpoint ({differ}): give another --out, or --force to replace it"
+            )
+        return info
+
+    def _describe(self, best: Mapping[str, Any]) -> CheckpointInfo:
+        cache, validation, settings = self._cache, self._validation, self.plan.settings
+        return CheckpointInfo(
+            decoder=self.plan.decoder,
+            backbone=cache.identity["backbone"],
+            preprocessing=cache.identity["preprocessing"],
+            store=store_facts(cache),
+            validation=None if validation is None else store_facts(validation),
+            min_depth=settings.min_depth,
+            max_depth=settings.max_depth,
+            protocol=dict(self.plan.protocol),
+            training=settings.deciding(),
+            chosen=settings.keep,
+            **best,
+        )
+
+
+def _difference(found: Any, wanted: Any, name: str = "") -> str:
+    """The first setting of two records that differs, with both values; empty where none does."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        keys = dict.fromkeys((*wanted, *found))
+        differ = (_difference(found.get(key), wanted.get(key), f"{name}.{key}" if name else str(key)) for key in keys)
+        return next(filter(None, differ), "")
+    return "" if found == wanted else f"{name} {found} there, {wanted} now"
