@@ -138,7 +138,7 @@ def test_too_little_space_is_known_before_any_work(make_frames, backbone, tmp_pa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
     frames = make_frames(50)
-    with pytest.raises(SpaceClipError, match=r"needs \d+\.\d kB more, \d+\.\d kB are free; make room"):
+    with pytest.raises(SpaceClipError, match=r"needs at least \d+\.\d kB more, \d+\.\d kB are free; make room"):
         extract(frames, backbone, SETTINGS, tmp_path, "train", {})
     assert frames.loaded == []
 

@@ -92,7 +92,7 @@ def test_the_paper_s_experiments_have_the_paper_s_settings(name, frames, batch_s
         (GOOD + "train: { loss: { slog: 1 } }", "train.loss.slog: unknown setting; did you mean silog?"),
         ("data: { kind: synthetic, scnes: 4 }", "data.scnes: unknown setting; did you mean scenes?"),
         ("data: { kind: folder, image: x }", "data.image: unknown setting; did you mean images?"),
-        (GOOD + "train: { zzz: 1 }", "train.zzz: unknown setting; known here: batch_size, clip_norm"),
+        (GOOD + "train: { zzz: 1 }", "train.zzz: unknown setting; known here: accumulate, batch_size, clip_norm"),
         (GOOD + "train: { epochs: many }", "train.epochs: found 'many'; input should be a valid integer"),
         (GOOD + "train: { epochs: 0 }", "train.epochs: found 0; input should be greater than 0"),
         (GOOD + "evaluate: { crop: grag }", "garg"),
