@@ -65,7 +65,7 @@ KILLING = """
     backbone = load_backbone("random:{config}", precision="float32")
     encode = backbone.encode
     def slowly(images, layers):
-        time.sleep(0.01)
+        time.sleep(0.06)  # so that thirty times 0.3 s on average are not enough for all
         return encode(images, layers)
     backbone.encode = slowly
     settings = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=4, threads=2)
