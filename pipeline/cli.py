@@ -1,6 +1,9 @@
 """The `spaceclip` command."""
 
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -25,9 +28,17 @@ EXTRAS = {
 }
 """Packages that an extra installs, as pyproject.toml says."""
 
+_INTERRUPTED = "spaceclip: interrupted; run the same command again to go on from what is saved"
+
 
 class Commands(click.Group):
     """Turns what a user can mend into one line on standard error and exit status 1, and Ctrl-C into status 130."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        """Run as the whole process, unless arguments are given."""
+        if args is None:
+            signal.signal(signal.SIGINT, _interrupt)
+        return super().main(args, *rest, **named)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -39,7 +50,9 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            click.echo("spaceclip: interrupted; run the same command again to go on from what is saved", err=True)
+            click.echo(_INTERRUPTED, err=True)
+            if signal.getsignal(signal.SIGINT) is _interrupt_again:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is said, and only Python's own end is left
             ctx.exit(130)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
@@ -60,6 +73,19 @@ class Commands(click.Group):
             if isinstance(error, SpaceClipError):
                 raise click.ClickException(str(error)) from error
             raise
+
+
+def _interrupt(*_: object) -> None:
+    """The first Ctrl-C: end what is under way in order."""
+    signal.signal(signal.SIGINT, _interrupt_again)
+    raise KeyboardInterrupt
+
+
+def _interrupt_again(*_: object) -> None:
+    """A second one meanwhile: end at once. What is saved is whole at any time, and no clean-up may fail aloud."""
+    show_cursor = "\x1b[?25h" if os.isatty(2) else ""
+    os.write(2, f"{show_cursor}{_INTERRUPTED}\n".encode())
+    os._exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,7 +6,7 @@ from ..cache import SpaceClipError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device by name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+    """The device by name, as `cpu`, `cuda` or `cuda:1`; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
     Raises:
         SpaceClipError: There is no such device here.
@@ -15,10 +15,10 @@ def choose_device(name: str) -> torch.device:
     if torch.backends.mps.is_available():
         present.insert(0, "mps")
     if torch.cuda.is_available():
-        present.insert(0, "cuda")
+        present[:0] = ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     if name == "auto":
         return torch.device(present[0])
-    if name.partition(":")[0] not in present:
+    if name not in present:
         raise SpaceClipError(
             f"device {name!r}: not on this machine, which has {', '.join(present)}; choose among those"
         )

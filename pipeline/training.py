@@ -9,7 +9,16 @@ import click
 
 from ..cache import FeatureCache, SpaceClipError, require_disjoint
 from ..evaluate import EvaluateSettings, Protocol, validate
-from ..train import Candidate, CheckpointInfo, DecoderSettings, Epoch, Plan, TrainSettings, fit, range_warning
+from ..train import (
+    Candidate,
+    CheckpointInfo,
+    DecoderSettings,
+    Epoch,
+    Plan,
+    TrainSettings,
+    fit,
+    range_warning,
+)
 from .device import choose_device
 from .features import open_training, open_validation
 from .paths import require_writable
@@ -48,6 +57,7 @@ def train_decoder(
         SpaceClipError: The features do not fit, or the run cannot go on (see `fit`).
     """
     require_writable(out)
+    place = choose_device(device)
     training = open_training(features, expect, local_copy)
     validation = open_validation(features, training, local_copy)
     splits = {"train": training} | ({"val": validation} if validation is not None else {})
@@ -75,20 +85,27 @@ def train_decoder(
         if epoch.epoch == 1 and (text := range_warning(within, epoch.mean_depth, *depths)):
             click.echo(f"warning: {text}", err=True)
 
-    def going_on(_plan: Plan, done: int, total: int) -> None:
-        click.echo(f"going on after step {done:,} of {total:,}; its epochs until now:", err=True)
+    def beginning(_plan: Plan, done: int, total: int, others: Sequence[Path]) -> None:
+        if done:
+            click.echo(f"going on after step {done:,} of {total:,}; its epochs until now:", err=True)
+        elif others:
+            click.echo(
+                f"starting from the first step: {', '.join(map(str, others))} is of other settings, features or code, "
+                "and stays; delete it if you do not want it",
+                err=True,
+            )
 
     with progress("train", "steps") as report:
         (info,) = fit(
             training,
             [Plan(out, decoder, settings, protocol.model_dump() if protocol else {})],
             score=score,
-            device=choose_device(device),
+            device=place,
             validation=validation,
             force=force,
             progress=report,
             each_epoch=each_epoch,
-            going_on=going_on,
+            beginning=beginning,
         )
     scored = (
         f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def fit(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
-    going_on: Callable[[Plan, int, int], None] = lambda _plan, _done, _total: None,
+    beginning: Callable[[Plan, int, int, Sequence[Path]], None] = lambda _plan, _done, _total, _others: None,
     dropped: Callable[[Plan, SpaceClipError], None] = lambda _plan, _error: None,
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
@@ -53,7 +54,8 @@ def fit(
         force: Replace finished checkpoints; each stays until the new one is finished.
         progress: Called with (steps done, steps in all).
         each_epoch: Called after each epoch of each decoder, and at first for each that was done before.
-        going_on: Called before, with (steps done, steps in all) of a decoder that was interrupted.
+        beginning: Called before, for each decoder with its steps done, those in all, and the unfinished states of other
+            runs in its folder.
         dropped: Called where one of several decoders cannot go on; the others do, and the error is raised at the end.
 
     Raises:
@@ -83,8 +85,7 @@ def fit(
             )
             for run in open_runs:
                 run.begin(len(batches))
-                if run.saved.steps:
-                    going_on(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches))
+                beginning(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches), run.others)
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()

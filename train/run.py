@@ -61,6 +61,11 @@ class Run:
         self.error: SpaceClipError | None = None
         self._shows = False
 
+    @property
+    def others(self) -> list[Path]:
+        """The unfinished states of other runs that its folder holds."""
+        return self._state.others
+
     @contextmanager
     def held(self, force: bool) -> Iterator[None]:
         """Context in which its folder is this process's alone; its state is read.
@@ -88,23 +93,46 @@ class Run:
         self.trainee = Trainee(self.plan.decoder, self.plan.settings, self._device, steps, self.saved)
 
     def save(self) -> None:
-        """Write what it goes on from."""
-        self._state.save(self.trainee.progress())
+        """Write what it goes on from.
+
+        Raises:
+            SpaceClipError: It cannot be written.
+        """
+        with self._writing():
+            self._state.save(self.trainee.progress())
 
     def save_epoch(self) -> None:
         """Likewise, and its history."""
         self.save()
         if self._shows:
-            write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+            with self._writing():
+                write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
 
     def finish(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint.
+
+        Raises:
+            SpaceClipError: It cannot be written.
+        """
         assert self.saved.best is not None
         receipt = Receipt.of(self.saved.seconds, self.saved.steps * self.plan.settings.batch_size)
-        self.info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
-        write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
-        save_checkpoint(self.plan.out, self.saved.kept, self.info)
+        info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
+        with self._writing():
+            write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
+            save_checkpoint(self.plan.out, self.saved.kept, info)
+        self.info = info
         self._state.remove()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Context in which a disk that is full, or gone, is one line."""
+        try:
+            yield
+        except OSError as error:
+            raise SpaceClipError(
+                f"{self.plan.out}: cannot be written to ({error.strerror or error}); what was saved before is whole: "
+                "make room there, then run the same command again to go on from it"
+            ) from error
 
     def _finished(self) -> CheckpointInfo:
         """The finished checkpoint of its folder, if its record is that of this run."""

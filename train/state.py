@@ -16,6 +16,7 @@ from ..cache import SpaceClipError, write_atomically
 from .sealed import seal, unseal
 
 STATE = "state.json"
+_FORMAT, _FOLDER = 2, "unfinished-"
 _PLAIN = ("steps", "history", "collapsed", "best", "seconds")
 _PARTS = ("tensors", "kept")
 
@@ -57,19 +58,30 @@ class StateFolder:
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
         digest.update(code(Path(__file__).with_name(f"{name}.py") for name in _DECIDES).encode())
-        self.path = out / f"unfinished-{digest.hexdigest()[:12]}"
+        self.path = out / f"{_FOLDER}{digest.hexdigest()[:12]}"
+
+    @property
+    def others(self) -> list[Path]:
+        """The states of other runs that the folder of results holds."""
+        return sorted(path for path in self.path.parent.glob(f"{_FOLDER}*") if path != self.path)
 
     def load(self) -> Progress:
         """The last state written, or a fresh one.
 
         Raises:
-            SpaceClipError: A file of it is missing, cut short or altered.
+            SpaceClipError: A file of it is missing, cut short or altered, or it is of another version.
         """
         file = self.path / STATE
         if not file.is_file():
             return Progress()
         try:
             content = unseal(file.read_bytes())
+            if (found := content.get("format", 1)) != _FORMAT:
+                raise SpaceClipError(
+                    f"{self.path}: the state of an interrupted run, written by another version of SpaceCLIP (format "
+                    f"{found}, expected {_FORMAT}); finish it with that version, or delete that folder, then run the "
+                    "same command again to start from the first step"
+                )
             tensors, kept = (_saved(self.path / content["files"][part], content["sha256"][part]) for part in _PARTS)
         except (ValueError, FileNotFoundError) as error:
             raise SpaceClipError(
@@ -83,10 +95,12 @@ class StateFolder:
         files, digests = {}, {}
         for part in _PARTS:
             data = save({name: value.detach().cpu().contiguous() for name, value in getattr(progress, part).items()})
-            files[part], digests[part] = f"{part}-{progress.steps:06d}.safetensors", hashlib.sha256(data).hexdigest()
+            digests[part] = hashlib.sha256(data).hexdigest()
+            # By content, not by step: a run that starts again has a second state of the same step.
+            files[part] = f"{part}-{digests[part][:12]}.safetensors"
             write_atomically(self.path / files[part], data)
         content = {name: getattr(progress, name) for name in _PLAIN}
-        write_atomically(self.path / STATE, seal({**content, "files": files, "sha256": digests}))
+        write_atomically(self.path / STATE, seal({"format": _FORMAT, **content, "files": files, "sha256": digests}))
         for file in self.path.glob("*.safetensors"):
             if file.name not in files.values():
                 file.unlink()

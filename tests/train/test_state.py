@@ -1,6 +1,9 @@
+import errno
+
 import pytest
 import torch
-from spaceclip.cache import SpaceClipError
+from spaceclip.cache import SpaceClipError, write_atomically
+from spaceclip.train.sealed import seal
 from spaceclip.train.state import STATE, Progress, StateFolder
 
 
@@ -20,10 +23,10 @@ def test_a_state_comes_back_as_it_was(state):
     assert found.kept["b"].item() == 7
 
 
-@pytest.mark.parametrize("name", [STATE, "tensors-000003.safetensors", "kept-000003.safetensors"])
+@pytest.mark.parametrize("name", [STATE, "tensors-*", "kept-*"])
 @pytest.mark.parametrize("damage", ["bit", "torn", "gone"])
 def test_a_damaged_state_says_what_to_do(state, name, damage):
-    file = state.path / name
+    (file,) = state.path.glob(name)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
     if damage == "gone":
@@ -37,3 +40,25 @@ def test_a_damaged_state_says_what_to_do(state, name, damage):
         SpaceClipError, match=rf"{state.path}: .* damaged \(.*\); delete that folder, then run the same"
     ):
         state.load()
+
+
+def test_a_state_of_another_version_says_what_to_do(state):
+    (state.path / STATE).write_bytes(seal({"steps": 3, "history": []}))
+    with pytest.raises(
+        SpaceClipError,
+        match=rf"^{state.path}: the state .* another version of SpaceCLIP \(format 1, expected 2\); finish it with",
+    ):
+        state.load()
+
+
+def test_a_second_state_of_the_same_step_leaves_the_first_whole_until_it_is_written(state, monkeypatch):
+    def full(path, content):
+        if path.name == STATE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomically(path, content)
+
+    monkeypatch.setattr("spaceclip.train.state.write_atomically", full)
+    other = {"a": torch.ones(3)}
+    with pytest.raises(OSError, match="No space left"):
+        state.save(Progress(3, [], None, other, other))
+    assert torch.equal(state.load().tensors["a"], torch.arange(3.0))
