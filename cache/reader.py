@@ -1,28 +1,18 @@
 """Reading a store. The ledger comes first: what has no record is not there, whatever Zarr would return for it."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from .description import StoreDescription
 from .errors import StoreError, UnreadableError
-from .format.arrays import (
-    DEPTH,
-    GROUND_TRUTH,
-    GROUND_TRUTH_SIZE,
-    IMAGE,
-    POOLED,
-    layer_array,
-    part_name,
-    scales_array,
-)
+from .format.arrays import part_name
 from .format.identity import require_same
-from .format.int8 import restore
 from .format.ledger import Record, expected_objects, read_ledger
 from .format.metadata import GROUP, metadata_damage, read_attributes
 from .format.shard import ShardedArray, is_sound
@@ -34,8 +24,6 @@ from .pointer import resolve
 
 if TYPE_CHECKING:
     import zarr
-
-THREADS = 4
 
 
 class FeatureCache(StoreDescription):
@@ -104,113 +92,21 @@ class FeatureCache(StoreDescription):
         attributes = {"identity": self.identity, "fingerprint": self.fingerprint, "about": self.about}
         return type(self), (self.place, attributes, self.records)
 
-    def states(
-        self, indices: Sequence[int], view: str = "plain", layers: Sequence[int] | None = None
-    ) -> dict[int, NDArray[np.float16]]:
-        """Patch tokens of hidden states: for each layer (all by default) [B, P, C] float16.
+    @property
+    @override
+    def stores(self) -> "Sequence[FeatureCache]":
+        return (self,)
 
-        Where they are stored in int8 they are multiplied by their scales.
-        """
-        tokens = self.identity["tokens"]
-        shape = (len(indices), tokens["patches"], tokens["channels"])
-        out = {layer: np.empty(shape, np.float16) for layer in (self.layers if layers is None else layers)}
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda at: self.states_into(at[0], at[1], view, out), enumerate(indices)))
-        return out
+    @property
+    @override
+    def blocks(self) -> NDArray[np.int64]:
+        return np.arange(self._count) // self.shard
 
-    def states_into(self, at: int, index: int, view: str, out: Mapping[int, NDArray[np.float16]]) -> None:
-        """Read one sample's hidden states into row `at` of the arrays given by layer."""
-        if self.storage == "float16":
-            self.stored_into(at, index, view, out, {})
-            return
-        for layer, rows in out.items():
-            steps, scale = np.empty((1, *rows.shape[1:]), np.int8), np.empty((1, rows.shape[2]), np.float32)
-            self.stored_into(0, index, view, {layer: steps}, {layer: scale})
-            restore(steps[0], scale[0], rows[at])
-
-    def stored_into(
-        self,
-        at: int,
-        index: int,
-        view: str,
-        states: Mapping[int, NDArray[Any]],
-        scales: Mapping[int, NDArray[np.float32]],
-    ) -> None:
-        """Read one sample's hidden states as they are stored, and their scales, into row `at` of the arrays given.
-
-        Args:
-            at: Row of the arrays.
-            index: Row of the store.
-            view: Name of the view.
-            states: By layer, [B, P, C] of `storage`.
-            scales: By layer, [B, C]; only for a storage of `int8`, whose steps they are multiplied by.
-        """
-        number = self._view(view)
-        for arrays, name in ((states, layer_array), (scales, scales_array)):
-            for layer, rows in arrays.items():
-                self._array(name(layer), index).read_into(rows[at], index, number)
-
-    def pooled(self, indices: Sequence[int], view: str = "plain") -> NDArray[np.float32]:
-        """Pooled class tokens [B, C] float32."""
-        out = np.empty((len(indices), self.identity["tokens"]["channels"]), np.float32)
-        for at, index in enumerate(indices):
-            self.pooled_into(out[at], index, view)
-        return out
-
-    def pooled_into(self, out: NDArray[np.float32], index: int, view: str) -> None:
-        """Read the pooled class token [C] of one sample."""
-        self._array(POOLED, index).read_into(out, index, self._view(view))
-
-    def depth(self, index: int) -> NDArray[np.float32]:
-        """Training target of one sample: [H, W] metres, 0 where nothing was measured."""
-        counts = np.empty(self.depth_size, self.depth_counts)
-        self.depth_into(counts, index)
-        return self._metres(counts)
-
-    def depth_into(self, out: NDArray[Any], index: int) -> None:
-        """Read the training target of one sample as it is stored: [H, W] counts of `depth_unit`, of `depth_counts`."""
-        self._array(DEPTH, index).read_into(out, index)
-
-    def ground_truth(self, index: int) -> NDArray[np.float32]:
-        """Depth of one sample at its native size: [H, W] metres, 0 where nothing was measured."""
-        counts = np.empty(self.native_size, self.depth_counts)
-        self.ground_truth_into(counts, index)
-        height, width = self.ground_truth_size(index)
-        return self._metres(counts[:height, :width])
-
-    def ground_truth_into(self, out: NDArray[Any], index: int) -> None:
-        """Likewise as it is stored: [H, W] counts of `native_size`, in whose first rows and columns it lies."""
-        self._array(GROUND_TRUTH if self._depth_field("native") else DEPTH, index).read_into(out, index)
-
-    def ground_truth_size(self, index: int) -> tuple[int, int]:
-        """Height and width of one sample's depth at its native size."""
-        if self._depth_field("native") is None:
-            return self.depth_size
-        size = np.empty(2, np.int32)
-        self._array(GROUND_TRUTH_SIZE, index).read_into(size, index)
-        return int(size[0]), int(size[1])
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """The encoder's input before normalisation: [h, w, 3] RGB."""
-        height, width = self.identity["image_size"]
-        out = np.empty((height, width, 3), np.uint8)
-        self._array(IMAGE, index).read_into(out, index)
-        return out
-
-    def _metres(self, counts: NDArray[Any]) -> NDArray[np.float32]:
-        return (counts * self.depth_unit).astype(np.float32)
-
-    def _view(self, view: str) -> int:
-        if view not in self.views:
-            raise StoreError(f"{self.path}: no view {view!r}; it holds {', '.join(self.views)}")
-        return self.views.index(view)
-
-    def _array(self, name: str, index: int) -> ShardedArray:
-        if not 0 <= index < len(self):
-            raise IndexError(f"row {index} of a store of {len(self)}")
-        if index // self.shard not in self.records:
-            raise StoreError(f"{self.path}: row {index} is not extracted yet; run the same `spaceclip extract` again")
-        return self.array(name)
+    @override
+    def located(self, index: int) -> "tuple[FeatureCache, int]":
+        if not 0 <= index < self._count:
+            raise IndexError(f"row {index} of a store of {self._count}")
+        return self, index
 
     def array(self, name: str) -> ShardedArray:
         """One array by name, as `layers/3`, for reading by row whatever the ledger says of it.
@@ -229,7 +125,7 @@ class FeatureCache(StoreDescription):
             layout = self._layout[name]
             views = [part_name(name, view) for view in self.views] if layout.by_view else [name]
             # Nothing in it leads back here: its files are closed as soon as nobody has the store any more.
-            checksums = partial(_checksums, self.records, views)
+            checksums = partial(_checksums, self.path, self.records, views)
             self._arrays[name] = ShardedArray(self.place, name, layout, self.shard, checksums)
         return self._arrays[name]
 
@@ -251,6 +147,8 @@ class FeatureCache(StoreDescription):
             raise StoreError(f"{self.path}/{key}: damaged ({reason}); run `spaceclip cache repair` on the store")
 
 
-def _checksums(records: Mapping[int, Record], views: Sequence[str], shard: int, view: int) -> bytes:
+def _checksums(where: Location, records: Mapping[int, Record], views: Sequence[str], shard: int, view: int) -> bytes:
     """What the ledger says of each row of an array's object."""
+    if shard not in records:
+        raise StoreError(f"{where}: shard {shard} is not extracted yet; run the same `spaceclip extract` again")
     return records[shard].row_checksums(views[view])

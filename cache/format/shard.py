@@ -91,6 +91,9 @@ class ShardedArray:
         images: Samples in a shard.
         checksums: By shard and view, the last 4 bytes of each row's chunk, as the ledger has them. A chunk that was
             written for another row, view, array or store is whole and has others.
+
+    Attributes:
+        chunk_bytes: Of a sample's chunk, of one view, in memory.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class ShardedArray:
     ) -> None:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
         self._place, self._layout, self._images, self._checksums = place, layout, images, checksums
-        self._size = math.prod(layout.row)
+        self.chunk_bytes = math.prod(layout.row) * self.dtype.itemsize
         self._owner = OPEN_FILES.owner(self)
 
     def read_into(self, out: NDArray[Any], row: int, view: int = 0, *, anew: bool = False) -> None:
@@ -115,39 +118,32 @@ class ShardedArray:
             StoreError: The chunk is missing, cut short or altered.
         """
         plain = np.frombuffer(out, np.uint8)
-        if out.dtype != self.dtype or out.size != math.prod(self._layout.row):
+        if out.dtype != self.dtype or plain.size != self.chunk_bytes:
             raise TypeError(f"{self.name}: {self._layout.row} {self.dtype} are read, not {out.shape} {out.dtype}")
+        self.read_bytes(plain.data, row, view, anew=anew)
+
+    def read_bytes(self, out: memoryview, row: int, view: int = 0, *, anew: bool = False) -> None:
+        """Likewise into `chunk_bytes` writable bytes, in the few steps that leave the disk or the memory the limit."""
         shard, inside = divmod(row, self._images)
-        key = self._layout.key(self.name, shard, view)
+        name = self._owner, shard, view
         try:
-            stored = OPEN_FILES.get(self._owner, (shard, view), partial(self._opened, key, shard, view))
-            if not self._layout.compressed:
-                # Chunks of one size need no index; a row that was never written fails its checksum.
-                start = inside * (plain.size + CRC)
-                if anew or not (stored.file.is_kept and stored.checked[inside]):
-                    self._read_chunk(stored, row, start, plain.data)
-                    stored.checked[inside] = True
-                elif stored.file.read_into(start, plain.data) < plain.size:
-                    raise self._damaged(key, "it is cut short")
-                return
-            offset, length = self._index(stored)[inside].tolist()
-            if offset == NEVER_WRITTEN:
-                raise self._damaged(key, f"row {row} was never written")
-            chunk = np.empty(length - CRC, np.uint8)
-            self._read_chunk(stored, row, offset, chunk.data)
-            # Blosc's header says what comes of it.
-            if int.from_bytes(chunk[4:8].tobytes(), "little") != plain.size:
-                raise self._damaged(key, f"row {row} is of another size")
-            decompress(chunk, plain)
+            stored = OPEN_FILES.get(name) or OPEN_FILES.open(name, partial(self._opened, shard, view))
+            if self._layout.compressed:
+                self._read_compressed(stored, row, inside, out)
+            # Chunks of one size need no index; a row that was never written fails its checksum.
+            elif anew or not stored.checked[inside]:
+                self._read_chunk(stored, row, inside * (self.chunk_bytes + CRC), out)
+                stored.checked[inside] = stored.file.is_kept
+            elif stored.file.read_into(inside * (self.chunk_bytes + CRC), out) < self.chunk_bytes:
+                raise self._damaged(stored.key, "it is cut short")
         except DamagedError:
-            OPEN_FILES.let_go(self._owner, (shard, view))  # it may be mended by the next read
+            OPEN_FILES.let_go(name)  # it may be mended by the next read
             raise
         except FileNotFoundError:
-            raise self._damaged(key, "the file is missing") from None
+            raise self._damaged(self._layout.key(self.name, shard, view), "the file is missing") from None
         except OSError as error:
+            key = self._layout.key(self.name, shard, view)
             raise UnreadableError.of(f"{self._place.location}/{key}", error) from error
-        except (ValueError, RuntimeError) as error:
-            raise self._damaged(key, f"row {row} cannot be read ({error})") from error
 
     def read_rows(self, start: int, stop: int, view: int | None = None) -> NDArray[Any]:
         """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.
@@ -165,8 +161,23 @@ class ShardedArray:
                 self.read_into(out[at, place], start + at, number, anew=True)
         return out if self._layout.by_view and view is None else out[:, 0]
 
-    def _opened(self, key: str, shard: int, view: int) -> _Object:
-        return _Object(key, self._place.opened(key), self._checksums(shard, view), self._images)
+    def _opened(self, shard: int, view: int) -> _Object:
+        checksums, key = self._checksums(shard, view), self._layout.key(self.name, shard, view)
+        return _Object(key, self._place.opened(key), checksums, self._images)
+
+    def _read_compressed(self, stored: _Object, row: int, inside: int, out: memoryview) -> None:
+        offset, length = self._index(stored)[inside].tolist()
+        if offset == NEVER_WRITTEN:
+            raise self._damaged(stored.key, f"row {row} was never written")
+        try:
+            chunk = np.empty(length - CRC, np.uint8)
+            self._read_chunk(stored, row, offset, chunk.data)
+            # Blosc's header says what comes of it.
+            if int.from_bytes(chunk[4:8].tobytes(), "little") != len(out):
+                raise self._damaged(stored.key, f"row {row} is of another size")
+            decompress(chunk, out)
+        except (ValueError, RuntimeError) as error:
+            raise self._damaged(stored.key, f"row {row} cannot be read ({error})") from error
 
     def _read_chunk(self, stored: _Object, row: int, start: int, chunk: memoryview) -> None:
         """Read a chunk that is followed by its checksum, and refuse another one."""

@@ -2,8 +2,7 @@
 
 import errno
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from itertools import count
@@ -13,9 +12,12 @@ from typing import Any, TypeVar
 _MOST = 2**15
 T = TypeVar("T")
 
+Name = tuple[int, int, int]
+"""Of an object: its reader's number, shard and view."""
+
 
 class OpenFiles:
-    """What readers hold open; that which was not used for longest is let go for others. Safe to use from many threads.
+    """What readers hold open; what was opened first is let go for others. Safe to use from many threads.
 
     Args:
         most: How many; by default half of what the process may have, after asking the system for many.
@@ -24,7 +26,7 @@ class OpenFiles:
     def __init__(self, most: int | None = None) -> None:
         if most is not None:
             self.most = most
-        self._held: OrderedDict[tuple[int, Hashable], Any] = OrderedDict()
+        self._held: dict[Name, Any] = {}
         # Of a thread's own: an owner may go, by a garbage collection, while its thread is in here.
         self._lock = RLock()
         self._owners = count()
@@ -40,13 +42,12 @@ class OpenFiles:
         weakref.finalize(reader, self._forget, number).atexit = False
         return number
 
-    def get(self, owner: int, name: Hashable, opened: Callable[[], T]) -> T:
-        """What a reader holds under a name, opened if need be."""
-        key = owner, name
-        with self._lock:
-            if (found := self._held.get(key)) is not None:
-                self._held.move_to_end(key)
-                return found
+    def get(self, name: Name) -> Any:
+        """What is held under a name, or None. Nothing is counted or locked: a reader asks for each chunk."""
+        return self._held.get(name)
+
+    def open(self, name: Name, opened: Callable[[], T]) -> T:
+        """Open what is not held yet."""
         try:
             made = opened()
         except OSError as error:
@@ -55,19 +56,19 @@ class OpenFiles:
             self._keep(len(self._held) // 2)
             made = opened()
         with self._lock:
-            found = self._held.setdefault(key, made)
+            found = self._held.setdefault(name, made)
         self._keep(self.most)
         return found
 
-    def let_go(self, owner: int, name: Hashable) -> None:
+    def let_go(self, name: Name) -> None:
         """Have it opened anew next time."""
         with self._lock:
-            self._held.pop((owner, name), None)
+            self._held.pop(name, None)
 
     def _keep(self, most: int) -> None:
         with self._lock:
             while len(self._held) > most:
-                self._held.popitem(last=False)
+                del self._held[next(iter(self._held))]
 
     def _forget(self, owner: int) -> None:
         with self._lock:

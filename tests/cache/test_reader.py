@@ -56,7 +56,7 @@ def test_an_unfinished_store_is_refused_and_its_empty_rows_too(make_store):
         FeatureCache.open(path)
     cache = FeatureCache.open(path, allow_incomplete=True)
     assert cache.states([0])[0].any()
-    with pytest.raises(StoreError, match="row 5 is not extracted yet"):
+    with pytest.raises(StoreError, match="shard 1 is not extracted yet"):
         cache.states([5])
 
 

@@ -99,13 +99,13 @@ def test_a_store_of_int8_is_scored_as_prediction_reads_it(make_store, several):
 
 def test_each_chunk_is_read_once_for_all_decoders_and_only_of_layers_in_use(make_store, several, monkeypatch):
     cache, read = make_store(NATIVE), Counter()
-    read_into = ShardedArray.read_into
+    read_bytes = ShardedArray.read_bytes
 
     def counted(self, out, row, view=0, **rest):
         read[self.name, row] += 1
-        read_into(self, out, row, view, **rest)
+        read_bytes(self, out, row, view, **rest)
 
-    monkeypatch.setattr(ShardedArray, "read_into", counted)
+    monkeypatch.setattr(ShardedArray, "read_bytes", counted)
     validate(several, cache, batch_size=3)
     names = {f"layers/{layer}" for layer in range(4)} | {"pooled", "ground_truth", "ground_truth_size"}
     assert read == dict.fromkeys(((name, row) for name in names for row in range(COUNT)), 1)
