@@ -1,8 +1,9 @@
 """The feature store: layout, fingerprint, ledger, writer, reader, batches, and its upkeep."""
 
-from .batches import Allocate, Batch, Batches
+from .batches import Allocate, Batch, Batches, Shuffle
 from .disjoint import require_disjoint
 from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
+from .features import Features
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
 from .format.buffers import ShardBuffer, depth_bytes, feature_bytes, feature_objects
 from .format.identity import Counts, DepthSpec, Entry, StoreSpec, entries_digest, require_same
@@ -10,6 +11,7 @@ from .format.ledger import Quarantined, Record, read_ledger, record_key
 from .format.metadata import GROUP, read_attributes
 from .format.objects import PlainObject, host_memory
 from .format.statistics import MOMENTS, DepthRange, content_hash
+from .joined import joined
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer
@@ -51,6 +53,7 @@ __all__ = [
     "DepthSpec",
     "Entry",
     "FeatureCache",
+    "Features",
     "Garbage",
     "Location",
     "PlainObject",
@@ -61,6 +64,7 @@ __all__ = [
     "Repair",
     "ShardBuffer",
     "SharedParts",
+    "Shuffle",
     "SpaceClipError",
     "StoreError",
     "StoreSpec",
@@ -82,6 +86,7 @@ __all__ = [
     "host_memory",
     "is_begun",
     "is_out_of_memory",
+    "joined",
     "layer_array",
     "link_parts",
     "locate",

@@ -20,9 +20,8 @@ class StoreDescription(Features):
     """What is known of a store before it is read (see `FeatureCache`)."""
 
     def __init__(self, place: Place, attributes: Mapping[str, Any], records: Mapping[int, Record]) -> None:
-        super().__init__(place.location, attributes["identity"], attributes["about"])
+        super().__init__(place.location, attributes["fingerprint"], attributes["identity"], attributes["about"])
         self.place, self.records = place, records
-        self.fingerprint: str = attributes["fingerprint"]
         self.shard = int(self.identity["shard"])
         self.parts = identity_parts(self.identity)
         self._layout = identity_arrays(self.identity)

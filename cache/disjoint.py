@@ -1,15 +1,16 @@
 """No scene and no picture on both sides: splits that are used together must share nothing."""
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, product
 
 from .errors import StoreError
+from .features import Features
 from .reader import FeatureCache
 
 _SHOWN = 3
 
 
-def require_disjoint(splits: Mapping[str, FeatureCache]) -> None:
+def require_disjoint(splits: Mapping[str, Features]) -> None:
     """Refuse stores that share pictures, samples, or scenes unless the user divided by sample (`ratio`).
 
     They can come to share some though each extraction divided well: a split kept from other settings, or another
@@ -22,21 +23,26 @@ def require_disjoint(splits: Mapping[str, FeatureCache]) -> None:
     Raises:
         StoreError: Names the two, how much they share, and the first few.
     """
-    by_sample = any(cache.about.get("split_by") == "ratio" for cache in splits.values())
-    for (one, mine), (other, theirs) in combinations(splits.items(), 2):
-        remedy = "extract all splits anew by one experiment, or give others"
-        noun, shared = "scene", [] if by_sample else _shared_scenes(mine, theirs)
-        if not shared:
-            noun, shared = "sample", _shared_samples(mine, theirs)
-        if not shared:
-            noun, shared = "picture", _shared_pictures(mine, theirs)
-            remedy = "leave one of each pair out of the data (its folder or list), then extract again"
-        if shared:
-            raise StoreError(
-                f"{mine.path} ({one}) and {theirs.path} ({other}) share {len(shared)} {noun}{'s' * (len(shared) > 1)} "
-                f"({', '.join(shared[:_SHOWN])}{', ...' if len(shared) > _SHOWN else ''}): scores would flatter; "
-                f"{remedy}"
-            )
+    by_sample = any(store.about.get("split_by") == "ratio" for split in splits.values() for store in split.stores)
+    for one, other in combinations(splits, 2):
+        for mine, theirs in product(splits[one].stores, splits[other].stores):
+            _require_disjoint(mine, one, theirs, other, by_sample=by_sample)
+
+
+def _require_disjoint(mine: FeatureCache, one: str, theirs: FeatureCache, other: str, *, by_sample: bool) -> None:
+    remedy = "extract all splits anew by one experiment, or give others"
+    noun, shared = "scene", [] if by_sample else _shared_scenes(mine, theirs)
+    if not shared:
+        noun, shared = "sample", _shared_samples(mine, theirs)
+    if not shared:
+        noun, shared = "picture", _shared_pictures(mine, theirs)
+        remedy = "leave one of each pair out of the data (its folder or list), then extract again"
+    if shared:
+        raise StoreError(
+            f"{mine.path} ({one}) and {theirs.path} ({other}) share {len(shared)} {noun}{'s' * (len(shared) > 1)} "
+            f"({', '.join(shared[:_SHOWN])}{', ...' if len(shared) > _SHOWN else ''}): scores would flatter; "
+            f"{remedy}"
+        )
 
 
 def _shared_scenes(mine: FeatureCache, theirs: FeatureCache) -> list[str]:

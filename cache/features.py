@@ -26,12 +26,13 @@ class Features(ABC):
 
     Attributes:
         path: Where they lie, for messages.
+        fingerprint: Of the identity.
         identity: What they are (see `StoreSpec.identity`).
         about: What is known of their data set.
     """
 
-    def __init__(self, path: Location, identity: dict[str, Any], about: dict[str, Any]) -> None:
-        self.path, self.identity, self.about = path, identity, about
+    def __init__(self, path: Location | str, fingerprint: str, identity: dict[str, Any], about: dict[str, Any]) -> None:
+        self.path, self.fingerprint, self.identity, self.about = path, fingerprint, identity, about
         self.layers = tuple(identity["layers"])
         self.views = tuple(identity["views"])
         self._count = int(identity["samples"]["count"])
@@ -59,7 +60,7 @@ class Features(ABC):
 
     @property
     @abstractmethod
-    def quarantined(self) -> Mapping[int, str]:
+    def quarantined(self) -> dict[int, str]:
         """Rows of samples that could not be used, with the reason; they hold zeros, and are in no batch."""
 
     @property

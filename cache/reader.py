@@ -147,7 +147,9 @@ class FeatureCache(StoreDescription):
             raise StoreError(f"{self.path}/{key}: damaged ({reason}); run `spaceclip cache repair` on the store")
 
 
-def _checksums(where: Location, records: Mapping[int, Record], views: Sequence[str], shard: int, view: int) -> bytes:
+def _checksums(
+    where: Location | str, records: Mapping[int, Record], views: Sequence[str], shard: int, view: int
+) -> bytes:
     """What the ledger says of each row of an array's object."""
     if shard not in records:
         raise StoreError(f"{where}: shard {shard} is not extracted yet; run the same `spaceclip extract` again")

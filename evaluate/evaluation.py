@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, SpaceClipError, out_of_memory
+from ..cache import FeatureCache, Features, SpaceClipError, out_of_memory
 from ..train import Checkpoint
 from .baselines import image_free_depths
 from .examples import Example, Examples, find_examples
@@ -78,7 +78,7 @@ def scored_split(name: ProtocolName, splits: Mapping[str, GroundTruth]) -> str:
 def evaluate_checkpoint(
     checkpoint: Checkpoint,
     splits: Mapping[str, FeatureCache],
-    training: FeatureCache,
+    training: Features,
     settings: EvaluateSettings,
     out: Path,
     progress: Advance = lambda _done, _total: None,

@@ -44,7 +44,7 @@ class CheckpointFacts(BaseModel):
             chosen=info.chosen,
             storage=storage,
             validation=Protocol.model_validate(info.protocol) if info.protocol else None,
-            validation_images=info.validation["images"] if info.validation else None,
+            validation_images=sum(store["images"] for store in info.validation) or None,
         )
 
     @property

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cache import FeatureCache, SpaceClipError
+from ..cache import Features, SpaceClipError
 from ..train import DepthDecoder, autocast
 from .protocol import Size
 from .scoring import AVERAGED, PLAIN, DepthMaps
 from .truths import Truths, read_truths
 
-_Features = tuple[dict[int, NDArray[np.float16]], NDArray[np.float32]]
+_View = tuple[dict[int, NDArray[np.float16]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class _Batch:
     """What one step reads: (states, pooled) for each view, and the ground truths of each image by size."""
 
     rows: Sequence[int]
-    views: list[_Features]
+    views: list[_View]
     truths: list[dict[Size | None, NDArray[np.float32]]]
 
 
 def predict(
     decoder: DepthDecoder,
-    cache: FeatureCache,
+    cache: Features,
     indices: Sequence[int] | None = None,
     *,
     flip_average: bool,
@@ -95,7 +95,7 @@ def decode(decoder: DepthDecoder, states: Mapping[int, Tensor], pooled: Tensor, 
 
 
 @torch.inference_mode()
-def _decode(decoder: DepthDecoder, views: list[_Features], precision: str) -> dict[str, Tensor]:
+def _decode(decoder: DepthDecoder, views: list[_View], precision: str) -> dict[str, Tensor]:
     """Decode the plain and perhaps the flipped view to float32 [B, h, w] on the decoder's device."""
     device = device_of(decoder)
     depths = []

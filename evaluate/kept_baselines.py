@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, write_atomically
+from ..cache import Features, write_atomically
 from . import baselines
 
 _DIGEST = hashlib.sha256().digest_size
@@ -25,7 +25,7 @@ class KeptDepths:
         depths: The range in metres.
     """
 
-    def __init__(self, folder: Path, cache: FeatureCache, depths: tuple[float, float]) -> None:
+    def __init__(self, folder: Path, cache: Features, depths: tuple[float, float]) -> None:
         low, high = depths
         self._file = folder / f"baselines-{cache.fingerprint[:12]}-{low:g}-{high:g}m.kept"
         self._made_of = json.dumps([cache.digest, depths]).encode() + Path(baselines.__file__).read_bytes()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cache import Batches, FeatureCache, SpaceClipError
+from ..cache import Batches, Features, SpaceClipError
 from ..train import DepthDecoder, Inputs, allocator, feed, resize
 from .batch_metrics import batch_metrics
 from .crops import crop_bounds
@@ -21,7 +21,7 @@ _Truths = Sequence[tuple[list[int], Tensor]]
 
 
 def validate(
-    candidates: Sequence[tuple[DepthDecoder, Protocol, str]], cache: FeatureCache, *, batch_size: int | None = None
+    candidates: Sequence[tuple[DepthDecoder, Protocol, str]], cache: Features, *, batch_size: int | None = None
 ) -> list[dict[str, float] | SpaceClipError]:
     """The mean metrics of decoders over the rows of a store; "abs_rel" is what checkpoints are chosen by.
 

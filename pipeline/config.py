@@ -50,12 +50,15 @@ class Experiment(FeatureExperiment):
         data: The data set and its splits.
         features: Folder below `features/` that its stores lie in, so that experiments share them; by default the
             experiment's own name.
+        also_train_on: Names of other experiments of the same encoder and settings of features, on whose splits this
+            one is trained and validated too: parts of one big data set.
         backbone: The frozen encoder.
         extract: What is kept of its features.
     """
 
     data: DataSettings
     features: _FolderName | None = None
+    also_train_on: list[_FolderName] = []
     backbone: BackboneSettings = BackboneSettings()
     extract: ExtractSettings = ExtractSettings()
 
@@ -70,9 +73,18 @@ class Experiment(FeatureExperiment):
         validation = {name: every["evaluate"][name] for name in ("crop", "min_depth", "max_depth")}
         return {
             "extract": {name: every[name] for name in ("data", "features", "backbone", "extract")},
-            "train": {"decoder": every["decoder"], "train": every["train"], "validation": validation},
+            "train": {
+                "decoder": every["decoder"],
+                "train": every["train"],
+                "validation": validation,
+                "also_train_on": every["also_train_on"],
+            },
             "evaluate": every["evaluate"],
         }
+
+    def feature_folders(self, name: str) -> list[Path]:
+        """Where the pointers of all features lie that it is trained on, by its name."""
+        return [Path("features") / experiment for experiment in (name, *self.also_train_on)]
 
 
 def read_experiment(path: Path, options: Mapping[str, Any] | None = None) -> Experiment:

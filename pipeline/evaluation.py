@@ -1,13 +1,13 @@
 """Evaluations as a user asks for them: of a checkpoint or of saved maps, by their paths."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..cache import FeatureCache, SpaceClipError, out_of_memory, require_disjoint, require_same
+from ..cache import FeatureCache, Features, SpaceClipError, out_of_memory, require_disjoint, require_same
 from ..evaluate import (
     EvaluateSettings,
     Evaluation,
@@ -23,7 +23,7 @@ from ..evaluate import (
 from ..train import Checkpoint, load_checkpoint
 from .config import Experiment
 from .device import choose_device
-from .features import open_scored, split_pointers
+from .features import open_joined, open_scored, split_pointers
 from .paths import require_writable
 from .progress import progress
 
@@ -41,7 +41,7 @@ def score_checkpoint(
     settings: EvaluateSettings,
     out: Path,
     *,
-    baseline: "Location | None" = None,
+    baselines: "Sequence[Location]" = (),
     device: str | None = None,
     local_copy: Path | None = None,
     force: bool = False,
@@ -53,7 +53,7 @@ def score_checkpoint(
         features: What to score on.
         settings: How to score.
         out: Folder for the numbers.
-        baseline: The store that it was trained on; by default the train split beside what is scored.
+        baselines: The stores that it was trained on; by default the train split beside what is scored.
         device: Where to compute; by default the best that is there.
         local_copy: Folder that keeps what is read of a bucket.
         force: Replace whatever result the folder holds.
@@ -66,13 +66,13 @@ def score_checkpoint(
         loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
     splits = open_scored(features, local_copy)
     folder = _folder_of(features)
-    if baseline is None and "train" not in split_pointers(folder):
+    if not baselines and "train" not in split_pointers(folder):
         raise SpaceClipError(
             f"{folder}: holds no train.json, the baseline; name the store that {checkpoint} was trained on (--baseline)"
         )
-    baseline = baseline or folder / "train.json"
-    training = FeatureCache.open(baseline, local_copy=local_copy)
-    _check_stores(loaded, splits, training, baseline)
+    baselines = baselines or [folder / "train.json"]
+    training = open_joined(baselines, local_copy=local_copy)
+    _check_stores(loaded, splits, training)
     with progress("evaluate", "images") as report:
         return evaluate_checkpoint(
             loaded,
@@ -83,7 +83,7 @@ def score_checkpoint(
             report,
             name=folder.name,
             force=force,
-            keep=baseline.parent if isinstance(baseline, Path) else local_copy,
+            keep=baselines[0].parent if isinstance(baselines[0], Path) else local_copy,
         )
 
 
@@ -154,19 +154,19 @@ def _folder_of(features: "Location") -> "Location":
     return features if split_pointers(features) else features.parent
 
 
-def _check_stores(
-    checkpoint: Checkpoint, splits: Mapping[str, FeatureCache], training: FeatureCache, baseline: "Location"
-) -> None:
+def _check_stores(checkpoint: Checkpoint, splits: Mapping[str, FeatureCache], training: Features) -> None:
     """Refuse features of another encoder, and those that the checkpoint may have seen."""
     wanted = {"backbone": checkpoint.info.backbone, "preprocessing": checkpoint.info.preprocessing}
     for cache in splits.values():
         require_same(cache.identity, wanted, str(cache.path))
         cache.require(checkpoint.info.decoder.layers, depth=True)
     checkpoint.info.require_unseen(splits)
-    if training.digest != checkpoint.info.store["ledger"]:
+    trained_on = {store["ledger"] for store in checkpoint.info.stores}
+    stores = "the store" if len(trained_on) == 1 else f"each of the {len(trained_on)} stores"
+    if {store.digest for store in training.stores} != trained_on:
         raise SpaceClipError(
-            f"{baseline}: not the features that {checkpoint.path} was trained on, so what it has seen is unknown; "
-            "train again on these, or give the store it was trained on as --baseline"
+            f"{training.path}: not the features that {checkpoint.path} was trained on, so what it has seen is unknown; "
+            f"train again on these, or give {stores} it was trained on as --baseline"
         )
     require_disjoint({"train": training, **splits})
 

@@ -8,7 +8,9 @@ import click
 from .paths import NEW
 
 if TYPE_CHECKING:
-    from ..cache import FeatureCache, Location
+    from collections.abc import Sequence
+
+    from ..cache import FeatureCache, Features, Location
 
 
 local_copy_option = click.option(
@@ -38,27 +40,37 @@ def split_stores(features: "Location") -> "dict[str, Location]":
     return held if len(pointers) > 1 and held else {"": features}
 
 
-def open_training(
-    features: "Location", expect: dict[str, Any] | None, local_copy: Path | None = None
-) -> "FeatureCache":
-    """The training split of a folder of features."""
-    from ..cache import FeatureCache, SpaceClipError
+def open_joined(
+    paths: "Sequence[Location]", expect: dict[str, Any] | None = None, local_copy: Path | None = None
+) -> "Features":
+    """One store or several as one."""
+    from ..cache import FeatureCache, joined
 
-    if list(split_pointers(features)) == ["all"]:
-        raise SpaceClipError(f"{features}: was extracted whole; extract again with --val and --test to hold scenes out")
-    return FeatureCache.open(features / "train.json", expect=expect, local_copy=local_copy)
+    return joined([FeatureCache.open(path, expect=expect, local_copy=local_copy) for path in paths])
+
+
+def open_training(
+    folders: "Sequence[Location]", expect: dict[str, Any] | None, local_copy: Path | None = None
+) -> "Features":
+    """The training splits of folders of features."""
+    from ..cache import SpaceClipError
+
+    for folder in folders:
+        if list(split_pointers(folder)) == ["all"]:
+            raise SpaceClipError(
+                f"{folder}: was extracted whole; extract again with --val and --test to hold scenes out"
+            )
+    return open_joined([folder / "train.json" for folder in folders], expect, local_copy)
 
 
 def open_validation(
-    features: "Location", training: "FeatureCache", local_copy: Path | None = None
-) -> "FeatureCache | None":
-    """The validation split of a folder of features; None where the data set has none."""
-    from ..cache import FeatureCache, Pointer
+    folders: "Sequence[Location]", training: "Features", local_copy: Path | None = None
+) -> "Features | None":
+    """The validation splits of folders of features; None where the data sets have none."""
+    from ..cache import Pointer
 
-    pointer = features / "val.json"
-    if not Pointer.read(pointer).store:
-        return None
-    return FeatureCache.open(pointer, expect=training.features_identity, local_copy=local_copy)
+    pointers = [file for folder in folders if Pointer.read(file := folder / "val.json").store]
+    return open_joined(pointers, training.features_identity, local_copy) if pointers else None
 
 
 def open_scored(features: "Location", local_copy: Path | None = None) -> "dict[str, FeatureCache]":

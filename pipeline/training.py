@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache import FeatureCache, SpaceClipError, require_disjoint
+from ..cache import Features, SpaceClipError, require_disjoint
 from ..evaluate import EvaluateSettings, Protocol, validate
 from ..train import (
     Candidate,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def train_decoder(
-    features: "Location",
+    features: "Sequence[Location]",
     out: Path,
     settings: TrainSettings,
     decoder: DecoderSettings,
@@ -40,10 +40,10 @@ def train_decoder(
     local_copy: Path | None = None,
     force: bool = False,
 ) -> CheckpointInfo:
-    """Train on the `train` split of a folder of features and choose weights on its `val` split, if it has one.
+    """Train on the `train` splits of folders of features and choose weights on their `val` splits, if there are any.
 
     Args:
-        features: The folder with both pointers.
+        features: The folders with both pointers.
         out: Folder of the checkpoint.
         settings: The recipe; a batch size that nobody asked for is lowered to the images that there are.
         decoder: The network.
@@ -128,6 +128,6 @@ def train_decoder(
     return info
 
 
-def _scores(validation: FeatureCache, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
+def _scores(validation: Features, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
     scored = [(model, Protocol.model_validate(plan.protocol), plan.settings.precision) for model, plan in candidates]
     return validate(scored, validation)

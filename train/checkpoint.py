@@ -4,16 +4,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from ..cache import FeatureCache, SpaceClipError, write_atomically
+from ..cache import Features, SpaceClipError, write_atomically
 from .decoder import DecoderSettings, DepthDecoder
 from .sealed import seal, unseal
 from .timing import Receipt
@@ -26,6 +26,10 @@ INFO = "checkpoint.json"
 _LARGEST_INFO = 1 << 20
 
 
+_CONTENT = ("fingerprint", "ledger", "samples")
+"""Of a store's facts, those that say what is in it."""
+
+
 class StoreFacts(TypedDict):
     """What a checkpoint keeps of a store: its identity, the SHA-256 of its ledger and of its samples, usable images."""
 
@@ -35,10 +39,17 @@ class StoreFacts(TypedDict):
     images: int
 
 
-def store_facts(cache: FeatureCache) -> StoreFacts:
-    """What a checkpoint keeps of this store."""
-    samples = cache.identity["samples"]["sha256"]
-    return StoreFacts(fingerprint=cache.fingerprint, ledger=cache.digest, samples=samples, images=len(cache.usable))
+def store_facts(features: Features) -> list[StoreFacts]:
+    """What a checkpoint keeps of the stores that features lie in."""
+    return [
+        StoreFacts(
+            fingerprint=store.fingerprint,
+            ledger=store.digest,
+            samples=store.identity["samples"]["sha256"],
+            images=len(store.usable),
+        )
+        for store in features.stores
+    ]
 
 
 class CheckpointInfo(BaseModel):
@@ -49,8 +60,8 @@ class CheckpointInfo(BaseModel):
         decoder: Settings that the decoder is built from.
         backbone: Identity of the frozen encoder whose features it reads.
         preprocessing: What happens to an image before the encoder.
-        store: The store that it was trained on.
-        validation: The one that its weights were chosen on; None without a validation split.
+        stores: Those that it was trained on.
+        validation: Those that its weights were chosen on; none without a validation split.
         min_depth: Smallest depth it was trained and chosen on, metres.
         max_depth: Largest depth it was trained and chosen on, metres.
         weights: Whether raw or EMA weights were kept.
@@ -66,12 +77,12 @@ class CheckpointInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     decoder: DecoderSettings
     backbone: dict[str, JsonValue]
     preprocessing: dict[str, JsonValue]
-    store: StoreFacts
-    validation: StoreFacts | None = None
+    stores: list[StoreFacts]
+    validation: list[StoreFacts] = []
     min_depth: PositiveFloat
     max_depth: PositiveFloat
     weights: Literal["raw", "ema"]
@@ -83,6 +94,18 @@ class CheckpointInfo(BaseModel):
     protocol: dict[str, JsonValue]
     training: dict[str, JsonValue]
     sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_store(cls, content: Any) -> Any:
+        """What was written by format 2, which knew one store."""
+        if isinstance(content, dict) and content.get("format") == 2 and "store" in content:
+            seen = {
+                "stores": [content["store"]],
+                "validation": [content["validation"]] if content["validation"] else [],
+            }
+            content = {**{name: of for name, of in content.items() if name != "store"}, **seen, "format": 3}
+        return content
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -103,7 +126,7 @@ class CheckpointInfo(BaseModel):
             reason = str(error)
         raise SpaceClipError(f"{path}: not a checkpoint of this version ({reason}); train it again")
 
-    def require_unseen(self, splits: Mapping[str, FeatureCache]) -> None:
+    def require_unseen(self, splits: Mapping[str, Features]) -> None:
         """Refuse to score as test what the weights were trained on or chosen by, however the split is called.
 
         Args:
@@ -112,18 +135,17 @@ class CheckpointInfo(BaseModel):
         Raises:
             SpaceClipError: Names the store, what it is scored as, and what it was to this checkpoint.
         """
-        for name, cache in splits.items():
-            found = store_facts(cache)
-            for role, use, seen in (("train", "trained on", self.store), ("val", "chosen by", self.validation)):
-                if (
-                    name != role
-                    and seen
-                    and any(found[key] == seen[key] for key in ("fingerprint", "ledger", "samples"))
-                ):
-                    raise SpaceClipError(
-                        f"{cache.path} is given as the {name} split, and it is what these weights were {use}: its "
-                        "scores would flatter; give the store of another split"
-                    )
+        uses = (("train", "trained on", self.stores), ("val", "chosen by", self.validation))
+        for name, split in splits.items():
+            for role, use, seen in uses:
+                known = {facts[key] for facts in seen for key in _CONTENT}
+                given = zip(split.stores, store_facts(split), strict=True)
+                for store, facts in given:
+                    if name != role and not known.isdisjoint(facts[key] for key in _CONTENT):
+                        raise SpaceClipError(
+                            f"{store.path} is given as the {name} split, and it is what these weights were {use}: its "
+                            "scores would flatter; give the store of another split"
+                        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..cache import Batches, FeatureCache, SpaceClipError, out_of_memory
+from ..cache import Batches, Features, SpaceClipError, out_of_memory
 from .checkpoint import CheckpointInfo
 from .decoder import DepthDecoder
 from .feed import Inputs, allocator, feed
@@ -28,12 +28,12 @@ Score = Callable[[Sequence[Candidate]], Sequence[dict[str, float] | SpaceClipErr
 
 
 def fit(
-    cache: FeatureCache,
+    cache: Features,
     plans: Sequence[Plan],
     *,
     score: Score | None,
     device: torch.device,
-    validation: FeatureCache | None = None,
+    validation: Features | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
@@ -214,7 +214,7 @@ def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Cal
     return lambda epoch, first: feed(batches.epoch(epoch, first), device)
 
 
-def _check(plans: Sequence[Plan], score: Score | None, cache: FeatureCache) -> None:
+def _check(plans: Sequence[Plan], score: Score | None, cache: Features) -> None:
     """Refuse what cannot be trained, or not together."""
     for plan in plans:
         try:

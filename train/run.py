@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..cache import FeatureCache, SpaceClipError, is_begun, only_writer, write_atomically
+from ..cache import Features, SpaceClipError, is_begun, only_writer, write_atomically
 from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
 from .decoder import DecoderSettings
 from .history import HISTORY, history_csv
@@ -43,7 +43,7 @@ class Run:
         error: Why it was given up.
     """
 
-    def __init__(self, plan: Plan, cache: FeatureCache, validation: FeatureCache | None, device: torch.device) -> None:
+    def __init__(self, plan: Plan, cache: Features, validation: Features | None, device: torch.device) -> None:
         self.plan, self._cache, self._validation, self._device = plan, cache, validation, device
         self._state = StateFolder(
             plan.out,
@@ -156,8 +156,8 @@ class Run:
             decoder=self.plan.decoder,
             backbone=cache.identity["backbone"],
             preprocessing=cache.identity["preprocessing"],
-            store=store_facts(cache),
-            validation=None if validation is None else store_facts(validation),
+            stores=store_facts(cache),
+            validation=[] if validation is None else store_facts(validation),
             min_depth=settings.min_depth,
             max_depth=settings.max_depth,
             protocol=dict(self.plan.protocol),

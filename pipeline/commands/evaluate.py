@@ -24,7 +24,13 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     type=FEATURES,
     help="A store to score on, or the folder of all splits. [default: features/<experiment>]",
 )
-@click.option("--baseline", type=FEATURES, help="Store it was trained on. [default: the train split's]")
+@click.option(
+    "--baseline",
+    "baselines",
+    type=FEATURES,
+    multiple=True,
+    help="Store it was trained on; each of several. [default: the train split's]",
+)
 @click.option(
     "--protocol",
     "protocols",
@@ -84,7 +90,7 @@ def evaluate(
     settings = (experiment or apply_options(FeatureExperiment, {}, chosen)).evaluate
     if predictions:
         _refuse(
-            {"checkpoint": checkpoint, **_chosen(options, "baseline", "device")},
+            {"checkpoint": checkpoint, "baseline": options["baselines"] or None, **_chosen(options, "device")},
             "goes with a checkpoint, not with --predictions",
         )
         if out is None:
@@ -96,10 +102,13 @@ def evaluate(
         if config:
             checkpoint = checkpoint or Path("results") / config.stem
             features = features or Path("features") / config.stem
+        if config and experiment and experiment.also_train_on:
+            trained_on = experiment.feature_folders(config.stem)
+            options["baselines"] = options["baselines"] or [folder / "train.json" for folder in trained_on]
         if checkpoint is None or features is None:
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-        given = _chosen(options, "baseline", "device", "local_copy", "force")
+        given = _chosen(options, "baselines", "device", "local_copy", "force")
         found = score_checkpoint(checkpoint, features, settings, out, **given)
     print_tables(found.results)
     write_figures(out, found)

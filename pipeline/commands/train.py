@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--config", type=FILE, help="Experiment file; the other way is --features.")
-@click.option("--features", type=FEATURES, help="Folder or URL with train.json and val.json.")
+@click.option(
+    "--features",
+    type=FEATURES,
+    multiple=True,
+    help="Folder or URL with train.json and val.json; several are trained on as one.",
+)
 @click.option("--out", type=NEW, help="Where the checkpoint goes. [default: results/<experiment>]")
 @click.option("--epochs", type=int, help="Passes over the training features: train.epochs.")
 @click.option("--batch-size", type=int, help="Images in a step: train.batch_size.")
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 @local_copy_option
 def train(
     config: Path | None,
-    features: "Location | None",
+    features: "tuple[Location, ...]",
     out: Path | None,
     epochs: int | None,
     batch_size: int | None,
@@ -41,6 +46,8 @@ def train(
     Either an experiment:  spaceclip train --config configs/demo.yaml
 
     or any store:          spaceclip train --features features/mine --out results/mine
+
+    or several as one:     spaceclip train --features features/part1 --features features/part2 --out results/both
 
     An option that is a setting wins over the experiment's file.
 
@@ -56,9 +63,10 @@ def train(
     if config is not None:
         experiment = load_experiment(config, chosen)
         expect = {"backbone": experiment.backbone.expected_identity()}
-        features, out = features or Path("features") / config.stem, out or Path("results") / config.stem
-    elif features is None or out is None:
+        out = out or Path("results") / config.stem
+        folders = features or experiment.feature_folders(config.stem)
+    elif not features or out is None:
         raise click.UsageError("give --config, or --features and --out")
     else:
-        experiment = apply_options(FeatureExperiment, {}, chosen)
-    train_decoder(features, out, experiment.train, experiment.decoder, experiment.evaluate, expect=expect, **options)
+        experiment, folders = apply_options(FeatureExperiment, {}, chosen), features
+    train_decoder(folders, out, experiment.train, experiment.decoder, experiment.evaluate, expect=expect, **options)

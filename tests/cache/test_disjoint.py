@@ -9,7 +9,7 @@ class Store:
         self.about, self.path = {"split_by": split_by}, f"{''.join(map(str, scenes))}.zarr"
         self.sample_ids = ids or [f"{scene}/0" for scene in scenes]
         self.content_hashes = pictures or [f"{id(self)} {number}" for number, _ in enumerate(scenes)]
-        self.scenes = list(scenes)
+        self.scenes, self.stores = list(scenes), [self]
 
 
 def check(**splits):

@@ -27,7 +27,7 @@ def training(make_cache):
 def evaluate(decoder, make_cache, training, tmp_path):
     info = CheckpointInfo(
         decoder=decoder.settings, backbone={"name": "tiny", "revision": "1", "weights": "ab"}, preprocessing={},
-        store={"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}, min_depth=0.001, max_depth=10,
+        stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}], min_depth=0.001, max_depth=10,
         weights="ema", epoch=3, metrics={}, protocol={}, training={},
     )  # fmt: skip
     checkpoint = Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")

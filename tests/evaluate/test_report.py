@@ -115,7 +115,7 @@ def trained(tmp_path, decoder):
         (tmp_path / "history.csv").write_bytes(history if isinstance(history, bytes) else history.encode())
         info = CheckpointInfo(
             decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone={}, preprocessing={},
-            store={"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3},
+            stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}],
             min_depth=0.001, max_depth=10, weights="ema", epoch=7, metrics={}, protocol={},
             training=TrainSettings(max_depth=10).model_dump(mode="json"), sha256="0" * 64,
         )  # fmt: skip

@@ -33,7 +33,7 @@ def checkpoint(decoder, tmp_path):
     info = CheckpointInfo(
         decoder=decoder.settings,
         backbone={"name": "random:tiny", "revision": "random weights, seed 0", "weights": "ab" * 32}, preprocessing={},
-        store={"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}, min_depth=0.001, max_depth=10,
+        stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}], min_depth=0.001, max_depth=10,
         weights="ema", epoch=3, metrics={}, protocol={}, training={},
     )  # fmt: skip
     return Checkpoint(decoder, info, tmp_path / "checkpoint.safetensors")
@@ -228,7 +228,7 @@ def test_how_features_are_kept_and_how_weights_were_chosen_is_said(tmp_path, che
     training = make_cache(1, seed=3)
     training.storage, splits["val"].storage = "int8", "int8"
     chosen = SETTINGS.protocol("validation", {"split": "val"}, 0.001, 10)
-    seen = {**checkpoint.info.store, "images": 4}
+    seen = [{**checkpoint.info.stores[0], "images": 4}]
     info = checkpoint.info.model_copy(update={"protocol": chosen.model_dump(), "validation": seen})
     evaluated = evaluate_checkpoint(
         Checkpoint(checkpoint.decoder, info, checkpoint.path), splits, training, SETTINGS, tmp_path

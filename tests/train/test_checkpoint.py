@@ -19,7 +19,7 @@ def saved(tmp_path, small):
         decoder=small,
         backbone={"name": "tiny"},
         preprocessing={},
-        store={"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3},
+        stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}],
         min_depth=0.1,
         max_depth=10,
         weights="ema",
@@ -91,7 +91,7 @@ def test_a_description_of_any_other_content_is_read_or_refused_in_one_line(saved
     file = saved[0] / "checkpoint.json"
     whole = file.read_bytes()
     content = json.loads(whole)
-    within = data.draw(st.sampled_from([content, content["decoder"], content["store"]]))
+    within = data.draw(st.sampled_from([content, content["decoder"], content["stores"][0]]))
     within[data.draw(st.sampled_from(sorted(within)))] = data.draw(JSON | st.integers(1, 10**12))
     try:
         file.write_bytes(resealed(content))
@@ -155,7 +155,7 @@ def test_weights_that_cannot_be_are_named(saved, change, fault):
 def test_what_the_weights_have_seen_is_not_scored_as_test(saved, make_cache):
     train, val, test = (make_cache(count, f"{count}.zarr") for count in (7, 5, 3))
     info = CheckpointInfo.read(saved[0] / "checkpoint.json")
-    info = info.model_copy(update={"store": store_facts(train), "validation": store_facts(val)})
+    info = info.model_copy(update={"stores": store_facts(train), "validation": store_facts(val)})
     info.require_unseen({"val": val, "test": test})
     with pytest.raises(SpaceClipError, match=r"5\.zarr is given as the test split, .* these weights were chosen by"):
         info.require_unseen({"val": test, "test": val})

@@ -368,7 +368,7 @@ def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, cache
     chosen_on = make_cache(5, "val.zarr", seed=1)
     run("run", validation=chosen_on, epochs=1)
     info = load_checkpoint(tmp_path / "run").info
-    assert info.store == store_facts(cache)
+    assert info.stores == store_facts(cache)
     assert info.validation == store_facts(chosen_on)
 
 
@@ -388,5 +388,5 @@ def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
     assert content["protocol"] == PROTOCOL
     assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
     assert content["weights"] in ("raw", "ema")
-    assert set(content["store"]) == {"fingerprint", "ledger", "samples", "images"}
+    assert set(content["stores"][0]) == {"fingerprint", "ledger", "samples", "images"}
     assert (content["training"]["seed"], content["training"]["ema_warmup"]) == (42, True)
