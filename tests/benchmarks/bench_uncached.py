@@ -28,12 +28,12 @@ SETTINGS = TrainSettings(max_depth=10.0)
 
 def encoded(source: Source, rows: np.ndarray, backbone: ClipBackbone, layers: tuple[int, ...]) -> MadeUp:
     """A batch of photographs as the decoder sees them."""
-    pixels, depths = [], []
+    pixels, depths, side = [], [], backbone.input_size
     for row in rows:
         sample = source.load(int(row))
         assert isinstance(sample.image, Image.Image)
         assert sample.depth is not None
-        small = sample.image.resize((backbone.input_size,) * 2, Image.Resampling.BICUBIC)
+        small = sample.image.resize((side, side), Image.Resampling.BICUBIC)
         pixels.append(torch.from_numpy(np.array(small)).permute(2, 0, 1))
         depths.append(torch.from_numpy(prepare_depth(sample.depth, SIZE))[None])
     with torch.inference_mode():
