@@ -2,7 +2,7 @@
 
 from .batches import Allocate, Batch, Batches, Shuffle
 from .disjoint import require_disjoint
-from .errors import DamagedError, SpaceClipError, StoreError, is_out_of_memory, out_of_memory
+from .errors import BusyError, DamagedError, SpaceClipError, StoreError, first_line, is_out_of_memory, out_of_memory
 from .features import Features
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
 from .format.buffers import ShardBuffer, depth_bytes, feature_bytes, feature_objects
@@ -44,6 +44,7 @@ __all__ = [
     "Allocate",
     "Batch",
     "Batches",
+    "BusyError",
     "ChannelStatistics",
     "CompatibleStore",
     "Copied",
@@ -83,6 +84,7 @@ __all__ = [
     "feature_bytes",
     "feature_objects",
     "find_garbage",
+    "first_line",
     "host_memory",
     "is_begun",
     "is_out_of_memory",

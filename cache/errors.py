@@ -19,6 +19,10 @@ class StoreError(SpaceClipError):
     """A feature store that is missing, incomplete, damaged, or made with other settings."""
 
 
+class BusyError(StoreError):
+    """What another process is writing just now."""
+
+
 class UnreadableError(StoreError):
     """What may well be sound and cannot be read just now: the network, a permission, too many open files.
 
@@ -43,6 +47,15 @@ class DamagedError(StoreError):
             f"{where}: damaged: {what}; run `spaceclip cache repair` on the store, then extract again; or, if it was "
             "written anew since the store was opened, open it again"
         )
+
+
+def first_line(error: BaseException) -> str:
+    r"""What an error says, without what follows; its type where it says nothing.
+
+    >>> first_line(ValueError("wrong\nfor many reasons")), first_line(MemoryError())
+    ('wrong', 'MemoryError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

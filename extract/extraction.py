@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -201,7 +201,8 @@ class DatasetExtraction:
         if not options.distributed:
             yield None
             return
-        from .cluster import Cluster, choose_environment, connected, dashboard, encoders_kept, local_cluster
+        from ..cache.cluster import choose_environment, connected, dashboard, local_cluster
+        from .cluster import Cluster, encoders_kept, environment_here
 
         if options.scheduler is not None:
             connection = connected(options.scheduler, options.certificates, self.say)
@@ -211,7 +212,8 @@ class DatasetExtraction:
             if link := dashboard(client):
                 self.say(f"dashboard: {link}")
             device = "cuda" if options.gpus else options.worker_device
-            chosen = choose_environment(client, device, self.backbone.precision, self._begun_on, self.say)
+            here = partial(environment_here, device, self.backbone.precision)
+            chosen = choose_environment(client, here, self._begun_on, self.say)
             self._encoder.identity["precision"] = chosen.environment.precision
             yield Cluster(client, self.data, self.backbone, device, chosen, self.settings, options.on_error)
 

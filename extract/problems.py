@@ -41,12 +41,3 @@ def missing_file(path: Path, name: object = "") -> str:
     """A path at which there is no file, or its name, with what is there if anything is."""
     there = path.is_symlink() or path.exists()
     return f"{name or path} ({no_file(path)})" if there else str(name or path)
-
-
-def first_line(error: BaseException) -> str:
-    r"""What an error says, without what follows; its type where it says nothing.
-
-    >>> first_line(ValueError("wrong\nfor many reasons")), first_line(MemoryError())
-    ('wrong', 'MemoryError')
-    """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

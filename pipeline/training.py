@@ -73,7 +73,7 @@ def train_decoder(
     if validation is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
         protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
-        score = partial(_scores, validation)
+        score = partial(validation_scores, validation)
     epochs: list[Epoch] = []
 
     def each_epoch(_plan: Plan, epoch: Epoch) -> None:
@@ -128,6 +128,7 @@ def train_decoder(
     return info
 
 
-def _scores(validation: Features, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
+def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
+    """The `score` of `fit` on a validation store: each decoder by its plan's protocol and precision."""
     scored = [(model, Protocol.model_validate(plan.protocol), plan.settings.precision) for model, plan in candidates]
     return validate(scored, validation)

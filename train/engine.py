@@ -12,6 +12,7 @@ import torch
 
 from ..cache import Batches, Features, SpaceClipError, out_of_memory
 from .checkpoint import CheckpointInfo
+from .checks import require_same_batches, require_trainable, require_trained
 from .decoder import DepthDecoder
 from .feed import Inputs, allocator, feed
 from .history import Epoch
@@ -38,7 +39,7 @@ def fit(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
     beginning: Callable[[Plan, int, int, Sequence[Path]], None] = lambda _plan, _done, _total, _others: None,
-    dropped: Callable[[Plan, SpaceClipError], None] = lambda _plan, _error: None,
+    dropped: Callable[[Plan, SpaceClipError], None] | None = None,
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
 
@@ -56,7 +57,10 @@ def fit(
         each_epoch: Called after each epoch of each decoder, and at first for each that was done before.
         beginning: Called before, for each decoder with its steps done, those in all, and the unfinished states of other
             runs in its folder.
-        dropped: Called where one of several decoders cannot go on; the others do, and the error is raised at the end.
+        dropped: Called where a decoder cannot go on; the others do. By default its error is raised at the end.
+
+    Returns:
+        What belongs to the checkpoints, without those of decoders that were dropped.
 
     Raises:
         SpaceClipError: The features do not fit the settings, the best weights are wanted and there is nothing to choose
@@ -64,7 +68,8 @@ def fit(
             checkpoint of other settings or stores, is written by another run, holds a damaged state or checkpoint, or
             cannot be written to.
     """
-    _check(plans, score, cache)
+    require_trainable(plans, score, cache)
+    require_same_batches(plans)
     runs = [Run(plan, cache, validation, device) for plan in plans]
     with ExitStack() as stack:
         for run in runs:
@@ -90,10 +95,10 @@ def fit(
                     each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()
             inputs = _inputs(batches, device, settings.resident)
-            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped, began)
+            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped or _ignore, began)
             engine.train()
-    if failed := [f"{run.plan.out}: {run.error}" for run in runs if run.error]:
-        raise SpaceClipError(f"{len(failed)} of {len(runs)} decoders could not be trained: {'; '.join(failed)}")
+    if dropped is None:
+        require_trained(len(runs), [(run.plan, run.error) for run in runs if run.error])
     return [run.info for run in runs if run.info]
 
 
@@ -132,7 +137,8 @@ class _Engine:
                     break
                 self.progress(at + 1, total)
             # Others may have ended this epoch before: when they were interrupted, or one of these started again.
-            self._end_epoch([run for run in due if not run.error])
+            if ended := [run for run in due if not run.error]:
+                self._end_epoch(ended)
 
     def _learning(self) -> list[Run]:
         return [run for run in self.runs if not (run.error or run.info)]
@@ -153,8 +159,6 @@ class _Engine:
 
     def _drop(self, run: Run, error: SpaceClipError) -> None:
         run.error = error
-        if len(self.runs) == 1:
-            raise error
         self.dropped(run.plan, error)
 
     def _step(self, run: Run, inputs: Inputs) -> None:
@@ -214,26 +218,5 @@ def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Cal
     return lambda epoch, first: feed(batches.epoch(epoch, first), device)
 
 
-def _check(plans: Sequence[Plan], score: Score | None, cache: Features) -> None:
-    """Refuse what cannot be trained, or not together."""
-    for plan in plans:
-        try:
-            cache.require(plan.decoder.layers, depth=True)
-        except SpaceClipError as error:
-            raise SpaceClipError(f"{plan.out}: {error}") from error
-        if score is None and plan.settings.keep == "best":
-            raise SpaceClipError(
-                "there is no validation split to choose the best weights by: hold scenes out (data.split.val), "
-                "or set train.keep to last"
-            )
-        if plan.settings.order != plans[0].settings.order:
-            names = ("batch_size", "flip_probability", "order_seed", "overfit")
-            pairs = zip(names, plan.settings.order, plans[0].settings.order, strict=True)
-            differ = ", ".join(f"{name} {own} and {first}" for name, own, first in pairs if own != first)
-            raise SpaceClipError(
-                f"{plan.out} and {plans[0].out} differ in {differ}: decoders that are trained together see the same "
-                "batches; set it alike (order_seed is the seed where it is not given), or train them one by one"
-            )
-    folders = [plan.out.resolve() for plan in plans]
-    if doubled := {str(folder) for folder in folders if folders.count(folder) > 1}:
-        raise SpaceClipError(f"{', '.join(sorted(doubled))}: two decoders would be written there; name them apart")
+def _ignore(_plan: Plan, _error: SpaceClipError) -> None:
+    pass

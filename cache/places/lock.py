@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import BusyError, StoreError
 from .location import Location, Url
 
 try:
@@ -36,7 +36,8 @@ def only_writer(store: Location, what: str = "store") -> Iterator[Callable[[], N
         A function that raises where another run has taken the store over; to be called before what cannot be undone.
 
     Raises:
-        StoreError: Another process writes this store, or the place cannot be written to.
+        BusyError: Another process writes this store.
+        StoreError: The place cannot be written to.
     """
     if isinstance(store, Url):
         from .lease import leased
@@ -84,7 +85,7 @@ def _locked(path: Path, store: Path, what: str) -> int:
                     f"that process is gone, delete {path}, then run the same command again"
                 ) from None
             if isinstance(error, BlockingIOError):
-                raise StoreError(
+                raise BusyError(
                     f"{store}: {holder} is writing this {what}; wait for it, or end it, then run the same command again"
                 ) from None
             raise

@@ -15,6 +15,7 @@ from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from ...cache import Location, SpaceClipError, StoreSpec, StoreWriter
+from ...cache.cluster import Chosen, Flight, Kind, clear_up, on_workers, run_name, scheduler_needed
 from ..computed import settle
 from ..engine import Receipt, together
 from ..paths import absolute, absolute_backbone
@@ -24,17 +25,14 @@ from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
 from ..split_extraction import Fill
 from ..towers import BackboneSettings
-from .connection import scheduler_needed
 from .encoders import choose_batch
-from .environment import Chosen
 from .job import Job
-from .plugins import clear_up, on_workers, run_name
-from .scheduling import Flight
 from .worker import AT_ONCE, ShardWorker, extract_shards
 
 # One more is at hand: there are always a few to submit at once, which takes a third less than to submit each alone.
 _AHEAD = AT_ONCE + 1
 _MOST_TOGETHER = 8
+_SHARDS = Kind("shard", lighter="fewer images a shard", twice=True)
 
 Watch = Callable[[int, int, int], None]
 
@@ -172,7 +170,7 @@ def extract_on_cluster(
 
     with scheduler_needed():
         clear_up(client)
-        flight = Flight(client, run, extract_shards, given, say)
+        flight = Flight(client, run, _SHARDS, extract_shards, given, say)
     with on_workers(client, ShardWorker(job, run), run, hear), closing(flight):
         while waiting or flight.open:
             with scheduler_needed():

@@ -1,6 +1,7 @@
 """The encoder of a worker, loaded once for all the splits of a run."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from dask.system import CPU_COUNT
 from distributed import WorkerPlugin
 
+from ...cache.cluster import on_workers, run_name
 from ..towers import Backbone, BackboneSettings, default_batch, load_backbone
 from .environment import device_here
 
@@ -20,6 +22,11 @@ class EncoderKeeper(WorkerPlugin):
     def teardown(self, worker: Any) -> None:
         """Called when the run or the worker ends."""
         _loaded.cache_clear()
+
+
+def encoders_kept(client: Any) -> AbstractContextManager[None]:
+    """Context in which a worker's encoder serves one split after another."""
+    return on_workers(client, EncoderKeeper(), run_name("encoder", client))
 
 
 def encoder_here(settings: BackboneSettings, device: str, sharing: int = 1) -> Backbone:

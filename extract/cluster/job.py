@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cache import Location, StoreSpec
+from ...cache.cluster import Chosen
 from ..samples import OnError
 from ..settings import ExtractSettings
 from ..sources.data_settings import AnyData
 from ..towers import BackboneSettings
-from .environment import Chosen
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any
 from dask.system import CPU_COUNT
 from distributed import WorkerPlugin, get_worker, secede
 
-from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, place_at, size_text
+from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, first_line, place_at, size_text
+from ...cache.cluster import MachineError, TaskFailedError, WorkerUnfitError
 from ..engine import Engine, device_of, held_bytes
 from ..malloc import keep_freed_memory
-from ..problems import first_line
+from ..reading import HangingError
 from ..remaining import Known, Work, donors
 from ..sources.data_settings import open_splits
 from ..sources.source import Source
@@ -23,7 +24,6 @@ from .encoders import encoder_here
 from .environment import environment_here
 from .job import Job
 from .sink import SharedSink
-from .worker_pool import MachineError, ShardFailedError, WorkerUnfitError
 
 REPORT_SECONDS = 0.5
 """A worker says no more often how far a shard is."""
@@ -85,7 +85,7 @@ class ShardWorker(WorkerPlugin):
         kept = {shard: known[0] for shard in left if (known := shards[shard])[0]}
         rows = {row: place for shard in left for row, place in shards[shard][1].items()}
         work, said = Work(spec, left, kept, rows, donor=self._donor), time.monotonic()
-        is_fatal = MachineError.is_shown_by if elsewhere else lambda _error: False
+        is_fatal = _is_the_machines if elsewhere else lambda _error: False
         under_way = [engine.submit(work, shard, is_fatal) for shard in left]
 
         def watch() -> None:
@@ -101,7 +101,7 @@ class ShardWorker(WorkerPlugin):
             self._go_on()  # that the run has ended is no fault of device or store
             if engine.error:
                 raise _unfit(error) from error
-            if MachineError.is_shown_by(error):
+            if _is_the_machines(error):
                 raise MachineError(str(error)) from error
             raise
         if receipt := engine.receipt():
@@ -173,6 +173,11 @@ class ShardWorker(WorkerPlugin):
         return StoreWriter(store, spec, {}, self._go_on, records={}, shared=True)
 
 
+def _is_the_machines(error: BaseException) -> bool:
+    """Whether an error may be one machine's alone: see `MachineError`."""
+    return isinstance(error, HangingError) or (isinstance(error.__cause__, OSError) and bool(error.__cause__.errno))
+
+
 def _unfit(error: BaseException) -> WorkerUnfitError:
     return WorkerUnfitError(f"worker {os.uname().nodename}: {first_line(error)}")
 
@@ -181,7 +186,7 @@ def extract_shards(run: str, _first: int, given: tuple[Mapping[int, Known], bool
     """The task: have the run's plugin on this worker extract shards. That it ended says all: no reply is fetched.
 
     Raises:
-        ShardFailedError: Names the worker, which is known to it alone.
+        TaskFailedError: Names the worker, which is known to it alone.
     """
     worker: Any = get_worker()
     try:
@@ -189,4 +194,4 @@ def extract_shards(run: str, _first: int, given: tuple[Mapping[int, Known], bool
             secede()  # it waits: whatever threads the worker was given, it is given the next task too
         worker.plugins[run].extract(*given)
     except Exception as error:
-        raise ShardFailedError(worker.address, error) from error
+        raise TaskFailedError(worker.address, error) from error

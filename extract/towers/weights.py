@@ -24,8 +24,7 @@ from safetensors import SafetensorError
 from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
-from ...cache import SpaceClipError
-from ..problems import first_line
+from ...cache import SpaceClipError, first_line
 
 # All that transformers raises on folders that are damaged.
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)

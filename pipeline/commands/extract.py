@@ -186,7 +186,7 @@ def _certificates(
         return None
     if not (scheduler and authority and certificate):
         raise click.UsageError("give --tls-ca and --tls-cert together (and --tls-key), with --scheduler tls://...")
-    from ...extract.cluster import certificates
+    from ...cache.cluster import certificates
 
     return certificates(authority, certificate, key)
 

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from distributed import Client
 from pictures import make_pictures
 from spaceclip.cache import Entry, StoreSpec
+from spaceclip.cache.cluster import choose_environment, local_cluster
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
-from spaceclip.extract.cluster import Cluster, choose_environment, local_cluster
+from spaceclip.extract.cluster import Cluster, environment_here
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.job import Job
 from spaceclip.extract.malloc import keep_freed_memory
@@ -38,7 +40,7 @@ def overhead(client: Client, shards: int) -> float:
         depth=None, entries=[Entry(f"{number:05d}", "scene", "1") for number in range(shards)], shard=1,
         computed={"device": "none", "batch": 1},
     )  # fmt: skip
-    data, chosen = FolderData(images=Path()), choose_environment(client, "cpu", "auto")
+    data, chosen = FolderData(images=Path()), choose_environment(client, partial(environment_here, "cpu", "auto"))
     job = Job(data, "train", BACKBONE, "cpu", chosen, ExtractSettings(), spec, Path("nowhere.zarr"))
 
     def idle() -> None:
@@ -65,7 +67,9 @@ def ratios(client: Client, pictures: Path, settings: ExtractSettings, repeats: i
     """Ratio, images a second of the workers, and of this process with a thread a core, one after the other."""
     data = FolderData(images=pictures)
     source, backbone = open_splits(data)["train"], load_backbone(NAME, precision="auto")
-    cluster = Cluster(client, data, BACKBONE, "cpu", choose_environment(client, "cpu", "auto"), settings)
+    cluster = Cluster(
+        client, data, BACKBONE, "cpu", choose_environment(client, partial(environment_here, "cpu", "auto")), settings
+    )
 
     def rate(how: Callable[[], dict[str, Any]]) -> float:
         with tempfile.TemporaryDirectory(dir=pictures.parent) as out:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from gpu_training import CHECKS as TRAINING_CHECKS
 from gpu_training import measure_training
 from pictures import NAME, bare_decoding, bare_decoding_and_writing, machine, make_pictures
 from spaceclip.cache import StoreWriter, connections
+from spaceclip.cache.cluster import choose_environment, local_cluster
 from spaceclip.extract import Backbone, BackboneSettings, ExtractSettings, FolderData, extract
-from spaceclip.extract.cluster import Cluster, choose_environment, local_cluster
+from spaceclip.extract.cluster import Cluster, environment_here
 from spaceclip.extract.computed import settled
 from spaceclip.extract.engine import Engine, device_of
 from spaceclip.extract.engine.receipt import ENCODE
@@ -122,7 +124,9 @@ def worker_run(setup: Setup, repeats: int) -> dict[str, Any]:
             return steady_rate(Path(str(done.store)), settings.shard)
 
     with local_cluster(1, gpus=kind == "cuda") as client:
-        cluster = Cluster(client, data, named, kind, choose_environment(client, kind, precision), settings)
+        cluster = Cluster(
+            client, data, named, kind, choose_environment(client, partial(environment_here, kind, precision)), settings
+        )
         on_worker = {"settle": cluster.settle, "fill": cluster.fill("train")}
         pairs = [(rate(on_worker), rate({})) for _ in range(repeats)]
     worker, plain = (statistics.median(column) for column in zip(*pairs, strict=True))

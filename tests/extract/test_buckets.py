@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from threading import Timer
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from dask.config import set as configured
 from PIL import Image
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, locate, verify
+from spaceclip.cache.cluster import choose_environment, local_cluster
 from spaceclip.cache.places import lease
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
-from spaceclip.extract.cluster import Cluster, choose_environment
-from spaceclip.extract.cluster.connection import local_cluster
+from spaceclip.extract.cluster import Cluster, environment_here
 
 SETTINGS = ExtractSettings(layers=(0, 2), batch_size=3, shard=4)
 OUT = locate("s3://bucket/features/x")
@@ -52,7 +53,9 @@ def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(s3, tiny_config,
     source, backbone = open_splits(data)["train"], load_backbone(named.name)
     # Forked workers have the environment of the server that they are forked from.
     with configured({"distributed.nanny.environ": s3.environment()}), local_cluster(2, gpus=False) as client:
-        cluster = Cluster(client, data, named, "cpu", choose_environment(client, "cpu", "auto"), SETTINGS)
+        cluster = Cluster(
+            client, data, named, "cpu", choose_environment(client, partial(environment_here, "cpu", "auto")), SETTINGS
+        )
         done = extract(source, backbone, SETTINGS, OUT, "train", {}, fill=cluster.fill("train"), settle=cluster.settle)
     assert done.computed == 10
     extract(source, backbone, SETTINGS, tmp_path / "alone", "train", {})

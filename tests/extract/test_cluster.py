@@ -13,10 +13,9 @@ import pytest
 from distributed import WorkerPlugin
 from jobs import SETTINGS, computed, files, ignore, lay_out, save_pictures
 from spaceclip.cache import FeatureCache, SpaceClipError, StoreWriter, stored_bytes
-from spaceclip.extract.cluster import scheduling
-from spaceclip.extract.cluster.connection import connected, dashboard, local_cluster
+from spaceclip.cache.cluster import connected, dashboard, local_cluster, scheduling
+from spaceclip.cache.cluster.plugins import PLUGIN
 from spaceclip.extract.cluster.driver import extract_on_cluster
-from spaceclip.extract.cluster.plugins import PLUGIN
 from spaceclip.extract.remaining import Work
 
 
@@ -98,7 +97,7 @@ def test_progress_counts_the_images_of_shards_that_are_under_way(cluster, make_j
 def test_processes_of_this_machine_listen_on_loopback_and_to_nobody_else(cluster, monkeypatch):
     addresses = [cluster.scheduler.address, *cluster.scheduler_info()["workers"]]
     assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
-    monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("spaceclip.cache.cluster.connection._CONNECT_SECONDS", 1)
     with pytest.raises(SpaceClipError, match="no scheduler answers"), connected(addresses[0].replace("tls", "tcp")):
         pass
 
@@ -320,7 +319,7 @@ def test_a_worker_that_fails_at_all_is_given_no_more_and_others_do_its_shards(cl
     fail(broken)
     assert computed(cluster, job, pending, ignore, say=told.append) == 24
     assert files(job.store) == files(alone)
-    assert [line.startswith(f"{broken} is given no more shards: it failed") for line in told] == [True]
+    assert [line.startswith(f"{broken} is given no more: it failed") for line in told] == [True]
 
 
 def test_a_worker_whose_device_fails_in_mid_run_is_named_and_others_do_its_shards(cluster, make_job):
@@ -344,7 +343,7 @@ def test_a_worker_whose_device_fails_in_mid_run_is_named_and_others_do_its_shard
         cluster.run(lose, False, workers=[broken])
     assert files(job.store) == files(alone)
     assert len(said) == 1
-    assert said[0].startswith(f"{broken} is given no more shards: worker ")
+    assert said[0].startswith(f"{broken} is given no more: worker ")
     assert "cpu failed in mid-run and answers no more (CUDA error: unspecified launch failure)" in said[0]
 
 

@@ -10,6 +10,8 @@ import torch
 from distributed.comm.core import CommClosedError
 from jobs import lay_out, save_pictures
 from spaceclip.cache import SpaceClipError
+from spaceclip.cache.cluster import Environment, plugins
+from spaceclip.cache.cluster.plugins import PLUGIN
 from spaceclip.extract import (
     BackboneSettings,
     DatasetExtraction,
@@ -19,11 +21,8 @@ from spaceclip.extract import (
     open_splits,
 )
 from spaceclip.extract.cluster import driver as cluster
-from spaceclip.extract.cluster import plugins
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.encoders import choose_batch
-from spaceclip.extract.cluster.environment import Environment
-from spaceclip.extract.cluster.plugins import PLUGIN
 from spaceclip.extract.engine.receipt import Receipt, StageReceipt
 from spaceclip.extract.remaining import Work
 
@@ -157,8 +156,8 @@ class Cards(Cluster):
         super().__init__()
         self.kinds = kinds
 
-    def run(self, _ask, _device, precision, **_more):
-        assert precision == "auto"
+    def run(self, _ask, here, **_more):
+        assert here.args == ("auto", "auto")
         there = enumerate(Environment(kind, "float16", (("torch", "2.9.0"),)) for kind in self.kinds)
         return {f"tcp://{number}": (environment, f"node{number} f") for number, environment in there}
 
@@ -183,8 +182,8 @@ def extract_on(tiny_config, tmp_path, monkeypatch):
 
     def extract(*kinds):
         monkeypatch.setattr(cluster, "extract_on_cluster", idle)
-        monkeypatch.setattr("spaceclip.extract.cluster.dashboard", lambda _client: "there")
-        monkeypatch.setattr("spaceclip.extract.cluster.connected", lambda *_: nullcontext(Cards(*kinds)))
+        monkeypatch.setattr("spaceclip.cache.cluster.dashboard", lambda _client: "there")
+        monkeypatch.setattr("spaceclip.cache.cluster.connected", lambda *_: nullcontext(Cards(*kinds)))
         run = DatasetExtraction(
             *(data, {"all": open_splits(data)["train"]}, ("all",), BackboneSettings(name=f"random:{tiny_config}")),
             *(ExtractSettings(layers=(0, 2), shard=2), tmp_path / "features"),

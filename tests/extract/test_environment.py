@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.cluster import environment as module
-from spaceclip.extract.cluster.environment import (
-    Chosen,
-    Environment,
-    choose_environment,
-    cores_here,
-    device_here,
-    environment_here,
-)
+from spaceclip.cache.cluster import Chosen, Environment, choose_environment, cores_here
+from spaceclip.cache.cluster import environment as module
+from spaceclip.extract.cluster.environment import device_here, environment_here
+from spaceclip.extract.towers import device_kind
+
+
+def asked() -> Environment:
+    """Made-up workers do not call it."""
+    raise NotImplementedError
+
 
 LIBRARIES = (("torch", "2.9.0"), ("transformers", "5.1.0"), ("Pillow", "12.0.0"), ("numcodecs", "0.16.3"))
 CPU = Environment("cpu x86_64 AVX512", "bfloat16", LIBRARIES)
@@ -63,7 +64,7 @@ def _no_wait(monkeypatch):
 )
 def test_the_best_device_decides_and_then_the_most_workers(there, chosen):
     said = []
-    found = choose_environment(Workers(workers(*there)), "auto", "auto", say=said.append)
+    found = choose_environment(Workers(workers(*there)), asked, say=said.append)
     assert found.environment == chosen
     assert len(said) == (len(set(there)) > 1)
 
@@ -77,31 +78,31 @@ def test_the_best_device_decides_and_then_the_most_workers(there, chosen):
 )
 def test_in_what_workers_differ_is_one_line(there, line):
     said = []
-    choose_environment(Workers(workers(*there)), "auto", "auto", say=said.append)
+    choose_environment(Workers(workers(*there)), asked, say=said.append)
     assert said == ["the workers differ, " + line.format("cuda sm_80 in float16", "Pillow 12.0.0", "Pillow 11.1.0")]
 
 
 def test_a_store_that_was_begun_decides_before_the_better_device():
     there = Workers(workers(CPU, AMPERE, HOPPER, HOPPER))
     begun = {"float16": "cuda sm_80", "bfloat16": None}
-    assert choose_environment(there, "auto", "auto", begun.get).environment == AMPERE
+    assert choose_environment(there, asked, begun.get).environment == AMPERE
     begun = {"float16": None, "bfloat16": "cpu x86_64 AVX512"}
-    assert choose_environment(there, "auto", "auto", begun.get).environment == CPU
+    assert choose_environment(there, asked, begun.get).environment == CPU
     begun = {"float16": "cuda sm_120", "bfloat16": None}  # of which none is here: the store will refuse
-    assert choose_environment(there, "auto", "auto", begun.get).environment == HOPPER
+    assert choose_environment(there, asked, begun.get).environment == HOPPER
 
 
 def test_a_first_worker_is_waited_for_with_a_line():
     said = []
-    assert choose_environment(Workers(workers(CPU), late=True), "auto", "auto", say=said.append).environment == CPU
+    assert choose_environment(Workers(workers(CPU), late=True), asked, say=said.append).environment == CPU
     assert said == ["no worker is here: waiting for some (`dask worker tcp://head:8786`)"]
 
 
 def test_workers_that_cannot_answer_are_passed_over_while_others_can():
     broken = SpaceClipError("it has no CUDA device (torch 2.9.0), the run asks for cuda\nand more")
-    assert choose_environment(Workers(workers(broken, HOPPER)), "cuda", "auto").environment == HOPPER
+    assert choose_environment(Workers(workers(broken, HOPPER)), asked).environment == HOPPER
     with pytest.raises(SpaceClipError, match=r"^no worker can take part \(it has no CUDA device") as caught:
-        choose_environment(Workers(workers(broken, broken)), "cuda", "auto")
+        choose_environment(Workers(workers(broken, broken)), asked)
     assert "\n" not in str(caught.value)
 
 
@@ -109,11 +110,11 @@ def test_workers_share_the_cores_that_they_have_in_common(monkeypatch):
     shared = {f"tcp://{number}": (CPU, "node1 ff") for number in range(3)}
     bound = {f"tcp://1{number}": (CPU, f"node2 {number}") for number in range(4)}
     other = {"tcp://20": (AMPERE, "node1 ff")}
-    chosen = choose_environment(Workers(shared | bound), "auto", "auto")
+    chosen = choose_environment(Workers(shared | bound), asked)
     for cores, count in {"node1 ff": 3, "node2 1": 1, "node3 that joined since": 3}.items():
         monkeypatch.setattr(module, "cores_here", lambda cores=cores: cores)
         assert chosen.sharing_here() == count
-    assert choose_environment(Workers(shared | other), "auto", "auto").sharing == {"node1 ff": 1}
+    assert choose_environment(Workers(shared | other), asked).sharing == {"node1 ff": 1}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_another_environment_than_the_run_s_is_refused_by_name(found, reason):
 
 def test_what_a_process_says_of_itself(monkeypatch):
     assert environment_here("cpu", "float32").precision == "float32"
-    assert environment_here("auto", "auto").device == module.device_kind(device_here("auto"))
+    assert environment_here("auto", "auto").device == device_kind(device_here("auto"))
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     assert environment_here("cpu", "auto").precision == "bfloat16"
     monkeypatch.setattr(module.os, "sched_getaffinity", lambda _process: {0, 4}, raising=False)

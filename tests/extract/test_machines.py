@@ -11,9 +11,9 @@ import pytest
 from distributed import Client
 from jobs import computed, files, lay_out, save_pictures
 from spaceclip.cache import SpaceClipError, StoreWriter
-from spaceclip.extract.cluster import connection as connect
-from spaceclip.extract.cluster import scheduling as flight
-from spaceclip.extract.cluster.connection import local_cluster
+from spaceclip.cache.cluster import connection as connect
+from spaceclip.cache.cluster import local_cluster
+from spaceclip.cache.cluster import scheduling as flight
 from warm import Forked
 
 
@@ -73,7 +73,7 @@ def test_a_lost_scheduler_is_one_line_and_what_is_committed_stays(make_job, mach
             if done:
                 scheduler.kill()
 
-        with pytest.raises(SpaceClipError, match=r"the scheduler was lost .* committed shards are safe"):
+        with pytest.raises(SpaceClipError, match=r"the scheduler was lost .* what is saved is safe"):
             computed(client, job, pending, kill)
     committed = StoreWriter(job.store, job.spec, {}).records
     assert 1 <= len(committed) < len(pending)
@@ -84,7 +84,7 @@ def test_ctrl_c_in_a_terminal_ends_the_processes_of_a_local_cluster(start_script
         f"""
         import os, time
         from pathlib import Path
-        from spaceclip.extract.cluster.connection import local_cluster
+        from spaceclip.cache.cluster import local_cluster
         os.setpgrp()
         with local_cluster(2, gpus=False) as client:
             print(*client.run(os.getpid).values())

@@ -15,12 +15,11 @@ import torch
 from distributed import Client
 from jobs import SETTINGS, files, lay_out, save_pictures
 from spaceclip.cache import Entry, SpaceClipError, StoreWriter, parts, writer
+from spaceclip.cache.cluster import Chosen, MachineError, TaskFailedError, WorkerUnfitError, cores_here
 from spaceclip.extract import BackboneSettings, FolderData, KittiData, extract, load_backbone, open_splits
 from spaceclip.extract import settings as settings_module
-from spaceclip.extract.cluster import Cluster, encoders, worker
-from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
+from spaceclip.extract.cluster import Cluster, encoders, environment_here, worker
 from spaceclip.extract.cluster.worker import ShardWorker, extract_shards
-from spaceclip.extract.cluster.worker_pool import MachineError, ShardFailedError, WorkerUnfitError
 from spaceclip.extract.engine import Engine, HostDevice, ShardUnderWay, sinks
 from spaceclip.extract.paths import absolute, absolute_backbone
 from spaceclip.extract.remaining import NOTHING
@@ -293,7 +292,7 @@ def test_what_fails_says_on_which_worker(split, start, monkeypatch):
     host = SimpleNamespace(plugins={"run": plugin}, address="tcp://node7:4321", state=state)
     monkeypatch.setattr(worker, "get_worker", lambda: host)
     monkeypatch.setattr(worker, "secede", lambda: None)
-    with pytest.raises(ShardFailedError) as caught:
+    with pytest.raises(TaskFailedError) as caught:
         extract_shards("run", 0, ({0: NOTHING}, False))
     travelled = pickle.loads(pickle.dumps(caught.value))
     assert travelled.worker == "tcp://node7:4321"

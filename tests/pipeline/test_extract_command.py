@@ -175,7 +175,7 @@ def test_a_cluster_of_this_machine_leaves_the_same_store(project, spaceclip):
     ],
 )
 def test_a_cluster_that_cannot_be_is_one_line(project, spaceclip, monkeypatch, options, message):
-    monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("spaceclip.cache.cluster.connection._CONNECT_SECONDS", 0.5)
     assert message in spaceclip("extract", "--config", "configs/tiny.yaml", *options, fails=True).output
 
 

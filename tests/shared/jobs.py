@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from spaceclip.cache import StoreWriter
+from spaceclip.cache.cluster import Chosen, cores_here
 from spaceclip.extract import (
     BackboneSettings,
     ExtractSettings,
@@ -15,8 +16,8 @@ from spaceclip.extract import (
     open_splits,
     store_spec,
 )
+from spaceclip.extract.cluster import environment_here
 from spaceclip.extract.cluster.driver import extract_on_cluster
-from spaceclip.extract.cluster.environment import Chosen, cores_here, environment_here
 from spaceclip.extract.cluster.job import Job
 from spaceclip.extract.computed import settled
 from spaceclip.extract.remaining import Work

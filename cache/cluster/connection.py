@@ -1,4 +1,4 @@
-"""Getting a Dask cluster to extract on: one that runs already, or processes of this machine."""
+"""Getting a Dask cluster to work on: one that runs already, or processes of this machine."""
 
 import logging
 import os
@@ -16,8 +16,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
-from ...cache import SpaceClipError
-from ..problems import first_line
+from ..errors import SpaceClipError, first_line
 
 _CONNECT_SECONDS = 15
 # A worker that is silent for so long is started anew. Loading an encoder keeps one silent for some seconds.
@@ -87,12 +86,11 @@ def local_cluster(workers: int, *, gpus: bool) -> Iterator[Client]:
     Raises:
         SpaceClipError: There are fewer GPUs than workers.
     """
-    import torch
+    if gpus:
+        import torch
 
-    if gpus and torch.cuda.device_count() < workers:
-        raise SpaceClipError(
-            f"--workers {workers} --gpus: {torch.cuda.device_count()} GPUs are here; give as many workers or fewer"
-        )
+        if (present := torch.cuda.device_count()) < workers:
+            raise SpaceClipError(f"--workers {workers} --gpus: {present} GPUs are here; give as many workers or fewer")
 
     # Those of other numbers may be other people's.
     given = os.environ.get(_VISIBLE)
@@ -162,6 +160,6 @@ def scheduler_needed() -> Iterator[None]:
         yield
     except (CommClosedError, FutureCancelledError, TimeoutError, OSError) as error:
         raise SpaceClipError(
-            f"the scheduler was lost ({type(error).__name__}); committed shards are safe: start it, and run the same "
+            f"the scheduler was lost ({type(error).__name__}); what is saved is safe: start it, and run the same "
             "command again to go on"
         ) from error

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.cluster import scheduling as module
-from spaceclip.extract.cluster.scheduling import Flight
-from spaceclip.extract.cluster.worker_pool import MachineError, ShardFailedError, WorkerUnfitError
+from spaceclip.cache.cluster import Flight, Kind, MachineError, TaskFailedError, WorkerUnfitError
+from spaceclip.cache.cluster import scheduling as module
 
+KIND = Kind("shard", lighter="fewer images a shard", twice=True)
 BROKEN = RuntimeError("CUDA error: device-side assert triggered")
 STALE = MachineError("3.png: cannot be read (Stale file handle)")
 UNFIT = WorkerUnfitError("worker node7: its files of the train split are not those of the run")
@@ -36,7 +36,7 @@ class Workers:
             self.tasks[future.key] = (future, worker)
             self.had.append((shard, worker))
             if worker in self.failing:
-                self.end(future, ShardFailedError(worker, self.failing[worker]))
+                self.end(future, TaskFailedError(worker, self.failing[worker]))
         return futures
 
     def processing(self):
@@ -67,7 +67,7 @@ def fly(monkeypatch):
 
     def start(workers, overdue_seconds=0.05):
         monkeypatch.setattr(module, "OVERDUE_SECONDS", overdue_seconds)
-        return Flight(workers, "run", lambda *_: None, lambda _shard, elsewhere: elsewhere, said.append), said
+        return Flight(workers, "run", KIND, lambda *_: None, lambda _shard, elsewhere: elsewhere, said.append), said
 
     return start
 
@@ -161,7 +161,7 @@ def test_a_broken_worker_costs_no_shard_and_is_given_no_more(fly):
     flight, said = fly(workers)
     flight.begin(range(8))
     assert until(flight, lambda _: not flight.open) == list(range(8))
-    assert said == [f"a is given no more shards: it failed 8 times in a row, on shards that others do: {BROKEN}"]
+    assert said == [f"a is given no more: it failed 8 times in a row, on what others then do: {BROKEN}"]
     before = len(workers.had)
     flight.begin(range(8, 12))
     assert until(flight, lambda _: not flight.open) == list(range(8, 12))
@@ -204,7 +204,7 @@ def test_a_worker_that_is_unfit_is_left_out_while_others_are_fit(fly):
     flight, said = fly(workers)
     flight.begin(range(8))
     assert until(flight, lambda _: not flight.open) == list(range(8))
-    assert said == [f"a is given no more shards: {UNFIT}"]
+    assert said == [f"a is given no more: {UNFIT}"]
 
 
 def test_with_no_worker_that_is_fit_the_run_ends(fly):

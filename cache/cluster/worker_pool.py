@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from ...cache import SpaceClipError
-from ..problems import first_line
-from ..reading import HangingError
+from ..errors import SpaceClipError, first_line
 
 _STRIKES = 3
 
@@ -16,14 +14,9 @@ class WorkerUnfitError(SpaceClipError):
 class MachineError(SpaceClipError):
     """What may be wrong with one machine alone: its file system gives no answer, or refuses."""
 
-    @classmethod
-    def is_shown_by(cls, error: BaseException) -> bool:
-        """Whether an error is of that kind."""
-        return isinstance(error, HangingError) or (isinstance(error.__cause__, OSError) and bool(error.__cause__.errno))
 
-
-class ShardFailedError(Exception):
-    """A shard failed on a worker.
+class TaskFailedError(Exception):
+    """A task failed on a worker.
 
     Args:
         worker: Its address.
@@ -58,26 +51,26 @@ class WorkerPool:
 
     @property
     def fit(self) -> set[str]:
-        """Those that are there and are given shards."""
+        """Those that are there and are given tasks."""
         return self.present - self.unfit
 
     def others(self, tried: Iterable[str]) -> set[str]:
-        """Those besides the ones that have tried a shard; if it can be, those that have not failed lately."""
+        """Those besides the ones that have tried a task; if it can be, those that have not failed lately."""
         others = self.fit.difference(tried)
         return others.difference(self.strikes) or others
 
     def failed(self, worker: str, error: BaseException) -> None:
-        """Take note of a failure; whether the shard or the worker is to blame is not known yet."""
+        """Take note of a failure; whether the task or the worker is to blame is not known yet."""
         self.strikes.setdefault(worker, []).append(error)
 
     def done_by(self, workers: Iterable[str], tried: Iterable[str]) -> None:
-        """Take note of who did a shard, and of who had failed on it: now the shard is not to blame."""
+        """Take note of who did a task, and of who had failed on it: now the task is not to blame."""
         for worker in workers:
             self.strikes.pop(worker, None)
         for worker in tried:
             errors = self.strikes.get(worker, [])
             if len(errors) >= _STRIKES:
-                times = f"it failed {len(errors)} times in a row, on shards that others do"
+                times = f"it failed {len(errors)} times in a row, on what others then do"
                 self.leave_out(worker, f"{times}: {first_line(errors[-1])}")
 
     def leave_out(self, worker: str, reason: str) -> None:
@@ -85,4 +78,4 @@ class WorkerPool:
         self.strikes.pop(worker, None)
         if worker not in self.unfit:
             self.unfit.add(worker)
-            self._say(f"{worker} is given no more shards: {reason}")
+            self._say(f"{worker} is given no more: {reason}")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from distributed import Scheduler, Security, SpecCluster
 from spaceclip.cache import SpaceClipError
-from spaceclip.extract.cluster import certificates, connected
+from spaceclip.cache.cluster import certificates, connected
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def tls(tmp_path):
 
 
 def test_a_cluster_with_certificates_is_reached_by_who_has_them(scheduler, tls, tmp_path, monkeypatch):
-    monkeypatch.setattr("spaceclip.extract.cluster.connection._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("spaceclip.cache.cluster.connection._CONNECT_SECONDS", 1)
     security, files = tls
     address, told = scheduler(security), []
     assert address.startswith("tls://127.0.0.1:")
@@ -86,7 +86,7 @@ def _children(process: int) -> list[str]:
 
 
 STARTING = """
-from spaceclip.extract.cluster import local_cluster
+from spaceclip.cache.cluster import local_cluster
 try:
     with local_cluster(1, gpus=False):
         print("started")

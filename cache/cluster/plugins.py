@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 from distributed import WorkerPlugin
 
-from ...cache import SpaceClipError
+from ..errors import SpaceClipError
 from .connection import scheduler_needed
-from .encoders import EncoderKeeper
 
-PLUGIN = "spaceclip-extract"
+PLUGIN = "spaceclip"
 
 _UNREGISTER_SECONDS = 5
 _REGISTER_TRIES = 3
@@ -48,13 +47,8 @@ def on_workers(
         _unregister(client, name)
 
 
-def encoders_kept(client: Any) -> AbstractContextManager[None]:
-    """Context in which a worker's encoder serves one split after another."""
-    return on_workers(client, EncoderKeeper(), run_name("encoder", client))
-
-
 def clear_up(client: Any) -> None:
-    """Have the workers forget the runs whose process was killed, with their encoders."""
+    """Have the workers forget the runs whose process was killed."""
 
     # Defined in here, so that it travels as it is: the scheduler's machine may lack spaceclip.
     def left(dask_scheduler: Any = None) -> list[str]:
@@ -91,7 +85,7 @@ def _register(client: Any, plugin: WorkerPlugin, name: str) -> None:
 
 
 def _unregister(client: Any, name: str) -> None:
-    """Have the workers stop what is under way and forget the encoder; a worker that hangs is not waited for."""
+    """Have the workers stop what is under way and forget the plugin; a worker that hangs is not waited for."""
     if client.status == "running":
         with suppress(Exception):
             client.sync(client.scheduler.unregister_worker_plugin, name=name, callback_timeout=_UNREGISTER_SECONDS)
