@@ -144,7 +144,7 @@ def test_an_interrupted_run_keeps_the_states_and_leaves_nothing_to_the_workers(c
 def test_a_worker_that_has_another_store_is_named(cluster, make_cache, plans):
     cache = make_cache(12)
     cache.__dict__["digest"] = "another"
-    with pytest.raises(SpaceClipError, match=r"^worker .* store.zarr: not what the run trains on; give all"):
+    with pytest.raises(SpaceClipError, match=r"^worker .*store.zarr: not what the run trains on; give all"):
         on(cluster, cache, plans("together", keep="last"))
 
 

@@ -33,7 +33,7 @@ class Stores:
     @classmethod
     def of(cls, features: Features) -> Self:
         """Those that are open here."""
-        paths = (store.path for store in features.stores)
+        paths = (store.place.location for store in features.stores)
         return cls(tuple(path.resolve() if isinstance(path, Path) else path for path in paths), features.digest)
 
     def open(self, local_copy: Path | None) -> Features:
