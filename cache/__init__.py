@@ -12,6 +12,7 @@ from .format.metadata import GROUP, read_attributes
 from .format.objects import PlainObject, host_memory
 from .format.statistics import MOMENTS, DepthRange, content_hash
 from .joined import joined
+from .malloc import keep_freed_memory
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
 from .places.lock import only_writer
@@ -89,6 +90,7 @@ __all__ = [
     "is_begun",
     "is_out_of_memory",
     "joined",
+    "keep_freed_memory",
     "layer_array",
     "link_parts",
     "locate",

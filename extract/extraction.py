@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from ..cache import Location, SpaceClipError, whole_store
+from ..cache import Location, SpaceClipError, keep_freed_memory, whole_store
 from .computed import begun_with
 from .estimate import Prediction, require_space
-from .malloc import keep_freed_memory
 from .redivision import moved_samples, store_of
 from .samples import OnError
 from .settings import ExtractSettings, store_spec

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..cache import Batches, Features, SpaceClipError, out_of_memory
+from ..cache import Batches, Features, SpaceClipError, keep_freed_memory, out_of_memory
 from .checkpoint import CheckpointInfo
 from .checks import require_same_batches, require_trainable, require_trained
 from .decoder import DepthDecoder
@@ -76,6 +76,8 @@ def fit(
             stack.enter_context(run.held(force))
         open_runs = [run for run in runs if not run.info]
         if open_runs:
+            if device.type == "cpu":
+                keep_freed_memory()
             settings = plans[0].settings
             stack.enter_context(out_of_memory(f"lower batch_size, which is {settings.batch_size}, or raise accumulate"))
             size, flips, seed, samples = settings.order

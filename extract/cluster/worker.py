@@ -11,10 +11,19 @@ from typing import Any
 from dask.system import CPU_COUNT
 from distributed import WorkerPlugin, get_worker, secede
 
-from ...cache import GROUP, SpaceClipError, StoreSpec, StoreWriter, entries_digest, first_line, place_at, size_text
+from ...cache import (
+    GROUP,
+    SpaceClipError,
+    StoreSpec,
+    StoreWriter,
+    entries_digest,
+    first_line,
+    keep_freed_memory,
+    place_at,
+    size_text,
+)
 from ...cache.cluster import MachineError, TaskFailedError, WorkerUnfitError
 from ..engine import Engine, device_of, held_bytes
-from ..malloc import keep_freed_memory
 from ..reading import HangingError
 from ..remaining import Known, Work, donors
 from ..sources.data_settings import open_splits

@@ -15,11 +15,11 @@ from distributed import Client
 from pictures import make_pictures
 from spaceclip.cache import Entry, StoreSpec
 from spaceclip.cache.cluster import choose_environment, local_cluster
+from spaceclip.cache.malloc import keep_freed_memory
 from spaceclip.extract import BackboneSettings, ExtractSettings, FolderData, extract, load_backbone, open_splits
 from spaceclip.extract.cluster import Cluster, environment_here
 from spaceclip.extract.cluster.driver import extract_on_cluster
 from spaceclip.extract.cluster.job import Job
-from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.remaining import Work
 
 # A quarter of the work of patches of 16 pixels, so that what is not the encoder counts for more.

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from pictures import NAME, SIDE, bare_decoding, bare_writing, machine, make_pictures
 from spaceclip.cache import connections
+from spaceclip.cache.malloc import keep_freed_memory
 from spaceclip.extract import Backbone, ExtractSettings, FolderSettings, FolderSource, Receipt, extract, load_backbone
-from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.towers.clip import ClipBackbone
 
 SETTINGS = ExtractSettings()

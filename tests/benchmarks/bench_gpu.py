@@ -28,12 +28,12 @@ from gpu_training import measure_training
 from pictures import NAME, bare_decoding, bare_decoding_and_writing, machine, make_pictures
 from spaceclip.cache import StoreWriter, connections
 from spaceclip.cache.cluster import choose_environment, local_cluster
+from spaceclip.cache.malloc import keep_freed_memory
 from spaceclip.extract import Backbone, BackboneSettings, ExtractSettings, FolderData, extract
 from spaceclip.extract.cluster import Cluster, environment_here
 from spaceclip.extract.computed import settled
 from spaceclip.extract.engine import Engine, device_of
 from spaceclip.extract.engine.receipt import ENCODE
-from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.remaining import Work
 from spaceclip.extract.settings import store_spec
 from spaceclip.extract.towers import fastest_tower

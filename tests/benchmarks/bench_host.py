@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pictures import bare_decoding, bare_decoding_and_writing, bare_writing, machine, make_pictures
 from spaceclip.cache import StoreWriter, connections
+from spaceclip.cache.malloc import keep_freed_memory
 from spaceclip.extract import Receipt
 from spaceclip.extract.engine import Engine, WeighingSink
 from spaceclip.extract.engine.receipt import DECODE, Span
-from spaceclip.extract.malloc import keep_freed_memory
 from spaceclip.extract.remaining import Work
 from standin import SETTINGS, Passing, StandIn, object_sizes, processor_time, source_and_spec
 
