@@ -21,10 +21,12 @@ from .commands.train import train
 EXTRAS = {
     "cryptography": "cluster",
     "distributed": "cluster",
+    "dvclive": "curves",
     "h5py": "datasets",
     "pooch": "datasets",
     "requests": "datasets",
     "scipy": "datasets",
+    "tensorboard": "curves",
 }
 """Packages that an extra installs, as pyproject.toml says."""
 

@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from .curves import CurveLog
 from .losses import LossSettings
 from .resident import Residence
 
@@ -46,6 +47,7 @@ class TrainSettings(BaseModel):
         resident: Whether all training features are kept in the device's memory: `auto` where they fit on a GPU,
             `device` wherever it is, or `no`; it decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
+        log: Curves to write to `curves/` beside the history: `dvclive`, `tensorboard` or both; they decide no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         collapse: What to do after an epoch that predicts 0 m at most valid pixels: `warn`, `stop`, or `restart` from
             the first step with the next initialisation (seed + 1000), three times at most; the order of images stays.
@@ -74,6 +76,7 @@ class TrainSettings(BaseModel):
     keep: Literal["best", "last"] = "best"
     resident: Residence = "auto"
     save_every: PositiveInt | None = None
+    log: tuple[CurveLog, ...] = ()
     max_skipped: PositiveInt = 20
     collapse: Literal["warn", "stop", "restart"] = "warn"
     loss: LossSettings = LossSettings()
@@ -88,7 +91,7 @@ class TrainSettings(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """All that decides the numbers of a run, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"resident", "save_every"})
+        return self.model_dump(mode="json", exclude={"resident", "save_every", "log"})
 
     @property
     def order(self) -> tuple[int, float, int, int | None]:

@@ -10,6 +10,7 @@ import torch
 
 from ..cache import Features, SpaceClipError, is_begun, only_writer, write_atomically
 from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
+from .curves import Curves
 from .decoder import DecoderSettings
 from .history import HISTORY, history_csv
 from .recipe import TrainSettings
@@ -91,6 +92,8 @@ class Run:
     def begin(self, steps: int) -> None:
         """Make the decoder, as it was when its state was written."""
         self.trainee = Trainee(self.plan.decoder, self.plan.settings, self._device, steps, self.saved)
+        with self._writing():
+            self._curves = Curves(self.plan.out, self.plan.settings.log, self.saved.history)
 
     def save(self) -> None:
         """Write what it goes on from.
@@ -104,8 +107,9 @@ class Run:
     def save_epoch(self) -> None:
         """Likewise, and its history."""
         self.save()
-        if self._shows:
-            with self._writing():
+        with self._writing():
+            self._curves.add(self.saved.history[-1])
+            if self._shows:
                 write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))
 
     def finish(self) -> None:

@@ -152,3 +152,14 @@ def test_ctrl_c_once_or_twice_is_one_line_and_the_state_stays(extracted, signals
     )
     (folder,) = Path("results/tiny").glob("unfinished-*")
     assert json.loads((folder / "state.json").read_bytes())["steps"] >= 4
+
+
+def test_curves_that_cannot_be_written_are_named_with_their_extra_before_the_first_step(
+    extracted, spaceclip, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    for package in ("dvclive", "tensorboard"):
+        monkeypatch.setitem(sys.modules, package, None)
+        line = only_line(spaceclip("train", *CONFIG, "--set", f"train.log=[{package}]", fails=True))
+        assert line == f"Error: {package} is not installed, which this needs: pip install 'spaceclip[curves]'"
+    assert not list(Path("results/tiny").iterdir())
