@@ -1,6 +1,6 @@
 """The feature store: layout, fingerprint, ledger, writer, reader, batches, and its upkeep."""
 
-from .batches import Allocate, Batch, Batches, Shuffle
+from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
 from .errors import BusyError, DamagedError, SpaceClipError, StoreError, first_line, is_out_of_memory, out_of_memory
 from .features import Features
@@ -21,6 +21,7 @@ from .places.place import Stored
 from .places.project import project_root
 from .pointer import Pointer
 from .reader import FeatureCache
+from .shuffle import Shuffle
 from .sizes import size_text
 from .upkeep.channel_statistics import ChannelStatistics, channel_statistics
 from .upkeep.copying import Copied, copy

@@ -4,23 +4,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import StoreError
 from .features import Features
+from .fetch_ahead import Chunk, fetching_ahead
 from .format.arrays import DEPTH, POOLED, layer_array, scales_array
 from .format.shard import ShardedArray
 from .reader import FeatureCache
+from .shuffle import MIXED, Shuffle, shuffled
 
 Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray]
-
-Shuffle = Literal["full", "blocks"]
-
-_MIXED = 8
-"""Blocks whose samples are mixed: 512 images, 1.3 GB of seven states of ViT-B/16 and depth."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +109,11 @@ class Batches:
         if flip_probability and "flipped" not in features.views:
             raise StoreError(f"{features.path}: holds no flipped view; set flip_probability to 0 or extract with it")
         self.size, self.flip_probability = batch_size, flip_probability
-        self._features, self._seed, self._shuffle = features, seed, shuffle
+        self._features, self._seed = features, seed
+        self._shuffle: Shuffle = shuffle
         self._threads, self._ahead = threads, ahead
         self._sources = {store: _sources(store, layers, native=native) for store in features.stores}
+        self._read_sample = self._read_stored
         height, width = features.native_size if native else features.depth_size
         self._buffers = deque(
             _Buffer.of(_empty(features, batch_size, layers, (height, width), allocate)) for _ in range(ahead + 1)
@@ -125,6 +124,32 @@ class Batches:
         return len(self.rows) // self.size
 
     @property
+    def views(self) -> tuple[bool, ...]:
+        """Which views are ever seen, by whether they are flipped."""
+        return {0.0: (False,), 1.0: (True,)}.get(self.flip_probability, (False, True))
+
+    def load(self) -> None:
+        """Read all that any epoch will see into memory, and make batches from there from now on."""
+        kept = {
+            view: [np.empty((len(self.rows), len(chunk)), np.uint8) for chunk in self._buffers[0].rows[0]]
+            for view in self.views
+        }
+
+        def load_some(rows: Sequence[int]) -> None:
+            for at in rows:
+                for view, arrays in kept.items():
+                    self._read_stored(int(self.rows[at]), view, [array[at].data for array in arrays])
+
+        def read_kept(index: int, flipped: bool, out: Sequence[memoryview]) -> None:
+            at = np.searchsorted(self.rows, index)
+            for array, chunk in zip(kept[flipped], out, strict=True):
+                np.frombuffer(chunk, np.uint8)[:] = array[at]
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(load_some, (range(first, len(self.rows), self._threads) for first in range(self._threads))))
+        self._read_sample = read_kept
+
+    @property
     def sample_bytes(self) -> int:
         """Of one sample in one view, as it is read."""
         return sum(len(row) for row in self._buffers[0].rows[0])
@@ -132,29 +157,29 @@ class Batches:
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the first that is wanted."""
         rows, flipped = self.order(number)
-        return self.read(rows[first:], flipped[first:])
+        batches = zip(rows[first:], flipped[first:], strict=True)
+        if self._shuffle == "full":
+            return self.read(batches)
+        return self.read(fetching_ahead(batches, self._chunks, -(-MIXED * self._features.stores[0].shard // self.size)))
 
     def order(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Rows of an epoch's batches and which of them are flipped, each [batches, B]."""
         generator = np.random.default_rng([self._seed, number])
-        order = generator.permutation(self.rows) if self._shuffle == "full" else self._by_blocks(generator)
+        order = shuffled(self.rows, self._features.blocks[self.rows], self._shuffle, generator)
         order = order[: len(self) * self.size].reshape(len(self), self.size)
         return order, generator.random(order.shape) < self.flip_probability
 
-    def _by_blocks(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """The rows, those of about `_MIXED` blocks at a time."""
-        blocks = np.split(self.rows, np.flatnonzero(np.diff(self._features.blocks[self.rows])) + 1)
-        parts = np.array_split(generator.permutation(len(blocks)), -(-len(blocks) // _MIXED))
-        mixed = [generator.permutation(np.concatenate([blocks[at] for at in part])) for part in parts]
-        return np.concatenate(mixed)
+    def read(self, batches: Iterable[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> Iterator[Batch]:
+        """Batches, read ahead.
 
-    def read(self, rows: Iterable[NDArray[np.int64]], flipped: Iterable[NDArray[np.bool_]]) -> Iterator[Batch]:
-        """Batches of some rows, read ahead; both are given for each batch, of at most B."""
+        Args:
+            batches: Of each, of at most B samples, the rows and which of them are flipped.
+        """
         waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="batches") as pool:
             try:
-                for some, flips in zip(rows, flipped, strict=True):
-                    waiting.append(self._start(pool, some, flips))
+                for rows, flipped in batches:
+                    waiting.append(self._start(pool, rows, flipped))
                     if len(waiting) > self._ahead:
                         yield _finished(waiting.popleft())
                 while waiting:
@@ -173,11 +198,20 @@ class Batches:
         # Threads are handed few large parts: to hand each sample over took a tenth of the time.
         return batch, [pool.submit(self._read, work[at :: self._threads]) for at in range(self._threads)]
 
+    def _chunks(self, batch: tuple[NDArray[np.int64], NDArray[np.bool_]]) -> Iterator[Chunk]:
+        """All that one batch reads."""
+        for index, flipped in zip(*(array.tolist() for array in batch), strict=True):
+            store, row = self._features.located(index)
+            yield from ((array, row, view) for array, view in self._sources[store][flipped])
+
     def _read(self, work: Sequence[tuple[int, bool, Sequence[memoryview]]]) -> None:
         for index, flipped, out in work:
-            store, row = self._features.located(index)
-            for (array, view), chunk in zip(self._sources[store][flipped], out, strict=True):
-                array.read_bytes(chunk, row, view)
+            self._read_sample(index, flipped, out)
+
+    def _read_stored(self, index: int, flipped: bool, out: Sequence[memoryview]) -> None:
+        store, row = self._features.located(index)
+        for (array, view), chunk in zip(self._sources[store][flipped], out, strict=True):
+            array.read_bytes(chunk, row, view)
 
 
 class _Buffer(NamedTuple):

@@ -51,7 +51,7 @@ def validate(
         size = min(batch_size or (8 if device.type == "cpu" else 16), rows.size)
         batches = Batches(cache, size, layers, seed=0, flip_probability=0, native=True, allocate=allocator(device))
         parts = np.split(rows, range(size, rows.size, size))
-        read = batches.read(parts, (np.zeros(len(part), np.bool_) for part in parts))
+        read = batches.read((part, np.zeros(len(part), np.bool_)) for part in parts)
         with torch.inference_mode():
             for part, inputs in zip(parts, feed(read, device), strict=True):
                 truths = _by_size(inputs.depth[:, 0], [cache.ground_truth_size(row) for row in part.tolist()])

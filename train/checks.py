@@ -36,7 +36,7 @@ def require_same_batches(plans: Sequence[Plan]) -> None:
     """Refuse decoders that would not see the same batches."""
     for plan in plans:
         if plan.settings.order != plans[0].settings.order:
-            names = ("batch_size", "flip_probability", "order_seed", "overfit")
+            names = ("batch_size", "flip_probability", "order_seed", "overfit", "shuffle")
             pairs = zip(names, plan.settings.order, plans[0].settings.order, strict=True)
             differ = ", ".join(f"{name} {own} and {first}" for name, own, first in pairs if own != first)
             raise SpaceClipError(

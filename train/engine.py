@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from ..cache import Batches, Features, SpaceClipError, keep_freed_memory, out_of_memory
+from ..cache import Features, SpaceClipError, keep_freed_memory, out_of_memory
 from .checkpoint import CheckpointInfo
 from .checks import require_same_batches, require_trainable, require_trained
 from .decoder import DepthDecoder
-from .feed import Inputs, allocator, feed
+from .feed import Inputs
 from .history import Epoch
-from .resident import Residence, Resident, fits
+from .reading import inputs_of, training_batches
 from .run import Plan, Run
 
 _CHECK_EVERY = 16
@@ -80,23 +80,15 @@ def fit(
                 keep_freed_memory()
             settings = plans[0].settings
             stack.enter_context(out_of_memory(f"lower batch_size, which is {settings.batch_size}, or raise accumulate"))
-            size, flips, seed, samples = settings.order
-            batches = Batches(
-                cache,
-                size,
-                sorted({layer for run in open_runs for layer in run.plan.decoder.layers}),
-                seed=seed,
-                flip_probability=flips,
-                samples=samples,
-                allocate=allocator(device),
-            )
+            layers = sorted({layer for run in open_runs for layer in run.plan.decoder.layers})
+            batches = training_batches(cache, layers, settings, device)
             for run in open_runs:
                 run.begin(len(batches))
                 beginning(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches), run.others)
                 for row in run.saved.history:
                     each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()
-            inputs = _inputs(batches, device, settings.resident)
+            inputs = inputs_of(batches, device, settings.resident)
             engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped or _ignore, began)
             engine.train()
     if dropped is None:
@@ -211,13 +203,6 @@ class _Engine:
             self.each_epoch(run.plan, epoch)
         else:
             ended.append((run, epoch))
-
-
-def _inputs(batches: Batches, device: torch.device, residence: Residence) -> Callable[[int, int], Iterable[Inputs]]:
-    """A function from an epoch and the first batch that is wanted to the batches on the device."""
-    if fits(batches, device, residence):
-        return Resident(batches, device).epoch
-    return lambda epoch, first: feed(batches.epoch(epoch, first), device)
 
 
 def _ignore(_plan: Plan, _error: SpaceClipError) -> None:

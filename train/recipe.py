@@ -13,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from ..cache import Shuffle
 from .curves import CurveLog
 from .losses import LossSettings
 from .resident import Residence
@@ -44,8 +45,13 @@ class TrainSettings(BaseModel):
         order_seed: Of the order and the flips, `seed` if not given. Decoders that are trained together share it.
         keep: Weights to keep: the `best` on validation so far, raw or EMA, or the `last` epoch's EMA weights, for which
             no validation split is needed.
-        resident: Whether all training features are kept in the device's memory: `auto` where they fit on a GPU,
-            `device` wherever it is, or `no`; it decides no number.
+        shuffle: How an epoch's images are put in order: `full`, or by `blocks` of stored shards, for features that do
+            not fit into memory (see `Batches`).
+        reader_threads: Threads that read; by default as many as the machine has cores, 16 at most. It decides no
+            number.
+        batches_ahead: Batches read before they are asked for; by default 2, or 4 for a GPU. It decides no number.
+        resident: Whether all training features are loaded once: to the `device`, to the machine's own `memory`, or
+            `no`; `auto` loads them to a GPU where they fit. It decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         log: Curves to write to `curves/` beside the history: `dvclive`, `tensorboard` or both; they decide no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
@@ -74,6 +80,9 @@ class TrainSettings(BaseModel):
     seed: int = Field(default=42, ge=0)
     order_seed: int | None = Field(default=None, ge=0)
     keep: Literal["best", "last"] = "best"
+    shuffle: Shuffle = "full"
+    reader_threads: PositiveInt | None = None
+    batches_ahead: PositiveInt | None = None
     resident: Residence = "auto"
     save_every: PositiveInt | None = None
     log: tuple[CurveLog, ...] = ()
@@ -91,13 +100,14 @@ class TrainSettings(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """All that decides the numbers of a run, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"resident", "save_every", "log"})
+        free = {"resident", "save_every", "log", "reader_threads", "batches_ahead"}
+        return self.model_dump(mode="json", exclude=free)
 
     @property
-    def order(self) -> tuple[int, float, int, int | None]:
+    def order(self) -> tuple[int, float, int, int | None, Shuffle]:
         """What decides which images are in which batch, and which of them are flipped."""
         seed = self.seed if self.order_seed is None else self.order_seed
-        return self.batch_size, self.flip_probability, seed, self.overfit
+        return self.batch_size, self.flip_probability, seed, self.overfit, self.shuffle
 
     def fitted(self, images: int) -> Self:
         """The same for few images: they make one batch, unless another `batch_size` was asked for and no overfit."""

@@ -13,7 +13,7 @@ import torch
 from ..cache import Batches, SpaceClipError
 from .feed import Inputs, on_device, prepared
 
-Residence = Literal["auto", "device", "no"]
+Residence = Literal["auto", "device", "memory", "no"]
 
 _SHARE = 0.6
 """Of the free memory, that features take at most where nobody asked for it; the rest is the decoder's."""
@@ -30,11 +30,11 @@ class Resident:
     def __init__(self, batches: Batches, device: torch.device) -> None:
         self._batches, self._device, self._arrays, self._unit = batches, device, {}, 1.0
         count, size = len(batches.rows), batches.size
-        views = _views(batches)
+        views = batches.views
         # The last batch is filled up with rows that are there already.
         places = np.resize(np.arange(count), (-(-count // size), size))
         for number, flipped in enumerate(views):
-            read = batches.read(batches.rows[places], np.full(places.shape, flipped))
+            read = batches.read(zip(batches.rows[places], np.full(places.shape, flipped), strict=True))
             for at, batch in zip(places, read, strict=True):
                 self._unit = batch.unit
                 into = torch.from_numpy(at + number * count).to(device)
@@ -49,34 +49,32 @@ class Resident:
         """The batches of one epoch, the same as from the store, from the first that is wanted."""
         rows, flipped = self._batches.order(number)
         places = np.searchsorted(self._batches.rows, rows)
-        if len(_views(self._batches)) > 1:
+        if len(self._batches.views) > 1:
             places = places + flipped * len(self._batches.rows)
         for at in torch.from_numpy(places[first:]).to(self._device):
             yield prepared({name: array.index_select(0, at) for name, array in self._arrays.items()}, self._unit)
 
 
-def fits(batches: Batches, device: torch.device, residence: Residence) -> bool:
-    """Whether the features of all batches are to be kept on a device.
+def residence(batches: Batches, device: torch.device, wanted: Residence) -> Residence:
+    """Where the features of all batches are kept: on the `device`, in `memory`, or in neither (`no`).
 
     Raises:
-        SpaceClipError: They are to be, and do not fit.
+        SpaceClipError: They do not fit where they are wanted.
     """
-    if residence == "no" or (residence == "auto" and device.type != "cuda"):
-        return False
-    wanted, free = len(_views(batches)) * len(batches.rows) * batches.sample_bytes, _free_bytes(device)
-    if residence == "auto":
-        return wanted < _SHARE * free
-    if wanted > free:
+    if wanted == "auto":
+        fit = device.type == "cuda" and _needed(batches) < _SHARE * _free_bytes(device)
+        return "device" if fit else "no"
+    place = torch.device("cpu") if wanted == "memory" else device
+    if wanted != "no" and (needed := _needed(batches)) > (free := _free_bytes(place)):
         raise SpaceClipError(
-            f"resident: the features take {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}; keep fewer "
+            f"resident: the features take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {place}; keep fewer "
             "layers, store them in int8, or set train.resident to no"
         )
-    return True
+    return wanted
 
 
-def _views(batches: Batches) -> tuple[bool, ...]:
-    """Which views are ever seen."""
-    return {0.0: (False,), 1.0: (True,)}.get(batches.flip_probability, (False, True))
+def _needed(batches: Batches) -> int:
+    return len(batches.views) * len(batches.rows) * batches.sample_bytes
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -8,6 +8,7 @@ call, in a folder or a bucket, and many at once.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from numcodecs import Blosc
 from numcodecs.blosc import decompress
 from numpy.typing import NDArray
 
-from ..errors import DamagedError, UnreadableError
+from ..errors import DamagedError, StoreError, UnreadableError
 from ..places.open_files import OPEN_FILES
 from ..places.place import Opened, Place
 from .arrays import ArrayLayout
@@ -144,6 +145,15 @@ class ShardedArray:
         except OSError as error:
             key = self._layout.key(self.name, shard, view)
             raise UnreadableError.of(f"{self._place.location}/{key}", error) from error
+
+    def will_read(self, row: int, view: int = 0) -> None:
+        """Have the system fetch a chunk meanwhile, where it can; what fails is for reading to say."""
+        shard, inside = divmod(row, self._images)
+        name, size = (self._owner, shard, view), self.chunk_bytes + CRC
+        if not self._layout.compressed:
+            with suppress(OSError, StoreError):
+                stored = OPEN_FILES.get(name) or OPEN_FILES.open(name, partial(self._opened, shard, view))
+                stored.file.will_read(inside * size, size)
 
     def read_rows(self, start: int, stop: int, view: int | None = None) -> NDArray[Any]:
         """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.

@@ -144,6 +144,11 @@ class OpenFile(Opened):
     def read_into(self, start: int, *buffers: memoryview) -> int:
         return os.preadv(self._file, buffers, start)
 
+    @override
+    def will_read(self, start: int, size: int) -> None:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file, start, size, os.POSIX_FADV_WILLNEED)
+
 
 def write_atomically(path: Path, content: Content) -> None:
     """Write a file so that it is there whole or not at all, also after the machine goes down."""

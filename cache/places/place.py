@@ -49,6 +49,9 @@ class Opened:
         """See `Place.read_into`."""
         return self._place.read_into(self._key, start, *buffers)
 
+    def will_read(self, start: int, size: int) -> None:
+        """Say that a part will be read soon, to a system that can fetch it meanwhile."""
+
 
 class Place(ABC):
     """A folder, or a prefix of a bucket. Keys are relative to it, with slashes. Safe to use from many threads.

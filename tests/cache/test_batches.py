@@ -1,8 +1,12 @@
+import time
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spaceclip.cache import Batches, FeatureCache, StoreError
+from spaceclip.cache import Batches, FeatureCache, StoreError, shuffle
+from spaceclip.cache.places.folder import OpenFile
 
 
 @pytest.fixture
@@ -99,7 +103,7 @@ def test_leaving_an_epoch_early_leaves_no_thread_behind(cache):
 def test_any_rows_are_read_in_the_order_asked_for_with_their_ground_truth(cache):
     batches = Batches(cache, 4, [3], seed=0, flip_probability=0, native=True)
     wanted = [np.array(rows) for rows in ([0, 1, 2, 3], [9, 5], [4, 4, 8, 7], [6])]
-    for rows, batch in zip(wanted, batches.read(wanted, [rows > 7 for rows in wanted]), strict=True):
+    for rows, batch in zip(wanted, batches.read((rows, rows > 7) for rows in wanted), strict=True):
         assert batch.indices.tolist() == rows.tolist()
         assert len(batch.states[3]) == len(batch.pooled) == len(batch.depth) == len(rows)
         for at, row in enumerate(rows.tolist()):
@@ -109,3 +113,50 @@ def test_any_rows_are_read_in_the_order_asked_for_with_their_ground_truth(cache)
             height, width = cache.ground_truth_size(row)
             truth = batch.depth[at, 0, :height, :width] * batch.unit
             np.testing.assert_allclose(truth, cache.ground_truth(row), rtol=1e-6)
+
+
+def test_by_blocks_whole_shards_follow_one_another_and_their_rows_are_mixed(make_store, monkeypatch):
+    monkeypatch.setattr(shuffle, "MIXED", 3)
+    batches = Batches(FeatureCache.open(make_store(count=100)[0]), 10, [0], seed=1, shuffle="blocks")
+    orders = [batches.order(epoch)[0].ravel() for epoch in range(3)]
+    for order in orders:
+        assert sorted(order) == list(range(100))
+        shards = order // 4
+        # 25 shards, those of 2 or 3 at a time.
+        mixes = np.split(shards, np.cumsum([12] * 7 + [8] * 1))
+        assert all(len(set(mix)) <= 3 for mix in mixes)
+        assert any(np.diff(mix).any() for mix in mixes)
+    assert len({tuple(order) for order in orders}) == 3
+    again = Batches(FeatureCache.open(batches._features.path), 10, [0], seed=1, shuffle="blocks", threads=1, ahead=5)
+    np.testing.assert_array_equal(again.order(2)[0].ravel(), orders[2])
+
+
+def test_by_blocks_batches_hold_the_rows_of_their_order_from_any_batch_on(make_store):
+    cache = FeatureCache.open(make_store(count=40)[0])
+    batches = Batches(cache, 3, [3], seed=1, shuffle="blocks")
+    rows, flipped = batches.order(4)
+    for first in (0, 5):
+        found = list(map(deepcopy, batches.epoch(4, first)))
+        for batch, some, flips in zip(found, rows[first:], flipped[first:], strict=True):
+            np.testing.assert_array_equal(batch.indices, some)
+            for at, (row, flip) in enumerate(zip(some.tolist(), flips.tolist(), strict=True)):
+                expected = cache.states([row], "flipped" if flip else "plain")[3][0]
+                np.testing.assert_array_equal(batch.states[3][at], expected)
+
+
+def test_by_blocks_the_system_is_asked_for_what_will_be_read_and_for_nothing_else(make_store, monkeypatch):
+    asked, read = [], []
+    monkeypatch.setattr(OpenFile, "will_read", lambda self, start, _size: asked.append((self._file, start)))
+    real = OpenFile.read_into
+    monkeypatch.setattr(
+        OpenFile, "read_into", lambda self, start, *out: read.append((self._file, start)) or real(self, start, *out)
+    )
+    batches = Batches(FeatureCache.open(make_store(count=20)[0]), 5, [0, 3], seed=1, shuffle="blocks")
+    for _ in batches.epoch(0):
+        deadline = time.monotonic() + 10
+        while len(asked) < 20 * 4 and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert sorted(asked) == sorted(read)
+    asked.clear()
+    list(Batches(FeatureCache.open(batches._features.path), 5, [0], seed=1).epoch(0))
+    assert not asked

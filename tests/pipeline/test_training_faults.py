@@ -104,9 +104,9 @@ def test_a_full_disk_leaves_the_state_before(extracted, spaceclip, monkeypatch):
 TRAINING = """
 import sys, time
 from spaceclip.pipeline.cli import main
-from spaceclip.train import engine
+from spaceclip.train import reading
 from spaceclip.train.step import TrainingStep
-feed, step = engine.feed, TrainingStep.__call__
+feed, step = reading.feed, TrainingStep.__call__
 
 def closed_slowly(batches, device):
     try:
@@ -120,7 +120,7 @@ def slowly(self, *arguments):
     time.sleep(0.05)
     return step(self, *arguments)
 
-engine.feed, TrainingStep.__call__ = closed_slowly, slowly
+reading.feed, TrainingStep.__call__ = closed_slowly, slowly
 sys.argv = ["spaceclip", "train", "--config", "configs/tiny.yaml", "--epochs", "1000", "--set", "train.save_every=1"]
 main()
 """

@@ -5,9 +5,10 @@ from copy import deepcopy
 import pytest
 import torch
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, copy
+from spaceclip.cache.format.shard import ShardedArray
 from spaceclip.train import Plan, fit, resident
 from spaceclip.train.feed import feed
-from spaceclip.train.resident import Resident, fits
+from spaceclip.train.resident import Residence, Resident, residence
 
 CPU = torch.device("cpu")
 
@@ -37,25 +38,46 @@ def test_batches_are_those_of_the_store(cache, flips):
                 assert torch.equal(one.depth, other.depth)
 
 
+@pytest.mark.parametrize("flips", [0.0, 0.5, 1.0])
+def test_batches_from_memory_are_those_of_the_store_and_nothing_is_read_again(cache, flips, monkeypatch):
+    read, kept = (Batches(cache, 4, [0, 2], seed=3, flip_probability=flips) for _ in range(2))
+    expected = [list(feed(map(deepcopy, read.epoch(epoch)), CPU)) for epoch in range(3)]
+    kept.load()
+    monkeypatch.setattr(ShardedArray, "read_bytes", None)
+    for epoch, batches in enumerate(expected):
+        for one, other in zip(feed(map(deepcopy, kept.epoch(epoch)), CPU), batches, strict=True):
+            assert all(torch.equal(one.states[layer], other.states[layer]) for layer in (0, 2))
+            assert torch.equal(one.pooled, other.pooled)
+            assert torch.equal(one.depth, other.depth)
+
+
 def test_training_comes_to_the_same_weights(make_cache, small, recipe, tmp_path):
-    cache = make_cache(11)
-    for name, residence in (("read", "no"), ("kept", "device")):
-        settings = recipe.model_copy(update={"resident": residence, "keep": "last"})
-        fit(cache, [Plan(tmp_path / name, small, settings, {})], score=None, device=CPU)
-    read, kept = (tmp_path / name / "checkpoint.safetensors" for name in ("read", "kept"))
-    assert read.read_bytes() == kept.read_bytes()
+    cache, found = make_cache(11), set()
+    for where in ("no", "device", "memory"):
+        settings = recipe.model_copy(update={"resident": where, "keep": "last"})
+        fit(cache, [Plan(tmp_path / where, small, settings, {})], score=None, device=CPU)
+        found.add((tmp_path / where / "checkpoint.safetensors").read_bytes())
+    assert len(found) == 1
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers_or_read_from_the_store(make_cache, monkeypatch):
-    batches = Batches(make_cache(11), 4, [0], seed=3)
+    batches, cuda = Batches(make_cache(11), 4, [0], seed=3), torch.device("cuda")
     wanted = 2 * 11 * (4 * 8 * 2 + 8 * 4 + 24 * 32 * 4)
-    for free, fit_by_itself in ((wanted - 1, False), (wanted + 1, False), (2 * wanted, True)):
+    for free, by_itself in ((wanted - 1, "no"), (wanted + 1, "no"), (2 * wanted, "device")):
         monkeypatch.setattr(resident, "_free_bytes", lambda _device, free=free: free)
-        assert fits(batches, torch.device("cuda"), "auto") is fit_by_itself
-        assert not fits(batches, torch.device("cuda"), "no")
-        assert not fits(batches, CPU, "auto")
-        if free > wanted:
-            assert fits(batches, CPU, "device")
-        else:
-            with pytest.raises(SpaceClipError, match=r"the features take 0\.0 GB, 0\.0 GB are free on cpu; keep fewer"):
-                fits(batches, CPU, "device")
+        assert residence(batches, cuda, "auto") == by_itself
+        assert residence(batches, cuda, "no") == residence(batches, CPU, "auto") == "no"
+        places: list[tuple[Residence, torch.device]] = [
+            ("device", cuda),
+            ("device", CPU),
+            ("memory", cuda),
+            ("memory", CPU),
+        ]
+        for where, device in places:
+            if free > wanted:
+                assert residence(batches, device, where) == where
+            else:
+                place = "cuda" if (where, device) == ("device", cuda) else "cpu"
+                told = rf"the features take 0\.0 GB, 0\.0 GB are free on {place}; keep fewer"
+                with pytest.raises(SpaceClipError, match=told):
+                    residence(batches, device, where)

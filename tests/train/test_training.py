@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import Batches, SpaceClipError
-from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning
+from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.state import StateFolder
 from spaceclip.train.step import TrainingStep
@@ -157,8 +157,8 @@ def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
         for inputs in engine_feed(batches, device):
             yield costing("reading", lambda inputs: inputs)(inputs)
 
-    engine_feed = engine.feed
-    monkeypatch.setattr(engine, "feed", read)
+    engine_feed = reading.feed
+    monkeypatch.setattr(reading, "feed", read)
     monkeypatch.setattr(TrainingStep, "__call__", costing("computing", TrainingStep.__call__))
     with pytest.raises(Killed):
         run("run", score=costing("validating", lambda _model: {"abs_rel": 1.0}), kill_after=2)
@@ -178,13 +178,14 @@ def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
 
 
 def test_an_overfit_run_sees_the_first_samples_alone(run, tmp_path, monkeypatch):
-    read, seen = Batches.read, set()
+    order, seen = Batches.order, set()
 
-    def watched(self, rows, flipped):
+    def watched(self, number):
+        rows, flipped = order(self, number)
         seen.update(rows.ravel().tolist())
-        return read(self, rows, flipped)
+        return rows, flipped
 
-    monkeypatch.setattr(Batches, "read", watched)
+    monkeypatch.setattr(Batches, "order", watched)
     run("run", overfit=4)
     assert seen == {0, 1, 2, 3}
     assert load_checkpoint(tmp_path / "run").info.training["overfit"] == 4
@@ -250,14 +251,14 @@ def test_the_history_says_how_many_pixels_counted(run, cache, tmp_path):
 def test_the_range_is_judged_by_the_measured_pixels_alone(run, cache, tmp_path, monkeypatch):
     depth = np.stack([cache.depth(index) for index in range(len(cache))])
     depth[:, :12] = 0  # a sparse target: half of the pixels have no depth
-    read = engine.feed
+    read = reading.feed
 
     def sparse(batches, device):
         for inputs in read(batches, device):
             inputs.depth[:, :, :12] = 0
             yield inputs
 
-    monkeypatch.setattr(engine, "feed", sparse)
+    monkeypatch.setattr(reading, "feed", sparse)
     _, told = run("run", max_depth=4.0, flip_probability=0)
     for epoch in told:
         assert epoch.measured == pytest.approx(0.5)
