@@ -40,7 +40,9 @@ class TrainSettings(BaseModel):
         flip_probability: How often the flipped view is trained on.
         min_depth: Depths that count lie strictly above.
         max_depth: Depths that count lie strictly below.
-        precision: Of the decoder's arithmetic: `auto`, `float32` or `bfloat16`; losses are float32.
+        precision: Of the decoder's arithmetic: `auto`, `float32`, `tf32` (float32 with products of ten bits of
+            fraction, on CUDA) or `bfloat16`; losses are float32.
+        cuda_graph: On CUDA, take steps as one graph where that does the same; it decides no number.
         seed: Of the initial weights and the dropout.
         order_seed: Of the order and the flips, `seed` if not given. Decoders that are trained together share it.
         keep: Weights to keep: the `best` on validation so far, raw or EMA, or the `last` epoch's EMA weights, for which
@@ -76,7 +78,8 @@ class TrainSettings(BaseModel):
     flip_probability: float = Field(default=0.5, ge=0, le=1)
     min_depth: PositiveFloat = 0.001
     max_depth: PositiveFloat = Field(default=80.0, validate_default=True)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    cuda_graph: bool = True
     seed: int = Field(default=42, ge=0)
     order_seed: int | None = Field(default=None, ge=0)
     keep: Literal["best", "last"] = "best"
@@ -100,7 +103,7 @@ class TrainSettings(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """All that decides the numbers of a run, as plain JSON values."""
-        free = {"resident", "save_every", "log", "reader_threads", "batches_ahead"}
+        free = {"cuda_graph", "resident", "save_every", "log", "reader_threads", "batches_ahead"}
         return self.model_dump(mode="json", exclude=free)
 
     @property

@@ -49,7 +49,7 @@ class Trainee:
         for module in self.decoder.modules():
             if isinstance(module, Dropout):
                 module.generator = self._draw
-        self._step = TrainingStep(self.decoder, settings)
+        self._step = TrainingStep(self.decoder, settings, self._draw)
         self._tally = _Tally(device)
         self.done = saved.steps
         self._restore(saved.tensors)

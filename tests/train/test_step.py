@@ -5,7 +5,7 @@ import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import DepthDecoder
 from spaceclip.train.losses import DepthLoss
-from spaceclip.train.precision import autocast, resolve_precision
+from spaceclip.train.precision import autocast, float32_as, resolve_precision
 from spaceclip.train.step import TrainingStep
 
 RATE = 1e-2
@@ -139,6 +139,37 @@ def test_precision_is_resolved_by_name_and_device():
     assert resolve_precision("auto", torch.device("meta")) is torch.float32
     with pytest.raises(SpaceClipError, match=r"^precision: 'half' is unknown here; choose auto, float32"):
         resolve_precision("half", cpu)
+
+
+@pytest.mark.parametrize(("name", "capability", "said"), [
+    ("tf32", None, "precision: tf32 needs a CUDA card of compute capability 8.0 or more, this is cpu; choose auto or"),
+    ("tf32", (7, 5), "precision: tf32 needs a CUDA card of compute capability 8.0 or more, this is cuda:0; choose"),
+    ("bfloat16", (7, 5), "precision: cuda:0 has no bfloat16 arithmetic; choose auto or float32"),
+    ("tf32", (8, 0), None),
+    ("bfloat16", (8, 0), None),
+])  # fmt: skip
+def test_a_precision_that_the_device_lacks_is_refused_in_one_line(monkeypatch, name, capability, said):
+    device = torch.device("cuda", 0) if capability else torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: capability >= (8, 0))
+    if said is None:
+        assert resolve_precision(name, device) is {"tf32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    else:
+        with pytest.raises(SpaceClipError, match=f"^{said}[^\n]*$"):
+            resolve_precision(name, device)
+
+
+def test_a_step_in_a_precision_that_the_device_lacks_is_refused_before_the_first(decoder, recipe):
+    with pytest.raises(SpaceClipError, match=r"^precision: tf32 needs a CUDA card"):
+        TrainingStep(decoder, recipe.model_copy(update={"precision": "tf32"}))
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "bfloat16"])
+def test_float32_is_tf32_only_where_that_is_the_precision(monkeypatch, name):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with float32_as(name):
+        assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (name == "tf32")
+    assert torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
