@@ -3,13 +3,14 @@
 from .baselines import image_free_depths
 from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
+from .csv_text import csv_text
 from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
 from .examples import Example, Examples, find_examples
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
 from .inference import predict
-from .metrics import METRICS, depth_metrics, region_metrics
+from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
@@ -25,6 +26,7 @@ __all__ = [
     "ERRORS",
     "FIGURE",
     "METRICS",
+    "METRIC_LABELS",
     "NUMBERS",
     "PER_IMAGE",
     "PER_SCENE",
@@ -48,8 +50,10 @@ __all__ = [
     "Scorer",
     "Scores",
     "SourceTruth",
+    "better",
     "boundary_regions",
     "crop_mask",
+    "csv_text",
     "depth_metrics",
     "error_figure",
     "evaluate_checkpoint",

@@ -200,13 +200,12 @@ class DatasetExtraction:
         if not options.distributed:
             yield None
             return
-        from ..cache.cluster import choose_environment, connected, dashboard, local_cluster
+        from ..cache.cluster import choose_environment, dashboard, reached
         from .cluster import Cluster, encoders_kept, environment_here
 
-        if options.scheduler is not None:
-            connection = connected(options.scheduler, options.certificates, self.say)
-        else:
-            connection = local_cluster(options.workers or 1, gpus=options.gpus)
+        connection = reached(
+            options.scheduler, options.certificates, options.workers or 1, gpus=options.gpus, say=self.say
+        )
         with connection as client, encoders_kept(client):
             if link := dashboard(client):
                 self.say(f"dashboard: {link}")

@@ -16,6 +16,7 @@ from .commands.evaluate import evaluate
 from .commands.extract import extract
 from .commands.settings import settings
 from .commands.show import show
+from .commands.study import study
 from .commands.train import train
 
 EXTRAS = {
@@ -96,5 +97,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, show, compare, settings, cache, data):
+for command in (extract, train, evaluate, study, show, compare, settings, cache, data):
     main.add_command(command)

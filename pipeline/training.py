@@ -58,12 +58,9 @@ def train_decoder(
     """
     require_writable(out)
     place = choose_device(device)
-    training = open_training(features, expect, local_copy)
-    validation = open_validation(features, training, local_copy)
-    splits = {"train": training} | ({"val": validation} if validation is not None else {})
-    require_disjoint(splits)
+    training, validation = open_splits(features, expect, local_copy)
     decoder = decoder.for_features(training.identity["tokens"]["channels"])
-    for cache in splits.values():
+    for cache in filter(None, (training, validation)):
         cache.require(decoder.layers, depth=True)
     images = len(training.usable[: settings.overfit])
     if (fitted := settings.fitted(images)) != settings:
@@ -126,6 +123,20 @@ def train_decoder(
             err=True,
         )
     return info
+
+
+def open_splits(
+    folders: "Sequence[Location]", expect: dict[str, Any] | None, local_copy: Path | None
+) -> tuple[Features, Features | None]:
+    """The training features of folders, and those of validation, if they have any.
+
+    Raises:
+        SpaceClipError: They are not there, not those expected, or share samples or scenes.
+    """
+    training = open_training(folders, expect, local_copy)
+    validation = open_validation(folders, training, local_copy)
+    require_disjoint({"train": training} | ({"val": validation} if validation is not None else {}))
+    return training, validation
 
 
 def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:

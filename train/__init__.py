@@ -5,11 +5,12 @@ from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
-from .history import HISTORY, Epoch, range_warning
+from .history import HISTORY, Epoch, range_warning, read_history
 from .losses import LossSettings, silog_loss, ssim_loss
 from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
+from .run import Run
 
 __all__ = [
     "HISTORY",
@@ -24,6 +25,7 @@ __all__ = [
     "Inputs",
     "LossSettings",
     "Plan",
+    "Run",
     "TrainSettings",
     "allocator",
     "autocast",
@@ -32,6 +34,7 @@ __all__ = [
     "load_checkpoint",
     "load_release_checkpoint",
     "range_warning",
+    "read_history",
     "resize",
     "save_checkpoint",
     "silog_loss",

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 HISTORY = "history.csv"
@@ -68,6 +69,21 @@ class Epoch:
         losses = f"loss {self.loss:.4f} (SILog {self.silog:.4f}, SSIM {self.ssim:.4f}{skipped})"
         zero = f", COLLAPSED: {self.collapse}" if self.collapsed else ""
         return f"epoch {self.epoch}: {losses}, {self.valid:.1%} of the pixels valid{zero}{scored}"
+
+
+def read_history(folder: Path) -> list[Epoch]:
+    """The epochs of a run, from its folder; none where it has none."""
+    try:
+        text = (folder / HISTORY).read_text()
+    except FileNotFoundError:
+        return []
+    return [
+        Epoch.of({name: _number(value) for name, value in row.items()}) for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _number(text: str) -> float | None:
+    return (int(text) if text.isdigit() else float(text)) if text else None
 
 
 def range_warning(within: float, mean_depth: float, min_depth: float, max_depth: float) -> str | None:

@@ -138,7 +138,17 @@ class Run:
                 "make room there, then run the same command again to go on from it"
             ) from error
 
-    def _finished(self) -> CheckpointInfo:
+    def done(self) -> CheckpointInfo | int:
+        """Its finished checkpoint or, while there is none, the steps that are done; the folder is not held.
+
+        Raises:
+            SpaceClipError: The folder holds a finished checkpoint of another run, or something damaged.
+        """
+        if (self.plan.out / INFO).exists():
+            return self._finished("delete that folder")
+        return self._state.load().steps
+
+    def _finished(self, otherwise: str = "--force to replace it") -> CheckpointInfo:
         """The finished checkpoint of its folder, if its record is that of this run."""
         out = self.plan.out
         try:
@@ -149,9 +159,7 @@ class Run:
         wanted = self._describe(info.model_dump(include=made))
         if info != wanted:
             differ = _difference(info.model_dump(mode="json"), wanted.model_dump(mode="json"))
-            raise SpaceClipError(
-                f"{out} holds a finished checkpoint ({differ}): give another --out, or --force to replace it"
-            )
+            raise SpaceClipError(f"{out} holds a finished checkpoint ({differ}): give another --out, or {otherwise}")
         return info
 
     def _describe(self, best: Mapping[str, Any]) -> CheckpointInfo:

@@ -1,6 +1,6 @@
 """Work on a Dask cluster: reaching it, what its workers compute with, tasks that survive the loss of a worker."""
 
-from .connection import certificates, connected, dashboard, local_cluster, scheduler_needed
+from .connection import certificates, connected, dashboard, local_cluster, reached, scheduler_needed
 from .environment import Chosen, Environment, choose_environment, cores_here
 from .plugins import clear_up, on_workers, run_name
 from .scheduling import Flight, Kind
@@ -22,6 +22,7 @@ __all__ = [
     "dashboard",
     "local_cluster",
     "on_workers",
+    "reached",
     "run_name",
     "scheduler_needed",
 ]

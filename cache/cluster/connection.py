@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -38,6 +38,13 @@ def certificates(authority: Path, certificate: Path, key: Path | None = None) ->
         tls_client_cert=str(certificate),
         tls_client_key=str(key or certificate),
     )
+
+
+def reached(
+    scheduler: str | None, certificates: Security | None, workers: int, *, gpus: bool, say: Callable[[str], None]
+) -> AbstractContextManager[Client]:
+    """A client of the cluster at an address (see `connected`) or, with none, of one here (see `local_cluster`)."""
+    return local_cluster(workers, gpus=gpus) if scheduler is None else connected(scheduler, certificates, say)
 
 
 @contextmanager

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..clusters import ClusterChoice, cluster_options
 from ..paths import FILE, FOLDER, LOCATION, require_writable
 from .settings import set_option
 
 if TYPE_CHECKING:
-    from distributed import Security
-
     from ...cache import Location
     from ...extract import DatasetExtraction, Extraction
     from ..config import Experiment
@@ -90,12 +89,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
     help="At an image that cannot be used: stop, or record it, leave it out of batches, and exit with status 3.",
 )
 @click.option("--retry-quarantined", is_flag=True, help="Do the shards again that hold quarantined images.")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
-@click.option("--tls-ca", type=FILE, help="With --scheduler tls://...: certificate of the cluster's authority.")
-@click.option("--tls-cert", type=FILE, help="With it: this process's certificate.")
-@click.option("--tls-key", type=FILE, help="With it: the certificate's key, where that lies apart.")
-@click.option("--workers", type=click.IntRange(min=1), help="Run on so many processes of this machine.")
-@click.option("--gpus", is_flag=True, help="With --workers: a GPU for each.")
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: images, bytes, time. Writes nothing.")
 def extract(
     config: Path | None,
@@ -106,12 +100,7 @@ def extract(
     dry_run: bool,
     on_error: Any,
     retry_quarantined: bool,
-    scheduler: str | None,
-    tls_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    workers: int | None,
-    gpus: bool,
+    cluster: ClusterChoice,
     assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -130,15 +119,12 @@ def extract(
     folder = out or (Path("features") / config.stem if config else None)
     if folder is None or not (config or options["images"]):
         raise click.UsageError("give --config, or --images and --out")
-    if (gpus and workers is None) or (scheduler and workers):
-        raise click.UsageError("give --scheduler ADDRESS, or --workers N, with --gpus if each shall have one")
     from ...cache import SpaceClipError, locate
     from ...extract import SPLITS, DatasetExtraction, RunOptions, open_splits
     from ..config import Experiment, apply_options, chosen_options, load_experiment
     from ..device import choose_device
     from ..progress import progress
 
-    certificates = _certificates(scheduler, tls_ca, tls_cert, tls_key)
     chosen = chosen_options(assignments, {_SETTINGS.get(name, f"data.{name}"): options[name] for name in options})
     if config is None:
         experiment = apply_options(Experiment, {"data": {"kind": "folder"}}, chosen)
@@ -158,7 +144,7 @@ def extract(
     if not wanted and not absent:
         raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")
     # The workers of a cluster may have what this machine lacks.
-    here = choose_device("cpu" if scheduler else device)
+    here = choose_device("cpu" if cluster.scheduler else device)
     run = DatasetExtraction(
         data=experiment.data,
         sources=sources,
@@ -166,7 +152,7 @@ def extract(
         backbone=experiment.backbone,
         settings=settings,
         folder=folder,
-        options=RunOptions(*(here, device, on_error, retry_quarantined, scheduler, certificates, workers, gpus)),
+        options=RunOptions(here, device, on_error, retry_quarantined, **vars(cluster)),
         say=lambda line: click.echo(line, err=True),
         progress=progress,
     )
@@ -177,18 +163,6 @@ def extract(
     _leave_absent(folder, absent, experiment, config)
     if any(quarantined):
         click.get_current_context().exit(QUARANTINED)
-
-
-def _certificates(
-    scheduler: str | None, authority: Path | None, certificate: Path | None, key: Path | None
-) -> "Security | None":
-    if not (authority or certificate or key):
-        return None
-    if not (scheduler and authority and certificate):
-        raise click.UsageError("give --tls-ca and --tls-cert together (and --tls-key), with --scheduler tls://...")
-    from ...cache.cluster import certificates
-
-    return certificates(authority, certificate, key)
 
 
 def _print_plan(run: "DatasetExtraction") -> None:

@@ -183,7 +183,7 @@ def extract_on(tiny_config, tmp_path, monkeypatch):
     def extract(*kinds):
         monkeypatch.setattr(cluster, "extract_on_cluster", idle)
         monkeypatch.setattr("spaceclip.cache.cluster.dashboard", lambda _client: "there")
-        monkeypatch.setattr("spaceclip.cache.cluster.connected", lambda *_: nullcontext(Cards(*kinds)))
+        monkeypatch.setattr("spaceclip.cache.cluster.connection.connected", lambda *_: nullcontext(Cards(*kinds)))
         run = DatasetExtraction(
             *(data, {"all": open_splits(data)["train"]}, ("all",), BackboneSettings(name=f"random:{tiny_config}")),
             *(ExtractSettings(layers=(0, 2), shard=2), tmp_path / "features"),

@@ -1,0 +1,182 @@
+"""The design of a study: its file, and everything that can be known to be wrong with it before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator
+
+from ...cache import Features, SpaceClipError
+from ...evaluate import Protocol
+from ...extract import read_yaml
+from ...train import DecoderSettings, DepthDecoder, Plan, TrainSettings
+from ..config import Experiment, check_settings, load_experiment
+from ..training import open_splits
+
+_Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
+_OF_THE_STUDY = ("train.seed", "train.order_seed")
+
+
+class StudyFile(BaseModel):
+    """What a study's file says.
+
+    Attributes:
+        base: The experiment's file.
+        arms: For each arm by name the settings that are its own, in the spelling of `--set`; the first is what the
+            others are compared with.
+        seeds: Of initial weights, dropout, order and flips; each arm is trained with each of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: Path
+    arms: dict[_Name, dict[str, Any]] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _plain_arms_may_stay_empty(cls, arms: Any) -> Any:
+        return {name: {} if own is None else own for name, own in arms.items()} if isinstance(arms, dict) else arms
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_seed_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"{', '.join(map(str, twice))} stands there twice; keep one of each")
+        return seeds
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a study.
+
+    Attributes:
+        name: Its name, and its folder's.
+        own: The settings that tell it from the base.
+        decoder: The network, for the features at hand.
+        settings: The recipe; the seed is each run's.
+    """
+
+    name: str
+    own: Mapping[str, Any]
+    decoder: DecoderSettings
+    settings: TrainSettings
+
+    @property
+    def parameters(self) -> int:
+        """Of the network."""
+        return sum(weights.numel() for weights in DepthDecoder(self.decoder).parameters())
+
+
+@dataclass(frozen=True)
+class Design:
+    """A study that can be run.
+
+    Attributes:
+        file: The study's file.
+        base: The experiment's file.
+        arms: The first is what the others are compared with.
+        seeds: Each arm is trained with each.
+        training: Training features.
+        validation: What arms are compared on.
+        protocol: How, the same for all arms.
+    """
+
+    file: Path
+    base: Path
+    arms: Sequence[Arm]
+    seeds: Sequence[int]
+    training: Features
+    validation: Features
+    protocol: Protocol
+
+    def plan(self, arm: Arm, seed: int, out: Path) -> Plan:
+        """One run, in its folder below the study's."""
+        settings = arm.settings.model_copy(update={"seed": seed, "order_seed": None})
+        return Plan(out / arm.name / f"seed{seed}", arm.decoder, settings, self.protocol.model_dump())
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        settings = self.arms[0].settings
+        return len(self.training.usable[: settings.overfit]) // settings.batch_size
+
+
+def prepare(file: Path, local_copy: Path | None = None) -> Design:
+    """Read a study's file and open the features of its experiment.
+
+    Args:
+        file: The study's.
+        local_copy: Folder that keeps what is read of a bucket.
+
+    Raises:
+        SpaceClipError: A setting is unknown, wrong or no arm's to set; two arms are alike, see other batches or are
+            scored otherwise; there is no validation split, or the features lack a layer.
+    """
+    study = check_settings(StudyFile, read_yaml(file), str(file))
+    experiments = {name: _experiment(file, study.base, name, own) for name, own in study.arms.items()}
+    base = load_experiment(study.base)
+    folders, expect = base.feature_folders(study.base.stem), {"backbone": base.backbone.expected_identity()}
+    training, validation = open_splits(folders, expect, local_copy)
+    if validation is None:
+        raise SpaceClipError(
+            f"{study.base}: arms are compared on the validation split, and there is none; hold scenes out "
+            "(data.split.val) and extract again"
+        )
+    arms, protocols = list[Arm](), list[Protocol]()
+    for name, experiment in experiments.items():
+        try:
+            arm, protocol = _arm(name, study.arms[name], experiment, training, validation)
+            _require_comparable(arm, protocol, arms, protocols)
+        except SpaceClipError as error:
+            raise SpaceClipError(f"{file}: arm {name}: {error}") from error
+        arms.append(arm)
+        protocols.append(protocol)
+    return Design(file, study.base, arms, study.seeds, training, validation, protocols[0])
+
+
+def _experiment(file: Path, base: Path, name: str, own: Mapping[str, Any]) -> Experiment:
+    for setting in own:
+        if setting in _OF_THE_STUDY:
+            raise SpaceClipError(f"{file}: arm {name}: {setting} is set by the study, from its seeds; leave it out")
+        if not setting.startswith(("decoder.", "train.")):
+            raise SpaceClipError(
+                f"{file}: arm {name}: {setting} is no arm's to set; an arm has settings decoder.* and train.*, all "
+                f"else belongs to the base, {base}"
+            )
+    try:
+        return load_experiment(base, own)
+    except SpaceClipError as error:
+        raise SpaceClipError(f"{file}: arm {name}: {str(error).removeprefix('options: ')}") from error
+
+
+def _arm(
+    name: str, own: Mapping[str, Any], experiment: Experiment, training: Features, validation: Features
+) -> tuple[Arm, Protocol]:
+    decoder = experiment.decoder.for_features(training.identity["tokens"]["channels"])
+    for features in (training, validation):
+        features.require(decoder.layers, depth=True)
+    settings = experiment.train.fitted(len(training.usable[: experiment.train.overfit]))
+    scoring = experiment.evaluate.model_copy(update={"flip_average": False})
+    protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
+    return Arm(name, own, decoder, settings), protocol
+
+
+def _require_comparable(arm: Arm, protocol: Protocol, before: Sequence[Arm], protocols: Sequence[Protocol]) -> None:
+    """Refuse an arm that is one of those before it, sees other batches, or is scored otherwise."""
+    for other in before:
+        if (arm.decoder, arm.settings) == (other.decoder, other.settings):
+            raise SpaceClipError(f"has the same settings as {other.name}; leave one out")
+    for name in ("batch_size", "flip_probability", "overfit"):
+        found, wanted = (getattr(one.settings, name) for one in (arm, before[0] if before else arm))
+        if found != wanted:
+            raise SpaceClipError(
+                f"train.{name} is {found}, that of {before[0].name} {wanted}; arms see the same batches: set it in the "
+                "base, or make it another study"
+            )
+    if protocols and protocol != protocols[0]:
+        raise SpaceClipError(
+            f"would be scored by another protocol ({protocol.label}) than {before[0].name} ({protocols[0].label}); set "
+            "evaluate.min_depth and evaluate.max_depth in the base"
+        )

@@ -1,0 +1,139 @@
+"""What came of a study: every run by arm and seed, none left out, and what arms come to over the seeds."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ...evaluate import BackboneFacts, Protocol
+
+STUDY = "study.json"
+
+
+class RunResult(BaseModel):
+    """One run.
+
+    Attributes:
+        seed: Its seed.
+        status: `trained`, `failed`, or `open` while it is neither.
+        metrics: On validation; empty unless it is trained.
+        weights: Whether raw or EMA weights were kept.
+        epoch: Their epoch, from 1.
+        note: Why it failed, or that it collapsed, with the numbers by which that is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    status: Literal["trained", "failed", "open"]
+    metrics: dict[str, float] = {}
+    weights: Literal["raw", "ema"] | None = None
+    epoch: int | None = None
+    note: str = ""
+
+
+class Spread(BaseModel):
+    """A number over seeds.
+
+    Attributes:
+        mean: Over the seeds that have it.
+        deviation: Sample standard deviation; None of a single seed.
+        seeds: How many have it.
+        agree: Of a difference: for how many seeds its sign is that of the mean.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    deviation: float | None
+    seeds: int
+    agree: int | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, paired: bool = False) -> "Spread | None":
+        """Of some values; None where there are none."""
+        if not values:
+            return None
+        mean = statistics.fmean(values)
+        agree = sum(value * mean > 0 for value in values) if paired else None
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return cls(mean=mean, deviation=deviation, seeds=len(values), agree=agree)
+
+
+class ArmResult(BaseModel):
+    """One arm over all seeds.
+
+    Attributes:
+        name: Its name.
+        own: The settings that tell it from the base.
+        parameters: Of its network.
+        runs: One a seed, in the order of the study's.
+        metrics: By metric, over the seeds that it was trained with.
+        differences: By metric, to the first arm, over the seeds that both were trained with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    own: dict[str, Any]
+    parameters: int
+    runs: list[RunResult]
+    metrics: dict[str, Spread]
+    differences: dict[str, Spread]
+
+    @classmethod
+    def of(
+        cls, name: str, own: Mapping[str, Any], parameters: int, runs: Sequence[RunResult], first: Sequence[RunResult]
+    ) -> "ArmResult":
+        """From its runs, and those of the first arm with the same seeds."""
+        names = next((run.metrics for run in runs if run.metrics), {})
+        both = [(run.metrics, other.metrics) for run, other in zip(runs, first, strict=True)]
+        pairs = [(own, other) for own, other in both if own and other] if runs != first else []
+        metrics = {name: Spread.of([run.metrics[name] for run in runs if run.metrics]) for name in names}
+        apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
+        return cls(
+            name=name,
+            own=dict(own),
+            parameters=parameters,
+            runs=list(runs),
+            metrics={name: spread for name, spread in metrics.items() if spread},
+            differences={name: spread for name, spread in apart.items() if spread},
+        )
+
+
+class StudyResults(BaseModel):
+    """A study's results, as `study.json` has them.
+
+    Attributes:
+        format: Of this file.
+        study: Name of the study.
+        base: The experiment's file.
+        protocol: What validation measures.
+        images: Of the validation split.
+        backbone: The frozen encoder.
+        stores: Fingerprints of the stores of each split.
+        seeds: Of the study.
+        arms: In its order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    study: str
+    base: str
+    protocol: Protocol
+    images: int
+    backbone: BackboneFacts
+    stores: dict[str, list[str]]
+    seeds: list[int]
+    arms: list[ArmResult]
+
+    @property
+    def caption(self) -> str:
+        """What all numbers are, in one line."""
+        encoder = f"encoder {self.backbone.label}"
+        if self.backbone.random:
+            encoder = f"{encoder}, RANDOM WEIGHTS: the numbers say nothing of CLIP"
+        count = f"{self.images} validation images, seeds {', '.join(map(str, self.seeds))}"
+        return f"{self.base}, {self.protocol.label}; {count}; {encoder}. Weights are chosen on the same images."

@@ -1,0 +1,213 @@
+"""Running a study: what is done of it, training what is not, and writing what came of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...cache import SpaceClipError, write_atomically
+from ...evaluate import BackboneFacts
+from ...train import CheckpointInfo, Epoch, Plan, Run, fit, read_history
+from ..clusters import ClusterChoice
+from ..device import choose_device
+from ..paths import require_writable
+from ..progress import progress
+from ..training import validation_scores
+from .design import Arm, Design
+from .results import STUDY, ArmResult, RunResult, StudyResults
+from .tables import csv, markdown
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+TABLE, CSV = "study.md", "study.csv"
+_Key = tuple[str, int]
+
+
+@dataclass
+class _Study:
+    """A study under way.
+
+    Attributes:
+        failed: Why runs failed, by arm and seed.
+    """
+
+    design: Design
+    out: Path
+    say: Callable[[str], None]
+    failed: dict[_Key, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        arms, seeds = self.design.arms, self.design.seeds
+        self.plans = {(arm.name, seed): self.design.plan(arm, seed, self.out) for seed in seeds for arm in arms}
+        self._keys = {plan.out: key for key, plan in self.plans.items()}
+
+    def done(self, device: torch.device) -> dict[_Key, CheckpointInfo | int]:
+        """The finished checkpoint of each run, or how many of its steps are done; see `Run.done`."""
+        design = self.design
+        return {key: Run(plan, design.training, design.validation, device).done() for key, plan in self.plans.items()}
+
+    def train(self, device: torch.device) -> None:
+        """Train all that is not done here, the arms of a seed together and seed after seed."""
+        design = self.design
+        for seed in design.seeds:
+            with progress(f"seed {seed}", "steps") as report:
+                fit(
+                    design.training,
+                    [self.plans[arm.name, seed] for arm in design.arms],
+                    score=partial(validation_scores, design.validation),
+                    device=device,
+                    validation=design.validation,
+                    progress=report,
+                    each_epoch=self._each_epoch,
+                    dropped=self._dropped,
+                )
+            self.write()
+
+    def train_on(self, client: "Client", device: str, local_copy: Path | None) -> None:
+        """Train all that is not done on the workers of a cluster."""
+        from ...train.cluster import fit_on
+
+        note = ""
+
+        def count(workers: int) -> None:
+            nonlocal note
+            note = f"{workers} workers" if workers else "waiting for workers"
+
+        with progress("study", "steps") as report:
+            fit_on(
+                client,
+                self.design.training,
+                list(self.plans.values()),
+                score=validation_scores,
+                device=partial(choose_device, device),
+                validation=self.design.validation,
+                local_copy=local_copy,
+                progress=lambda done, total: report(done, total, note),
+                each_epoch=self._each_epoch,
+                dropped=self._dropped,
+                workers=count,
+                say=self.say,
+            )
+
+    def write(self) -> StudyResults:
+        """Write what is known by now: `study.json`, and the tables."""
+        results = self._results()
+        write_atomically(self.out / STUDY, results.model_dump_json(indent=1).encode() + b"\n")
+        write_atomically(self.out / TABLE, markdown(results).encode())
+        write_atomically(self.out / CSV, csv(results).encode())
+        return results
+
+    def _results(self) -> StudyResults:
+        design = self.design
+        runs = {arm.name: [self._run(arm, seed) for seed in design.seeds] for arm in design.arms}
+        first = runs[design.arms[0].name]
+        stores = {"train": design.training, "val": design.validation}
+        return StudyResults(
+            study=self.design.file.stem,
+            base=str(design.base),
+            protocol=design.protocol,
+            images=len(design.validation.usable),
+            backbone=BackboneFacts.of(design.training.identity["backbone"]),
+            stores={name: [one.fingerprint for one in features.stores] for name, features in stores.items()},
+            seeds=list(design.seeds),
+            arms=[ArmResult.of(arm.name, arm.own, arm.parameters, runs[arm.name], first) for arm in design.arms],
+        )
+
+    def _run(self, arm: Arm, seed: int) -> RunResult:
+        key, out = (arm.name, seed), self.plans[arm.name, seed].out
+        if key in self.failed:
+            return RunResult(seed=seed, status="failed", note=self.failed[key])
+        if not (out / "checkpoint.json").exists():
+            return RunResult(seed=seed, status="open")
+        info = CheckpointInfo.read(out / "checkpoint.json")
+        return RunResult(
+            seed=seed,
+            status="trained",
+            metrics=info.metrics,
+            weights=info.weights,
+            epoch=info.epoch,
+            note=_collapse(info, read_history(out)),
+        )
+
+    def _each_epoch(self, plan: Plan, epoch: Epoch) -> None:
+        self.say(f"{self._name(plan)}: {epoch}")
+
+    def _dropped(self, plan: Plan, error: SpaceClipError) -> None:
+        self.failed[self._keys[plan.out]] = str(error)
+        self.say(f"{self._name(plan)}: FAILED, the others go on: {error}")
+
+    def _name(self, plan: Plan) -> str:
+        arm, seed = self._keys[plan.out]
+        return f"{arm}, seed {seed}"
+
+
+def _collapse(info: CheckpointInfo, history: list[Epoch]) -> str:
+    """What to say of a run that collapsed; nothing of others."""
+    notes = []
+    if info.collapsed:
+        notes.append(f"collapsed and was started again {len(info.collapsed)} times")
+    if epochs := [epoch for epoch in history if epoch.collapsed]:
+        first = f"first in epoch {epochs[0].epoch} ({epochs[0].collapse})"
+        notes.append(f"COLLAPSED in {len(epochs)} of {len(history)} epochs, {first}")
+    return "; ".join(notes)
+
+
+def run_study(
+    design: Design,
+    out: Path,
+    *,
+    device: str = "auto",
+    cluster: ClusterChoice | None = None,
+    local_copy: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> StudyResults:
+    """Train every arm with every seed, or what is not done of it yet, and write the tables.
+
+    Args:
+        design: The study.
+        out: Its folder; a run lies in `<arm>/seed<seed>`.
+        device: Where to train, of this process or of each worker.
+        cluster: Train on this, if it is one.
+        local_copy: Folder on each worker that keeps what is read of a bucket.
+        say: Called with each line that a user should know on the way.
+
+    Raises:
+        SpaceClipError: The folder holds results of other settings, or the study cannot go on (see `fit`). A run that
+            fails alone is none: it stands in the results.
+    """
+    require_writable(out)
+    study = _Study(design, out, say)
+    here = choose_device("cpu" if cluster else device)
+    study.done(here)
+    if cluster:
+        with cluster.reached(say) as client:
+            study.train_on(client, "cuda" if cluster.gpus else device, local_copy)
+    else:
+        study.train(here)
+    return study.write()
+
+
+def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
+    """What a study will take, and what of it is done; nothing is written.
+
+    Raises:
+        SpaceClipError: As `run_study`.
+    """
+    done = _Study(design, out, lambda _line: None).done(choose_device(device))
+    finished = {key for key, state in done.items() if isinstance(state, CheckpointInfo)}
+    left = 0
+    for arm in design.arms:
+        steps, states = arm.settings.epochs * design.steps, []
+        for seed in design.seeds:
+            state = done[arm.name, seed]
+            at = steps if isinstance(state, CheckpointInfo) else state
+            states.append(f"seed {seed} {'done' if at == steps else f'at step {at:,}' if at else 'to do'}")
+            left += steps - at
+        own = ", ".join(f"{name}={value}" for name, value in arm.own.items()) or "as the base"
+        yield f"{arm.name} ({own}): {arm.parameters:,} parameters, {steps:,} steps a seed; {', '.join(states)}"
+    size = design.arms[0].settings.batch_size
+    yield f"{out}: {len(done) - len(finished)} of {len(done)} runs to do, {left:,} steps at batch {size}"

@@ -1,0 +1,86 @@
+"""A study's results as tables: in Markdown for people, as csv for programs."""
+
+from collections.abc import Iterator
+
+from ...evaluate import METRIC_LABELS, METRICS, csv_text
+from .results import ArmResult, Spread, StudyResults
+
+_CHOSEN_BY = "abs_rel"
+
+
+def markdown(results: StudyResults) -> str:
+    """All metrics of each arm; AbsRel of each seed, and what differs from the first arm; what went wrong."""
+    arms, first = results.arms, results.arms[0]
+    parts = [
+        f"# {results.study}",
+        results.caption,
+        _table(
+            ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
+            [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
+        ),
+        "Mean ± sample deviation over the seeds.",
+        _table(
+            [METRIC_LABELS[_CHOSEN_BY], *(f"seed {seed}" for seed in results.seeds), f"less {first.name}", "Agree"],
+            [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in arms],
+        ),
+        "Differences are paired by seed; *agree*: for how many seeds one has the sign of the mean.",
+    ]
+    notes = list(_notes(results))
+    return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])]) + "\n"
+
+
+def csv(results: StudyResults) -> str:
+    """A row for each run."""
+    return csv_text(
+        ["arm", "parameters", "seed", "status", "weights", "epoch", *METRICS, "note"],
+        [
+            [
+                *(arm.name, arm.parameters, run.seed, run.status, run.weights, run.epoch),
+                *(run.metrics.get(name) for name in METRICS),
+                run.note,
+            ]
+            for arm in results.arms
+            for run in arm.runs
+        ],
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    """Padded, so that it can be read on a terminal too."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        [header[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(header[1:], widths[1:], strict=True))],
+        ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])],
+        *(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            for row in rows
+        ),
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _spread(spread: Spread | None, sign: str = "") -> str:
+    if spread is None:
+        return "-"
+    deviation = "" if spread.deviation is None else f" ± {spread.deviation:.4f}"
+    return f"{spread.mean:{sign}.4f}{deviation}"
+
+
+def _each_seed(arm: ArmResult) -> Iterator[str]:
+    for run in arm.runs:
+        number = f"{run.metrics[_CHOSEN_BY]:.4f}" if run.metrics else run.status
+        yield f"{number} *" if run.note else number
+
+
+def _difference(arm: ArmResult) -> tuple[str, str]:
+    spread = arm.differences.get(_CHOSEN_BY)
+    return (_spread(spread, "+"), f"{spread.agree} of {spread.seeds}") if spread else ("-", "-")
+
+
+def _notes(results: StudyResults) -> Iterator[str]:
+    for arm in results.arms:
+        for run in arm.runs:
+            if run.note:
+                yield f"\\* {arm.name}, seed {run.seed}: {run.note}"
+        if (trained := sum(run.status == "trained" for run in arm.runs)) < len(arm.runs):
+            yield f"{arm.name}: the numbers are of {trained} of {len(arm.runs)} seeds"

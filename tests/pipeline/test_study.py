@@ -1,0 +1,236 @@
+"""`spaceclip study`: arms times seeds, compared on validation, gone on with where they were."""
+
+import contextlib
+import csv
+import json
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from spaceclip.extract import read_yaml
+from spaceclip.pipeline.cli import main
+from spaceclip.pipeline.config import check_settings, read_experiment
+from spaceclip.pipeline.study.design import StudyFile
+from spaceclip.train import load_checkpoint
+from spaceclip.train.step import TrainingStep
+
+STUDY = """
+base: configs/tiny.yaml
+arms:
+  whole: {}
+  flat: { decoder.film: false }
+  steep: { train.learning_rate: 0.01 }
+seeds: [1, 2]
+"""
+FLAT = "decoder.film: false"
+
+
+@pytest.fixture(scope="module")
+def studied_once(tmp_path_factory, extracted_once):
+    """The study above in results/whole, trained once for all tests, and what it printed."""
+    folder = shutil.copytree(extracted_once, tmp_path_factory.mktemp("studied"), dirs_exist_ok=True)
+    file = folder / "configs/tiny.yaml"
+    shorter = (
+        file.read_text()
+        .replace("epochs: 3", "epochs: 2")
+        .replace("max_depth: 10 }", "max_depth: 10, precision: float32 }")
+    )
+    file.write_text(shorter)
+    (folder / "arms.yaml").write_text(STUDY)
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(main, ["study", "arms.yaml", "--out", "results/whole"])
+    assert result.exit_code == 0, result.output
+    return folder, result.stdout
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, studied_once):
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(studied_once[0], tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def study(project, spaceclip):
+    """Writes a study and runs it."""
+
+    def run(text=STUDY, *options, fails=False):
+        Path("arms.yaml").write_text(text)
+        return spaceclip("study", "arms.yaml", *options, fails=fails)
+
+    return run
+
+
+def runs(name="arms"):
+    with open(f"results/{name}/study.csv") as file:  # noqa: PTH123
+        return list(csv.DictReader(file))
+
+
+def weights(project, name="arms"):
+    files = (project / "results" / name).rglob("checkpoint.safetensors")
+    return {str(file.relative_to(project / "results" / name)): file.read_bytes() for file in files}
+
+
+def spread(values, agree=None):
+    mean, deviation = pytest.approx(statistics.fmean(values)), pytest.approx(statistics.stdev(values))
+    return {"mean": mean, "deviation": deviation, "seeds": len(values), "agree": agree}
+
+
+def one_line(result):
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    return result.output
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Counts the steps of all decoders; ends with Ctrl-C at one of them."""
+    counted, step = {"steps": 0, "interrupt at": 0}, TrainingStep.__call__
+
+    def counting(self, *given):
+        counted["steps"] += 1
+        if counted["steps"] == counted["interrupt at"]:
+            raise KeyboardInterrupt
+        return step(self, *given)
+
+    monkeypatch.setattr(TrainingStep, "__call__", counting)
+    return counted
+
+
+def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied_once, project, spaceclip):
+    spaceclip("train", "--config", "configs/tiny.yaml", "--seed", 2, "--set", "decoder.film=false", "--out", "alone")
+    alone, in_study = load_checkpoint("alone").info, weights(project, "whole")["flat/seed2/checkpoint.safetensors"]
+    assert (project / "alone/checkpoint.safetensors").read_bytes() == in_study
+    found = json.loads((project / "results/whole/study.json").read_text())
+    assert [(arm["name"], arm["own"]) for arm in found["arms"]] == [
+        ("whole", {}),
+        ("flat", {"decoder.film": False}),
+        ("steep", {"train.learning_rate": 0.01}),
+    ]
+    whole, flat, _ = found["arms"]
+    assert flat["runs"][1]["metrics"] == alone.metrics
+    assert flat["parameters"] < whole["parameters"]
+    values, firsts = ([run["metrics"]["rmse"] for run in arm["runs"]] for arm in (flat, whole))
+    assert flat["metrics"]["rmse"] == spread(values)
+    apart = [value - first for value, first in zip(values, firsts, strict=True)]
+    assert flat["differences"]["rmse"] == spread(apart, sum(one * statistics.fmean(apart) > 0 for one in apart))
+    assert whole["differences"] == {}
+    rows = [(run["arm"], run["seed"], run["status"]) for run in runs("whole")]
+    assert rows[2:4] == [("flat", "1", "trained"), ("flat", "2", "trained")]
+    table = (project / "results/whole/study.md").read_text()
+    assert studied_once[1] == table
+    assert re.search(r"\| flat +\| +[\d,]+ \| +\d\.\d{4} ± \d\.\d{4} \|", table)
+    assert "configs/tiny.yaml, validation protocol: no crop, 0.001 to 10 m" in table
+    assert "seeds 1, 2; encoder random:" in table
+    assert "RANDOM WEIGHTS: the numbers say nothing of CLIP" in table
+
+
+def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_trains_alone(study, project, steps):
+    whole = 36
+    steps["interrupt at"] = 30
+    study(fails=True)
+    dry = study(STUDY, "--dry-run").output
+    assert re.search(r"whole \(as the base\): [\d,]+ parameters, 6 steps a seed; seed 1 done, seed 2 at step 3\n", dry)
+    assert dry.endswith("results/arms: 3 of 6 runs to do, 9 steps at batch 4\n")
+    study()
+    assert steps["steps"] == 30 + 9
+    assert weights(project) == weights(project, "whole")
+    assert runs() == runs("whole")
+    steps["steps"] = 0
+    study(STUDY.replace("seeds", "  near: { decoder.dropout: 0.5 }\nseeds"))
+    assert steps["steps"] == whole // 3
+    assert [run["arm"] for run in runs()] == ["whole"] * 2 + ["flat"] * 2 + ["steep"] * 2 + ["near"] * 2
+    assert runs()[:6] == runs("whole")
+
+
+def test_arms_that_fail_or_collapse_stay_in_the_table(study):
+    arms, dead = STUDY.partition("  steep")[0], "decoder.head_bias: -50"
+    stop = f"  dead: {{ {dead}, train.collapse: stop }}\n"
+    told = study(f"{arms}{stop}  asleep: {{ {dead} }}\nseeds: [1, 2]")
+    rows = {(run["arm"], run["seed"]): run for run in runs()}
+    statuses = [rows[arm, "1"]["status"] for arm in ("whole", "flat", "dead", "asleep")]
+    assert statuses == ["trained", "trained", "failed", "trained"]
+    assert rows["dead", "2"]["note"].startswith("collapsed in epoch 1 (0 m predicted at 100%")
+    assert rows["asleep", "2"]["note"].startswith("COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted")
+    assert "dead, seed 1: FAILED, the others go on: collapsed in epoch 1" in told.stderr
+    assert re.search(r"\| dead +\| +[\d,]+ \| +- \|", told.stdout)
+    assert "- dead: the numbers are of 0 of 2 seeds\n" in told.stdout
+    row = r"\| asleep +\| +\d\.\d{4} \* \| +\d\.\d{4} \* \| +\+\d\.\d{4} ± \d\.\d{4} \| +2 of 2 \|"
+    assert re.search(row, told.stdout)
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_two_workers_give_the_table_of_one_process(study, project):
+    study(STUDY, "--out", "results/two", "--workers", "2")
+    assert weights(project, "two") == weights(project, "whole")
+    assert runs("two") == runs("whole")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            FLAT,
+            "decoder.flim: false",
+            r"arm flat: decoder\.flim: unknown setting; did you mean film\?",
+        ),
+        (
+            FLAT,
+            "decoder: { film: false }",
+            r"arm flat: decoder is no arm's to set; an arm has settings",
+        ),
+        (
+            FLAT,
+            "backbone.seed: 3",
+            r"arm flat: backbone\.seed is no arm's to set; .* the base, configs/",
+        ),
+        (
+            FLAT,
+            "train.seed: 3",
+            r"arm flat: train\.seed is set by the study, from its seeds; leave it",
+        ),
+        (
+            FLAT,
+            "train.batch_size: 2",
+            r"arm flat: train\.batch_size is 2, that of whole 4; arms see the",
+        ),
+        (FLAT, "train.max_depth: 5", r"arm flat: would be scored by another protocol \("),
+        (FLAT, "", r"arm flat: has the same settings as whole; leave one out"),
+        (
+            FLAT,
+            "decoder.structural_layers: [7, 1, 0]",
+            r"arm flat: .*lacks the hidden states \[7\], it holds",
+        ),
+        ("flat:", "whole:", r"arms\.yaml: .*whole stands in line 4 already; keep one"),
+        ("[1, 2]", "[1, 2, 1]", r"arms\.yaml: seeds: found \[1, 2, 1\]; 1 stands there twice; keep one of each"),
+        ("seeds", "sedes", r"arms\.yaml: sedes: unknown setting; did you mean seeds\?"),
+        ("configs/tiny.yaml", "configs/tyni.yaml", r"configs/tyni\.yaml: cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_one_line_before_anything_is_trained(study, project, old, new, line):
+    assert old in STUDY
+    assert re.search(line, one_line(study(STUDY.replace(old, new, 1), fails=True)))
+    assert not (project / "results/arms").exists()
+
+
+def test_results_of_other_settings_in_the_folder_are_named(study, project):
+    before = weights(project, "whole")
+    told = one_line(study(STUDY.replace("0.01", "0.02"), "--out", "results/whole", fails=True))
+    assert "results/whole/steep/seed1 holds a finished checkpoint (training.learning_rate 0.01 there, 0.02 now)" in told
+    assert told.endswith("give another --out, or delete that folder\n")
+    assert weights(project, "whole") == before
+
+
+def test_a_study_needs_a_validation_split(study, project):
+    (project / "features/tiny/val.json").unlink()
+    assert "val.json" in one_line(study(fails=True))
+
+
+@pytest.mark.parametrize("name", ["components", "seeds"])
+def test_the_studies_of_the_project_are_of_experiments_that_it_has(name):
+    root = Path(__file__).parents[2]
+    study = check_settings(StudyFile, read_yaml(root / f"configs/studies/{name}.yaml"), name)
+    for own in study.arms.values():
+        read_experiment(root / study.base, own)
