@@ -3,15 +3,20 @@
 Source: arXiv 2601.17657v2, section III. All are computed in float32, whatever precision comes in.
 """
 
+import logging
 from dataclasses import dataclass
-from typing import Annotated, Self
+from functools import cache, partial
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .decoder import DepthPrediction
-from .ssim import weighted_ssim
+from .ssim import fused_ssim, scaled_ssim
+
+_LOG = logging.getLogger(__name__)
 
 _SMALLEST_DEPTH = 1e-7
 _SMALLEST_VARIANCE = 1e-7
@@ -77,13 +82,53 @@ def silog_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: [B, 1, H, W], metres.
         valid: [B, 1, H, W], boolean.
     """
-    depth = torch.where(valid, depth, 1.0).float().clamp(min=_SMALLEST_DEPTH)
-    target = torch.where(valid, target, 1.0).float().clamp(min=_SMALLEST_DEPTH)
-    gap = torch.log(depth) - torch.log(target)
-    count = valid.sum()
-    mean = gap.sum() / count.clamp(min=1)
-    variance = gap.square().sum() / count.clamp(min=1) - 0.85 * mean.square()
-    return 10.0 * torch.sqrt(variance.clamp(min=_SMALLEST_VARIANCE)) * (count > 0)
+    return _silog(_kernels(depth), depth, target, valid)
+
+
+def _silog(kernels: Any, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    return _SILog.apply(kernels, depth, target, valid)
+
+
+class _SILog(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernels: Any, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        if kernels:
+            maps = [depth.contiguous(), target.contiguous(), valid.contiguous()]
+            count, total, squares = kernels.silog_sums(*maps, _SMALLEST_DEPTH).unbind()
+        else:
+            maps = [depth, *_log_gap(depth, target, valid), valid]
+            gap = maps[2].flatten()
+            count, total, squares = valid.sum(), gap.sum(), gap.dot(gap)
+        mean = total / count.clamp(min=1)
+        variance = squares / count.clamp(min=1) - 0.85 * mean.square()
+        root = variance.clamp(min=_SMALLEST_VARIANCE).sqrt()
+        some = count > 0
+        # d/d gap: 10 / (2 root) * (2 gap - 2 * 0.85 mean) / count
+        slope = 10.0 / (root * count.clamp(min=1)) * (some & (variance >= _SMALLEST_VARIANCE))
+        ctx.save_for_backward(*maps, slope, -0.85 * mean * slope)
+        ctx.kernels = kernels
+        return 10.0 * root * some
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *outputs: Tensor
+    ) -> tuple[None, Tensor, None, None]:
+        *maps, slope, offset = ctx.saved_tensors
+        slope, offset = slope * outputs[0], offset * outputs[0]
+        if ctx.kernels:
+            gradient = ctx.kernels.silog_gradient(*maps, slope, offset, _SMALLEST_DEPTH)
+            return None, gradient.to(maps[0].dtype), None, None
+        depth, clamped, gap, valid = maps
+        gradient = gap.mul(slope).add_(offset).div_(clamped).mul_(valid & (depth >= _SMALLEST_DEPTH))
+        return None, gradient.to(depth.dtype), None, None
+
+
+def _log_gap(depth: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """The depth that counts, 1 where none does, and log(depth) - log(target), 0 there."""
+    depth = torch.where(valid, depth, 1.0).float().clamp_(min=_SMALLEST_DEPTH)
+    target = torch.where(valid, target, 1.0).float().clamp_(min=_SMALLEST_DEPTH)
+    return depth, depth.log().sub_(target.log_())
 
 
 def ssim_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -97,15 +142,58 @@ def ssim_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: [B, 1, H, W], metres.
         valid: [B, 1, H, W], boolean.
     """
+    return _ssim(_kernels(depth), depth, target, valid)
+
+
+def _ssim(kernels: Any, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     depth, target = depth.float(), target.float()
     low = torch.where(valid, target, torch.inf).amin((1, 2, 3), keepdim=True)
     high = torch.where(valid, target, -torch.inf).amax((1, 2, 3), keepdim=True)
     seen = valid.any(3, keepdim=True).any(2, keepdim=True)
     low = torch.where(seen, low, 0.0)
     scale = torch.where(seen, 1.0 / (high - low).clamp(min=_SMALLEST_RANGE), 0.0)
-    x, y = (((maps - low) * scale).clamp(0.0, 1.0).squeeze(1) for maps in (depth, target))
     share = valid.squeeze(1) / valid.sum().clamp(min=1)
-    return share.sum() - weighted_ssim(x, y, share)
+    similarity = partial(fused_ssim, kernels) if kernels else scaled_ssim
+    return share.sum() - similarity(depth.squeeze(1), target.squeeze(1), share, low.flatten(), scale.flatten())
+
+
+def _kernels(depth: Tensor) -> Any:
+    """The module of fused kernels, on CUDA where Triton is; None elsewhere."""
+    return _tried_kernels(depth.device) if depth.is_cuda else None
+
+
+@cache
+def _tried_kernels(device: torch.device) -> Any:
+    """The fused kernels if they give PyTorch's losses on this device; Triton also needs a C compiler, for one."""
+    try:
+        from . import kernels
+    except ImportError:
+        return None
+    try:
+        reason = "they give other numbers" if not _agree(kernels, device) else ""
+    except Exception as error:  # whatever a driver or version makes of it: PyTorch's losses are there
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if not reason:
+        return kernels
+    _LOG.warning("losses: PyTorch's, since Triton's kernels cannot be used (%s)", reason)
+    return None
+
+
+def _agree(kernels: Any, device: torch.device) -> bool:
+    """Whether the kernels give PyTorch's losses and gradients, to 1e-4 of the largest, on a made-up map."""
+    pixels = torch.arange(2 * 40 * 56, device=device).view(2, 1, 40, 56)
+    target, valid = 2 + (pixels * 0.37).sin(), pixels % 3 > 0
+    for loss in (_silog, _ssim):
+        found = []
+        for way in (None, kernels):
+            with torch.enable_grad():
+                depth = (2 + (pixels * 0.11).cos()).requires_grad_()
+                value = loss(way, depth, target, valid)
+                found.append((value.detach(), *torch.autograd.grad(value, depth)))
+        for one, other in zip(*found, strict=True):
+            if not bool((one - other).abs().max() <= 1e-4 * one.abs().max()):
+                return False
+    return True
 
 
 class DepthLoss:

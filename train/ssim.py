@@ -87,3 +87,36 @@ def weighted_ssim(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         weight: the same; a pixel's share in the sum.
     """
     return _WeightedSimilarity.apply(x, y, weight)
+
+
+def scaled_ssim(x: Tensor, y: Tensor, weight: Tensor, low: Tensor, scale: Tensor) -> Tensor:
+    """`weighted_ssim` of (maps - low) * scale, clamped to [0, 1], for an offset and a factor an image, [N]."""
+    x, y = (((maps - low[:, None, None]) * scale[:, None, None]).clamp(0.0, 1.0) for maps in (x, y))
+    return weighted_ssim(x, y, weight)
+
+
+class _FusedSimilarity(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernels: Any, x: Tensor, y: Tensor, weight: Tensor, low: Tensor, scale: Tensor) -> Tensor:
+        side = [_TAPS[abs(away)] for away in range(-_RADIUS, _RADIUS + 1)]
+        # Filled one by one: a copy from the host would wait, and could not be recorded as a CUDA graph.
+        taps = torch.stack([x.new_full((), tap) for tap in side])
+        maps = [x.contiguous(), y.contiguous()]
+        total, parts = kernels.ssim_sum(*maps, weight.contiguous(), low, scale, taps, _C1, _C2)
+        ctx.save_for_backward(*maps, low, scale, taps, *parts)
+        ctx.kernels = kernels
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *outputs: Tensor
+    ) -> tuple[None, Tensor, None, None, None, None]:
+        *given, by_mean, by_squares, by_product = ctx.saved_tensors
+        gradient = ctx.kernels.ssim_gradient(*given, (by_mean, by_squares, by_product), outputs[0])
+        return None, gradient, None, None, None, None
+
+
+def fused_ssim(kernels: Any, x: Tensor, y: Tensor, weight: Tensor, low: Tensor, scale: Tensor) -> Tensor:
+    """`scaled_ssim` by the kernels of a module."""
+    return _FusedSimilarity.apply(kernels, x, y, weight, low, scale)

@@ -20,7 +20,20 @@ _FORMAT, _FOLDER = 2, "unfinished-"
 _PLAIN = ("steps", "history", "collapsed", "best", "seconds")
 _PARTS = ("tensors", "kept")
 
-_DECIDES = ("blocks", "decoder", "ema", "feed", "graph", "losses", "precision", "schedule", "ssim", "step", "trainee")
+_DECIDES = (
+    "blocks",
+    "decoder",
+    "ema",
+    "feed",
+    "graph",
+    "kernels",
+    "losses",
+    "precision",
+    "schedule",
+    "ssim",
+    "step",
+    "trainee",
+)
 """The modules that decide the numbers of a run."""
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.train import DepthDecoder
+from spaceclip.train import DepthDecoder, LossSettings, losses
 from spaceclip.train.losses import DepthLoss
 from spaceclip.train.precision import autocast, float32_as, resolve_precision
 from spaceclip.train.step import TrainingStep
@@ -176,3 +176,18 @@ def test_float32_is_tf32_only_where_that_is_the_precision(monkeypatch, name):
 def test_autocast_computes_in_the_named_precision(name, dtype):
     with autocast(name, torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is dtype
+
+
+def test_no_work_is_done_for_weights_of_zero(decoder, recipe, batch, monkeypatch):
+    done = []
+    for stage, head in enumerate(decoder.auxiliary_heads):
+        head.register_forward_hook(lambda *_, stage=stage: done.append(f"head {stage}"))
+    for name in ("_silog", "_ssim"):
+        work = getattr(losses, name)
+        monkeypatch.setattr(losses, name, lambda *given, name=name, work=work: (done.append(name), work(*given))[1])
+    weights = {(0.5, 0.0, (0.0, 0.1, 0.0)): ["head 1", "_silog", "_silog"], (0.0, 0.5, (0.0, 0.0, 0.0)): ["_ssim"]}
+    for (silog, ssim, auxiliary), wanted in weights.items():
+        loss = LossSettings(silog=silog, ssim=ssim, auxiliary=auxiliary)
+        TrainingStep(decoder, recipe.model_copy(update={"loss": loss}))(*batch, rate=RATE)
+        assert done == wanted
+        done.clear()
