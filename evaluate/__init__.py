@@ -20,6 +20,7 @@ from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths
 from .validation import validate
+from .validation_figure import shown_rows, validation_figure
 
 __all__ = [
     "CROPS",
@@ -70,8 +71,10 @@ __all__ = [
     "results_tables",
     "score",
     "scored_split",
+    "shown_rows",
     "split_of",
     "validate",
+    "validation_figure",
     "write_figures",
     "write_results",
 ]

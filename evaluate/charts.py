@@ -28,10 +28,10 @@ def chart(draw: Callable[["Axes"], None], height: float = 3.4) -> bytes:
     return png(figure, transparent=True)
 
 
-def png(figure: "Figure", *, transparent: bool = False) -> bytes:
+def png(figure: "Figure", *, transparent: bool = False, dpi: int = 150) -> bytes:
     """A figure as a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, transparent=transparent)
+    figure.savefig(buffer, format="png", dpi=dpi, transparent=transparent)
     return buffer.getvalue()
 
 

@@ -23,9 +23,9 @@ def thumbnails(example: Example, protocol: Protocol, scale: DepthScale) -> list[
     shown = panels(example, protocol)
     pictures = {
         "Image": shown.image,
-        "Ground truth": _coloured(scale(shown.truth), DEPTH_COLOURS),
-        "Prediction": _coloured(scale(shown.prediction), DEPTH_COLOURS),
-        "Relative error": _coloured(shown.error / HIGHEST_ERROR, ERROR_COLOURS),
+        "Ground truth": coloured(scale(shown.truth), DEPTH_COLOURS),
+        "Prediction": coloured(scale(shown.prediction), DEPTH_COLOURS),
+        "Relative error": coloured(shown.error / HIGHEST_ERROR, ERROR_COLOURS),
     }
     return [(name, _jpeg_address(picture)) for name, picture in pictures.items()]
 
@@ -38,7 +38,7 @@ def gradient(colours: str) -> str:
     return ", ".join(to_hex(colormaps[colours](share)) for share in np.linspace(0, 1, _STOPS))
 
 
-def _coloured(values: NDArray[np.float64], colours: str) -> NDArray[np.uint8]:
+def coloured(values: NDArray[np.float64], colours: str) -> NDArray[np.uint8]:
     """Values [h, w] between 0 and 1 in colours [h, w, 3]; grey where they are NaN."""
     from matplotlib import colormaps
 

@@ -151,6 +151,11 @@ class Scorer:
         counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
         self._images.append(ImageScore(sample_id, scene, counts, found))
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Ids of the images without a valid pixel so far."""
+        return tuple(self._skipped)
+
     def scores(self) -> Scores:
         """What was scored so far.
 
@@ -161,7 +166,7 @@ class Scorer:
             raise nothing_valid(self.protocol)
         sums, pixels = self._by_depth
         by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
-        images, skipped = tuple(self._images), tuple(self._skipped)
+        images, skipped = tuple(self._images), self.skipped
         mean_depth = self._metres / self._measured
         variation = self._variation.ratios()
         return Scores(self.protocol, images, skipped, self._measured, mean_depth, self._edges, by_depth, variation)

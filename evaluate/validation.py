@@ -16,12 +16,19 @@ from .metrics import METRICS, not_a_depth
 from .protocol import Protocol
 from .scoring import nothing_valid
 
+Seen = Callable[[int, int, Tensor], None]
+"""What is called with each prediction: number of the candidate, row, and the map [h, w] in metres, on its device."""
+
 _Truths = Sequence[tuple[list[int], Tensor]]
 """Ground truths [N, H, W] in metres of each size, and which images of the batch they are of."""
 
 
 def validate(
-    candidates: Sequence[tuple[DepthDecoder, Protocol, str]], cache: Features, *, batch_size: int | None = None
+    candidates: Sequence[tuple[DepthDecoder, Protocol, str]],
+    cache: Features,
+    *,
+    batch_size: int | None = None,
+    seen: Seen | None = None,
 ) -> list[dict[str, float] | SpaceClipError]:
     """The mean metrics of decoders over the rows of a store; "abs_rel" is what checkpoints are chosen by.
 
@@ -32,6 +39,7 @@ def validate(
         candidates: Decoders, all on one device, each with its protocol and the precision of its arithmetic.
         cache: The validation split.
         batch_size: Images decoded together; by default 16, or 8 on a CPU, where more of them take longer each.
+        seen: Is shown each prediction, whose memory lasts as long as its batch.
 
     Returns:
         For each candidate its metrics, or why it has none: the store lacks a hidden state, the precision is unknown,
@@ -40,7 +48,7 @@ def validate(
     Raises:
         SpaceClipError: The store has no depth, or cannot be read.
     """
-    trials = [_Trial(*candidate) for candidate in candidates]
+    trials = [_Trial(number, *candidate) for number, candidate in enumerate(candidates)]
     for trial in trials:
         trial.attempt(cache.require, trial.decoder.settings.layers, depth=True)
     scored = [trial for trial in trials if trial.error is None]
@@ -57,7 +65,7 @@ def validate(
                 truths = _by_size(inputs.depth[:, 0], [cache.ground_truth_size(row) for row in part.tolist()])
                 order += [part[at] for images, _ in truths for at in images]
                 for trial in scored:
-                    trial.attempt(trial.add, inputs, truths)
+                    trial.attempt(trial.add, inputs, truths, part.tolist(), seen)
     ids = cache.sample_ids
     for trial in trials:
         trial.attempt(trial.finish, [ids[row] for row in order])
@@ -72,8 +80,8 @@ class _Trial:
         error: Why it cannot be scored.
     """
 
-    def __init__(self, decoder: DepthDecoder, protocol: Protocol, precision: str) -> None:
-        self.decoder, self.precision = decoder, precision
+    def __init__(self, number: int, decoder: DepthDecoder, protocol: Protocol, precision: str) -> None:
+        self.number, self.decoder, self.precision = number, decoder, precision
         self.protocol = protocol.model_copy(update={"flip_average": False, "median_scaling": False, "size": None})
         self.mean: dict[str, float] = {}
         self.error: SpaceClipError | None = None
@@ -87,9 +95,11 @@ class _Trial:
             except SpaceClipError as error:
                 self.error = error
 
-    def add(self, inputs: Inputs, truths: _Truths) -> None:
+    def add(self, inputs: Inputs, truths: _Truths, rows: Sequence[int], seen: Seen | None) -> None:
         """Score a batch; what is found stays on the device."""
         depth = decode(self.decoder, inputs.states, inputs.pooled, self.precision)
+        for at, row in enumerate(rows if seen else ()):
+            seen(self.number, row, depth[at, 0])  # pyright: ignore[reportOptionalCall]
         low, high = self.protocol.depth_range
         for images, truth in truths:
             height, width = truth.shape[-2:]

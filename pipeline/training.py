@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache import Features, SpaceClipError, require_disjoint
-from ..evaluate import EvaluateSettings, Protocol, validate
+from ..cache import Features, require_disjoint
+from ..evaluate import EvaluateSettings
 from ..train import (
-    Candidate,
     CheckpointInfo,
     DecoderSettings,
     Epoch,
@@ -23,6 +22,7 @@ from .device import choose_device
 from .features import open_training, open_validation
 from .paths import require_writable
 from .progress import progress
+from .validation import validation_scores
 
 if TYPE_CHECKING:
     from ..cache import Location
@@ -137,9 +137,3 @@ def open_splits(
     validation = open_validation(folders, training, local_copy)
     require_disjoint({"train": training} | ({"val": validation} if validation is not None else {}))
     return training, validation
-
-
-def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
-    """The `score` of `fit` on a validation store: each decoder by its plan's protocol and precision."""
-    scored = [(model, Protocol.model_validate(plan.protocol), plan.settings.precision) for model, plan in candidates]
-    return validate(scored, validation)

@@ -7,6 +7,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationInfo,
@@ -56,6 +57,7 @@ class TrainSettings(BaseModel):
             `no`; `auto` loads them to a GPU where they fit. It decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         log: Curves to write to `curves/` beside the history: `dvclive`, `tensorboard` or both; they decide no number.
+        figures: Validation images drawn after each epoch; they decide no number.
         max_skipped: Steps with a non-finite loss in a row that end the run.
         collapse: What to do after an epoch that predicts 0 m at most valid pixels: `warn`, `stop`, or `restart` from
             the first step with the next initialisation (seed + 1000), three times at most; the order of images stays.
@@ -89,6 +91,7 @@ class TrainSettings(BaseModel):
     resident: Residence = "auto"
     save_every: PositiveInt | None = None
     log: tuple[CurveLog, ...] = ()
+    figures: NonNegativeInt = 3
     max_skipped: PositiveInt = 20
     collapse: Literal["warn", "stop", "restart"] = "warn"
     loss: LossSettings = LossSettings()
@@ -103,7 +106,7 @@ class TrainSettings(BaseModel):
 
     def deciding(self) -> dict[str, Any]:
         """All that decides the numbers of a run, as plain JSON values."""
-        free = {"cuda_graph", "resident", "save_every", "log", "reader_threads", "batches_ahead"}
+        free = {"cuda_graph", "resident", "save_every", "log", "figures", "reader_threads", "batches_ahead"}
         return self.model_dump(mode="json", exclude=free)
 
     @property

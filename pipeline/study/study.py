@@ -15,7 +15,7 @@ from ..clusters import ClusterChoice
 from ..device import choose_device
 from ..paths import require_writable
 from ..progress import progress
-from ..training import validation_scores
+from ..validation import validation_scores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
 from .tables import csv, markdown

@@ -184,3 +184,12 @@ def test_nothing_is_read_from_the_device_before_the_end(make_store, several):
     with Transfers() as seen:
         validate(several, make_store(NATIVE), batch_size=3)
     assert seen.names == []
+
+
+def test_predictions_are_shown_as_they_are_made(make_store, several):
+    cache, shown = make_store(), {}
+    validate(several, cache, batch_size=3, seen=lambda at, row, depth: shown.update({(at, row): depth.clone()}))
+    assert set(shown) == {(at, row) for at in range(len(several)) for row in range(COUNT)}
+    for at, (decoder, _, precision) in enumerate(several):
+        for found in predict(decoder, cache, flip_average=False, precision=precision):
+            torch.testing.assert_close(shown[at, found.row], found.depths["plain"], rtol=2e-2, atol=2e-2)

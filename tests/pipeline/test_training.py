@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from spaceclip.cache import FeatureCache
+from PIL import Image
+from spaceclip.cache import FeatureCache, write_atomically
+from spaceclip.evaluate import validation
 from spaceclip.train import load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -181,3 +183,31 @@ def test_the_validation_split_is_never_scored_in_place_of_a_test_split_that_is_g
     told = spaceclip("evaluate", *CONFIG, "--protocol", "controlled", fails=True).output
     assert "test split" in told
     assert not Path("results/tiny/metrics.json").exists()
+
+
+def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyway(extracted, spaceclip, monkeypatch):
+    predicted, drawn = [], []
+
+    def write(path, content):
+        if path.name == "validation.png":
+            drawn.append((path, len(predicted)))
+        write_atomically(path, content)
+
+    def counting(*arguments):
+        predicted.append(1)
+        return decode(*arguments)
+
+    decode = validation.decode
+    monkeypatch.setattr("spaceclip.pipeline.validation.write_atomically", write)
+    monkeypatch.setattr(validation, "decode", counting)
+    spaceclip("train", *CONFIG)
+    passes = [done for _, done in drawn]
+    assert [path for path, _ in drawn] == [Path("results/tiny/validation.png")] * 3
+    with Image.open("results/tiny/validation.png") as picture:
+        assert picture.size[0] == 4 * 306
+    spaceclip("train", *CONFIG, "--out", "plain", "--set", "train.figures=0")
+    assert not Path("plain/validation.png").exists()
+    assert len(drawn) == 3
+    assert len(predicted) == 2 * passes[-1]  # a figure costs no forward pass
+    one, other = (Path(out, "checkpoint.safetensors").read_bytes() for out in ("results/tiny", "plain"))
+    assert one == other
