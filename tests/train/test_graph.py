@@ -79,8 +79,9 @@ def test_a_step_that_cannot_be_recorded_is_taken_as_it_is_and_says_so_in_one_lin
     assert [record.message for record in caplog.records] == [graphed.says]
 
 
-def test_the_step_of_training_can_be_replayed_from_the_tensors_it_names(small, recipe):
-    """All that a step changes is named: put back, the step gives the same again, bit by bit."""
+@pytest.fixture
+def training(small, recipe):
+    """A step of training, its generator and its inputs."""
     from spaceclip.train import DepthDecoder
     from spaceclip.train.blocks import Dropout
     from spaceclip.train.step import TrainingStep
@@ -90,9 +91,14 @@ def test_the_step_of_training_can_be_replayed_from_the_tensors_it_names(small, r
     for module in decoder.modules():
         if isinstance(module, Dropout):
             module.generator = draw
-    step = TrainingStep(decoder, recipe, draw)
     states = [torch.randn(4, 4, small.hidden_size) for _ in small.layers]
     inputs = (torch.randn(4, small.hidden_size), 1 + torch.rand(4, 1, 24, 32), torch.rand(4, 1, 24, 32) > 0.5, *states)
+    return TrainingStep(decoder, recipe, draw), draw, inputs
+
+
+def test_the_step_of_training_can_be_replayed_from_the_tensors_it_names(training):
+    """All that a step changes is named: put back, the step gives the same again, bit by bit."""
+    step, draw, inputs = training
 
     def record(taken, _inputs, _generator):
         return taken
@@ -100,9 +106,29 @@ def test_the_step_of_training_can_be_replayed_from_the_tensors_it_names(small, r
     graphed = GraphedStep(step._step, step._changed, draw, record)
     for _ in range(3):
         graphed(*inputs)
-    before = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in step.decoder.state_dict().items()}
     graphed(*inputs)
     assert graphed.says == "steps: one CUDA graph"
-    assert not torch.equal(before["head.predict.weight"], decoder.state_dict()["head.predict.weight"])
+    assert not torch.equal(before["head.predict.weight"], step.decoder.state_dict()["head.predict.weight"])
     moments = step.optimizer.state[step.parameters[0]]
     assert moments["step"].item() == 4
+
+
+def test_a_recording_that_does_not_know_the_learning_rate_is_not_used(training):
+    """Steps are counted up and averages moved by far more than weights are where the rate is rising from nothing."""
+    step, draw, inputs = training
+
+    def record(taken, _inputs, _generator):
+        def replay(*given):
+            step.optimizer.param_groups[0]["lr"] = 0.0
+            losses = taken(*given)
+            step.optimizer.param_groups[0]["lr"] = 1e-6
+            return losses
+
+        return replay
+
+    step.optimizer.param_groups[0]["lr"] = 1e-6
+    graphed = GraphedStep(step._step, step._changed, draw, record)
+    for _ in range(4):
+        graphed(*inputs)
+    assert graphed.says == "steps: eager, since the CUDA graph gave other numbers"
