@@ -64,6 +64,12 @@ def score_checkpoint(
     require_writable(out)
     with out_of_memory("end what else holds the device's memory, or give another --device"):
         loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
+    if samples := loaded.info.training.get("overfit"):
+        click.echo(
+            f"warning: {checkpoint} was overfit to {samples} samples (train.overfit), to see that a decoder can learn: "
+            "its scores say nothing; train without it",
+            err=True,
+        )
     splits = open_scored(features, local_copy)
     folder = _folder_of(features)
     if not baselines and "train" not in split_pointers(folder):

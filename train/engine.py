@@ -125,6 +125,8 @@ class _Engine:
                 due = [run for run in self._learning() if run.trainee.done == at]
                 self._count("reading", due)
                 for run in due:
+                    run.saved.move_seconds("reading", "copying", inputs.copying)
+                for run in due:
                     self._attempt(run, self._step, run, inputs)
                 self._count("computing", due)
                 if not due:

@@ -1,7 +1,8 @@
 """Batches of the store as tensors on the training device, moved while the device computes."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,11 +20,13 @@ class Inputs:
         states: Patch tokens by layer, each [B, P, C] float16.
         pooled: [B, C] float32.
         depth: [B, 1, H, W] metres, float32, 0 where nothing was measured.
+        copying: Seconds that it took to bring them there.
     """
 
     states: dict[int, Tensor]
     pooled: Tensor
     depth: Tensor
+    copying: float = 0.0
 
 
 def allocator(device: torch.device) -> Allocate:
@@ -42,15 +45,21 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Inputs]:
     """Move batches to the device; on CUDA the next one is on its way while the last is computed on."""
     if device.type != "cuda":
         for batch in batches:
-            yield prepared(on_device(batch, device), batch.unit)
+            began = time.perf_counter()
+            moved = prepared(on_device(batch, device), batch.unit)
+            yield replace(moved, copying=time.perf_counter() - began)
         return
     copies = torch.cuda.Stream(device)
     ready: Inputs | None = None
     for batch in batches:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         with torch.cuda.stream(copies):
+            began.record()
             moved = prepared(on_device(batch, device), batch.unit)
+            ended.record()
         # The buffers of the batch are used again as soon as the next one is asked for.
         copies.synchronize()
+        moved = replace(moved, copying=began.elapsed_time(ended) / 1000)
         if ready is not None:
             yield ready
         ready = moved

@@ -48,7 +48,7 @@ class Progress:
         tensors: Decoder, moving average, optimiser, random stream and sums, by dotted name.
         kept: The weights kept so far.
         collapsed: The seed and the last row of each earlier start that collapsed.
-        seconds: Spent on reading, computing and validating.
+        seconds: Spent on reading, copying, computing and validating.
     """
 
     steps: int = 0
@@ -58,6 +58,11 @@ class Progress:
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     collapsed: list[dict[str, float | None]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def move_seconds(self, source: str, to: str, seconds: float) -> None:
+        """Count seconds that were counted as one kind as another."""
+        self.seconds[source] -= seconds
+        self.seconds[to] = self.seconds.get(to, 0.0) + seconds
 
 
 class StateFolder:

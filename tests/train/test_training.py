@@ -8,6 +8,7 @@ import torch
 from spaceclip.cache import Batches, SpaceClipError
 from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading
 from spaceclip.train.checkpoint import store_facts
+from spaceclip.train.feed import on_device
 from spaceclip.train.state import StateFolder
 from spaceclip.train.step import TrainingStep
 from torch import nn
@@ -141,7 +142,7 @@ def test_the_lower_abs_rel_of_raw_and_ema_so_far_is_kept(run, tmp_path, raw, ema
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize("slow", ["reading", "computing", "validating"])
+@pytest.mark.parametrize("slow", ["reading", "copying", "computing", "validating"])
 def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
     seconds = [0.0]
     monkeypatch.setattr(engine.time, "perf_counter", lambda: seconds[0])
@@ -159,6 +160,7 @@ def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
 
     engine_feed = reading.feed
     monkeypatch.setattr(reading, "feed", read)
+    monkeypatch.setitem(engine_feed.__globals__, "on_device", costing("copying", on_device))
     monkeypatch.setattr(TrainingStep, "__call__", costing("computing", TrainingStep.__call__))
     with pytest.raises(Killed):
         run("run", score=costing("validating", lambda _model: {"abs_rel": 1.0}), kill_after=2)
@@ -166,14 +168,15 @@ def test_the_receipt_says_where_the_time_went(run, tmp_path, monkeypatch, slow):
     run("run", score=costing("validating", lambda _model: {"abs_rel": 1.0}))
     receipt = load_checkpoint(tmp_path / "run").info.receipt
     assert receipt is not None
-    spent = {"reading": 12 * 0.5, "computing": 12 * 0.5, "validating": 8 * 0.5}
+    spent = {"reading": 12 * 0.5, "copying": 12 * 0.5, "computing": 12 * 0.5, "validating": 8 * 0.5}
     spent[slow] *= 6
     total = sum(spent.values())
     assert receipt.seconds == total
     assert receipt.images_per_second == 48 / total
     assert {kind: getattr(receipt, kind) for kind in spent} == pytest.approx({k: s / total for k, s in spent.items()})
     assert str(receipt).startswith(
-        f"{48 / total:.3g} images/s over {total:.0f} s: {spent['reading'] / total:.0%} reading"
+        f"{48 / total:.3g} images/s over {total:.0f} s: {spent['reading'] / total:.0%} reading, "
+        f"{spent['copying'] / total:.0%} copying"
     )
 
 
