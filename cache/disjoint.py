@@ -23,13 +23,13 @@ def require_disjoint(splits: Mapping[str, Features]) -> None:
     Raises:
         StoreError: Names the two, how much they share, and the first few.
     """
-    by_sample = any(store.about.get("split_by") == "ratio" for split in splits.values() for store in split.stores)
     for one, other in combinations(splits, 2):
         for mine, theirs in product(splits[one].stores, splits[other].stores):
-            _require_disjoint(mine, one, theirs, other, by_sample=by_sample)
+            _require_disjoint(mine, one, theirs, other)
 
 
-def _require_disjoint(mine: FeatureCache, one: str, theirs: FeatureCache, other: str, *, by_sample: bool) -> None:
+def _require_disjoint(mine: FeatureCache, one: str, theirs: FeatureCache, other: str) -> None:
+    by_sample = "ratio" in (mine.about.get("split_by"), theirs.about.get("split_by"))
     remedy = "extract all splits anew by one experiment, or give others"
     noun, shared = "scene", [] if by_sample else _shared_scenes(mine, theirs)
     if not shared:

@@ -123,8 +123,9 @@ class Dropout(nn.Module):
         # Drawing is most of the work on a CPU, so that 64 random bits decide four activations.
         draws = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
         draws = draws.random_(-(2**63), None, generator=self.generator).view(torch.int16)
-        kept = draws.as_strided(features.shape, features.stride()) >= int(self.share * 2**16) - 2**15
-        return features * kept.to(features.dtype).div_(1 - self.share)
+        dropped = int(self.share * 2**16)
+        kept = draws.as_strided(features.shape, features.stride()) >= dropped - 2**15
+        return features * kept.to(features.dtype).div_(1 - dropped / 2**16)
 
 
 class Residual(nn.Module):

@@ -115,7 +115,7 @@ class _Engine:
         steps, total = self.steps, max(run.plan.settings.epochs for run in self.runs) * self.steps
         for run in self.runs:
             if run.trainee.finished:  # killed after its last epoch
-                run.finish()
+                self._attempt(run, run.finish)
         while learning := self._learning():
             done = min(run.trainee.done for run in learning)
             epoch, first = divmod(done, steps)

@@ -38,6 +38,14 @@ def test_a_division_by_sample_may_share_scenes_but_no_sample():
         check(train=one, val=Store("ab", "ratio", ids=["a/1", "b/0"]))
 
 
+def test_stores_divided_by_scene_share_none_beside_another_that_was_divided_by_sample():
+    train, val = Store("xab"), Store("yab")
+    for split, scenes in ((train, "cd"), (val, "ed")):
+        split.stores = [Store("k", "ratio", ids=[f"{id(split)}"]), Store(scenes)]
+    with pytest.raises(StoreError, match=r"cd\.zarr \(train\) and ed\.zarr \(val\) share 1 scene \(d\)"):
+        check(train=train, val=val)
+
+
 def test_a_sample_mended_between_two_divisions_is_still_one():
     with pytest.raises(StoreError, match="share 1 sample "):
         check(train=Store("a", "ratio"), val=Store("a", "ratio", pictures=["mended"]))

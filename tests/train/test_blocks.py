@@ -69,3 +69,9 @@ def test_dropout_zeroes_its_share_and_scales_the_rest(memory_format):
     dropout.generator.manual_seed(0)
     assert torch.equal(dropout(features), found)
     assert torch.equal(dropout.eval()(features), features)
+
+
+def test_dropout_of_nearly_all_keeps_the_mean():
+    dropout = Dropout(0.99995).train()
+    dropout.generator = torch.Generator().manual_seed(0)
+    assert dropout(torch.ones(2**24)).mean().item() == pytest.approx(1.0, abs=0.2)

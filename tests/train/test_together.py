@@ -6,6 +6,7 @@ import pytest
 import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import Plan, fit
+from spaceclip.train.run import Run
 from spaceclip.train.state import code
 from spaceclip.train.step import TrainingStep
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -107,6 +108,24 @@ def test_one_that_fails_is_reported_and_the_others_go_on(cache, plans, alone):
         fit(cache, [broken], score=score, device=CPU)
     assert contents(together[1:]) == {name: alone[name] for name in ("shallow", "steep", "near")}
     assert not (broken.out / "checkpoint.json").exists()
+
+
+def test_one_that_cannot_be_finished_is_reported_and_the_others_go_on(cache, plans, alone, monkeypatch):
+    together, dropped, finish = plans("together"), [], Run.finish
+    monkeypatch.setattr(Run, "finish", lambda _run: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        fit(cache, together, score=score, device=CPU)  # the shortest, which is the second, has done all its epochs
+
+    def full(run):
+        if run.plan == together[1]:
+            raise SpaceClipError("no space left")
+        finish(run)
+
+    monkeypatch.setattr(Run, "finish", full)
+    infos = fit(cache, together, score=score, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    assert (dropped, len(infos)) == ([together[1]], 3)
+    rest = [together[0], *together[2:]]
+    assert contents(rest) == {name: alone[name] for name in ("whole", "steep", "near")}
 
 
 def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans, alone):
