@@ -90,7 +90,8 @@ def metadata_files(attributes: Mapping[str, Any]) -> dict[str, bytes]:
 
 def sample_list(entries: Sequence[Entry]) -> bytes:
     """The content of the list of samples."""
-    lines = [json.dumps({"id": entry.id, "scene": entry.scene, "stamp": entry.stamp}) for entry in entries]
+    fields = (entry.quoted() for entry in entries)
+    lines = [f'{{"id": {name}, "scene": {scene}, "stamp": {stamp}}}' for name, scene, stamp in fields]
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -108,11 +109,12 @@ def read_samples(place: Place, identity: Mapping[str, Any]) -> list[Entry]:
     try:
         content = place.read(SAMPLES)
         entries = [Entry(**parse_json(line)) for line in content.splitlines()]
+        is_whole = entries_digest(entries) == identity["samples"]["sha256"] and content == sample_list(entries)
     except (FileNotFoundError, ValueError, TypeError) as error:
         raise StoreError(f"{file}: unreadable ({error}); {mend}") from error
     except OSError as error:
         raise UnreadableError.of(file, error) from error
-    if entries_digest(entries) != identity["samples"]["sha256"] or content != sample_list(entries):
+    if not is_whole:
         raise StoreError(f"{file}: the sample list was altered; {mend}")
     return entries
 

@@ -103,7 +103,8 @@ class ShardedArray:
         self.name, self.shape, self.dtype = name, layout.shape, np.dtype(layout.dtype)
         self._place, self._layout, self._images, self._checksums = place, layout, images, checksums
         self.chunk_bytes = math.prod(layout.row) * self.dtype.itemsize
-        self._owner = OPEN_FILES.owner(self)
+        self._step = self.chunk_bytes + CRC
+        self._owner, self._held = OPEN_FILES.owner(self), OPEN_FILES.held
 
     def read_into(self, out: NDArray[Any], row: int, view: int = 0, *, anew: bool = False) -> None:
         """Read a sample's chunk, of one view where views divide the array.
@@ -128,14 +129,11 @@ class ShardedArray:
         shard, inside = divmod(row, self._images)
         name = self._owner, shard, view
         try:
-            stored = OPEN_FILES.get(name) or OPEN_FILES.open(name, partial(self._opened, shard, view))
-            if self._layout.compressed:
-                self._read_compressed(stored, row, inside, out)
-            # Chunks of one size need no index; a row that was never written fails its checksum.
-            elif anew or not stored.checked[inside]:
-                self._read_chunk(stored, row, inside * (self.chunk_bytes + CRC), out)
-                stored.checked[inside] = stored.file.is_kept
-            elif stored.file.read_into(inside * (self.chunk_bytes + CRC), out) < self.chunk_bytes:
+            stored = self._held.get(name)
+            # Most chunks are read again and again: nothing else is asked of them.
+            if stored is None or anew or not stored.checked[inside]:
+                self._read_anew(stored or OPEN_FILES.open(name, partial(self._opened, shard, view)), row, out)
+            elif stored.file.read_into(inside * self._step, out) != self.chunk_bytes:
                 raise self._damaged(stored.key, "it is cut short")
         except DamagedError:
             OPEN_FILES.let_go(name)  # it may be mended by the next read
@@ -149,11 +147,11 @@ class ShardedArray:
     def will_read(self, row: int, view: int = 0) -> None:
         """Have the system fetch a chunk meanwhile, where it can; what fails is for reading to say."""
         shard, inside = divmod(row, self._images)
-        name, size = (self._owner, shard, view), self.chunk_bytes + CRC
+        name = self._owner, shard, view
         if not self._layout.compressed:
             with suppress(OSError, StoreError):
-                stored = OPEN_FILES.get(name) or OPEN_FILES.open(name, partial(self._opened, shard, view))
-                stored.file.will_read(inside * size, size)
+                stored = self._held.get(name) or OPEN_FILES.open(name, partial(self._opened, shard, view))
+                stored.file.will_read(inside * self._step, self._step)
 
     def read_rows(self, start: int, stop: int, view: int | None = None) -> NDArray[Any]:
         """Whole rows [stop - start, ...], or one view of them [stop - start, ...], every chunk checked.
@@ -175,7 +173,14 @@ class ShardedArray:
         checksums, key = self._checksums(shard, view), self._layout.key(self.name, shard, view)
         return _Object(key, self._place.opened(key), checksums, self._images)
 
-    def _read_compressed(self, stored: _Object, row: int, inside: int, out: memoryview) -> None:
+    def _read_anew(self, stored: _Object, row: int, out: memoryview) -> None:
+        """Read a chunk and check it."""
+        inside = row % self._images
+        if not self._layout.compressed:
+            # Chunks of one size need no index; a row that was never written fails its checksum.
+            self._read_chunk(stored, row, inside * self._step, out)
+            stored.checked[inside] = stored.file.is_kept
+            return
         offset, length = self._index(stored)[inside].tolist()
         if offset == NEVER_WRITTEN:
             raise self._damaged(stored.key, f"row {row} was never written")

@@ -21,12 +21,15 @@ class OpenFiles:
 
     Args:
         most: How many; by default half of what the process may have, after asking the system for many.
+
+    Attributes:
+        held: By name. Readers, who ask for each chunk, look there without a lock.
     """
 
     def __init__(self, most: int | None = None) -> None:
         if most is not None:
             self.most = most
-        self._held: dict[Name, Any] = {}
+        self.held: dict[Name, Any] = {}
         # Of a thread's own: an owner may go, by a garbage collection, while its thread is in here.
         self._lock = RLock()
         self._owners = count()
@@ -42,10 +45,6 @@ class OpenFiles:
         weakref.finalize(reader, self._forget, number).atexit = False
         return number
 
-    def get(self, name: Name) -> Any:
-        """What is held under a name, or None. Nothing is counted or locked: a reader asks for each chunk."""
-        return self._held.get(name)
-
     def open(self, name: Name, opened: Callable[[], T]) -> T:
         """Open what is not held yet."""
         try:
@@ -53,27 +52,27 @@ class OpenFiles:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            self._keep(len(self._held) // 2)
+            self._keep(len(self.held) // 2)
             made = opened()
         with self._lock:
-            found = self._held.setdefault(name, made)
+            found = self.held.setdefault(name, made)
         self._keep(self.most)
         return found
 
     def let_go(self, name: Name) -> None:
         """Have it opened anew next time."""
         with self._lock:
-            self._held.pop(name, None)
+            self.held.pop(name, None)
 
     def _keep(self, most: int) -> None:
         with self._lock:
-            while len(self._held) > most:
-                del self._held[next(iter(self._held))]
+            while len(self.held) > most:
+                del self.held[next(iter(self.held))]
 
     def _forget(self, owner: int) -> None:
         with self._lock:
-            for key in [key for key in self._held if key[0] == owner]:
-                del self._held[key]
+            for key in [key for key in self.held if key[0] == owner]:
+                del self.held[key]
 
 
 def _most_of_the_process() -> int:
