@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..cache import Features, SpaceClipError, keep_freed_memory, out_of_memory
+from ..cache import Features, SpaceClipError, StoreError, keep_freed_memory, out_of_memory
 from .checkpoint import CheckpointInfo
 from .checks import require_same_batches, require_trainable, require_trained
 from .decoder import DepthDecoder
@@ -121,20 +121,32 @@ class _Engine:
             epoch, first = divmod(done, steps)
             self.progress(done, total)
             due: list[Run] = []
-            for at, inputs in enumerate(self.inputs(epoch, first), done):
-                due = [run for run in self._learning() if run.trainee.done == at]
-                self._count("reading", due)
-                for run in due:
-                    run.saved.move_seconds("reading", "copying", inputs.copying)
-                for run in due:
-                    self._attempt(run, self._step, run, inputs)
-                self._count("computing", due)
-                if not due:
-                    break
-                self.progress(at + 1, total)
+            with self._saved_where_reading_fails():
+                for at, inputs in enumerate(self.inputs(epoch, first), done):
+                    due = [run for run in self._learning() if run.trainee.done == at]
+                    self._count("reading", due)
+                    for run in due:
+                        run.saved.move_seconds("reading", "copying", inputs.copying)
+                    for run in due:
+                        self._attempt(run, self._step, run, inputs)
+                    self._count("computing", due)
+                    if not due:
+                        break
+                    self.progress(at + 1, total)
             # Others may have ended this epoch before: when they were interrupted, or one of these started again.
             if ended := [run for run in due if not run.error]:
                 self._end_epoch(ended)
+
+    @contextmanager
+    def _saved_where_reading_fails(self) -> Iterator[None]:
+        """Context in which a batch that cannot be read costs no step that is done."""
+        try:
+            yield
+        except StoreError:
+            for run in self._learning():
+                if run.trainee.done > run.saved.steps:
+                    run.save()
+            raise
 
     def _learning(self) -> list[Run]:
         return [run for run in self.runs if not (run.error or run.info)]

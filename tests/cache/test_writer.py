@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from spaceclip.cache import Entry, FeatureCache, Quarantined, StoreError, StoreWriter, verify
+from hypothesis import example, given
+from hypothesis import strategies as st
+from spaceclip.cache import Entry, FeatureCache, Quarantined, StoreError, StoreWriter, entries_digest, verify
+from spaceclip.cache.format.metadata import sample_list
+
+
+@given(st.lists(st.tuples(st.text(), st.none() | st.text(), st.text()), max_size=5))
+@example([('a\udcff/"b\\', None, "\u2028\n"), ("", "", "\x7f\U0001f600")])
+def test_the_list_of_samples_is_written_and_hashed_as_json_writes_it(fields):
+    entries = [Entry(*one) for one in fields]
+    lines = [json.dumps({"id": one.id, "scene": one.scene, "stamp": one.stamp}) for one in entries]
+    assert sample_list(entries) == "\n".join(lines).encode() + b"\n"
+    hashed = "".join(json.dumps([one.id, one.scene, one.stamp]) + "\n" for one in entries)
+    assert entries_digest(entries) == hashlib.sha256(hashed.encode()).hexdigest()
 
 
 def test_zarr_itself_reads_back_what_was_written(make_store, make_block):

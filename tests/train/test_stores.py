@@ -1,9 +1,23 @@
 """What happens to a run whose features lie in several stores, or change under it."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from spaceclip.cache import FeatureCache, StoreSpec, StoreWriter, joined
+from spaceclip.cache import (
+    Batches,
+    Entry,
+    FeatureCache,
+    StoreError,
+    StoreSpec,
+    StoreWriter,
+    compatible_stores,
+    joined,
+    link_parts,
+    repair,
+    shared_parts,
+)
 from spaceclip.train import Plan, fit
 
 CPU = torch.device("cpu")
@@ -41,3 +55,67 @@ def test_several_stores_give_the_weights_of_one_with_the_same_samples(make_cache
     whole = make_cache(11)
     parts = [part(whole, 0, 2), part(whole, 2, 8), part(whole, 8, 11)]
     assert train(whole, "whole") == train(joined(parts), "parts")
+
+
+@pytest.fixture
+def whole(make_cache):
+    """Eleven samples in one store, in shards of three."""
+    cache = make_cache(11)
+    spec = StoreSpec.of({**cache.identity, "shard": 3}, cache.entries)
+    writer = StoreWriter(cache.path.with_name("shards.zarr"), spec, cache.about)
+    for shard in writer.pending:
+        writer.write(shard, rows_of(cache, *spec.rows(shard)))
+    return FeatureCache.open(writer.path)
+
+
+def written_again(cache: FeatureCache, shard: int, block: dict[str, np.ndarray]) -> None:
+    """Take a damaged shard away, and write it again as extraction does."""
+    path = cache.place.location
+    repair(path)
+    writer = StoreWriter(path, StoreSpec.of(cache.identity, cache.entries), cache.about)
+    assert writer.pending == [shard]
+    writer.write(shard, block)
+
+
+def test_a_store_that_grows_under_a_run_changes_nothing_for_it(whole, train):
+    expected, grown = train(whole, "undisturbed"), []
+
+    def grow(_plan, epoch):
+        if epoch.epoch == 1:
+            spec = StoreSpec.of(whole.identity, [*whole.entries, Entry("new", "new", "1")])
+            writer = StoreWriter(whole.path.with_name("grown.zarr"), spec, whole.about)
+            shared = shared_parts(spec, writer.pending, compatible_stores(spec, [whole.path]))
+            link_parts(writer, shared)
+            grown.extend(writer.pending)
+
+    assert train(FeatureCache.open(whole.path), "grown", grow) == expected
+    assert grown == [3]  # the others are links to the same files
+
+
+def test_a_store_that_is_repaired_under_a_run_gives_the_result_of_a_sound_one(whole, train):
+    expected, block = train(whole, "undisturbed"), rows_of(whole, 3, 6)
+
+    def repaired(_plan, epoch):
+        if epoch.epoch == 1:
+            (whole.path / "image/c/1/0/0/0").write_bytes(b"damaged")
+            written_again(whole, 1, block)
+
+    assert train(FeatureCache.open(whole.path), "repaired", repaired) == expected
+
+
+def test_damage_costs_no_step_that_is_done_and_once_repaired_the_run_goes_on(whole, train, recipe, tmp_path):
+    expected = train(whole, "undisturbed")
+    order, flipped = Batches(whole, 4, [0], seed=recipe.seed).order(0)
+    # Of a shard and view that the first batch does not read.
+    first = set(zip((order[0] // 3).tolist(), flipped[0].astype(int).tolist(), strict=True))
+    second = zip((order[1] // 3).tolist(), flipped[1].astype(int).tolist(), strict=True)
+    shard, view = next(one for one in second if one not in first)
+    block = rows_of(whole, 3 * shard, min(3 * shard + 3, 11))
+    cache = FeatureCache.open(whole.path)
+    (whole.path / f"layers/0/c/{shard}/{view}/0/0").write_bytes(b"damaged")
+    with pytest.raises(StoreError, match=r"layers/0/c/.*: damaged: .*cache repair"):
+        train(cache, "mended")
+    (state,) = (tmp_path / "mended").glob("unfinished-*/state.json")
+    assert json.loads(state.read_bytes())["steps"] == 1
+    written_again(whole, shard, block)
+    assert train(FeatureCache.open(whole.path), "mended") == expected
