@@ -24,7 +24,7 @@ from bench_cluster import steady_rate
 from bench_extract import most_memory, tiny_backbone_config
 from gpu_checks import CHECKS, Setup, check
 from gpu_training import CHECKS as TRAINING_CHECKS
-from gpu_training import measure_training
+from gpu_training import TARGETS, measure_training
 from pictures import NAME, bare_decoding, bare_decoding_and_writing, machine, make_pictures
 from spaceclip.cache import StoreWriter, connections
 from spaceclip.cache.cluster import choose_environment, local_cluster
@@ -171,7 +171,16 @@ def measure(setup: Setup, deadline: float, *, toy: bool) -> dict[str, Any]:
         found[name] = step()
         for row in found[name] if isinstance(found[name], list) else [found[name]]:
             print(f"{name}: {', '.join(f'{key} {_short(value)}' for key, value in row.items())}", flush=True)
+    if "training" in found:
+        _show_targets(found["training"])
     return found
+
+
+def _show_targets(training: dict[str, Any]) -> None:
+    """The training half's figures in a table, with what is to be reached."""
+    for name, value in training.items():
+        wanted = f"at least {TARGETS[name]:g}: {'yes' if value >= TARGETS[name] else 'NO'}" if name in TARGETS else ""
+        print(f"  {name:28} {_short(value):>14}  {wanted}".rstrip(), flush=True)
 
 
 def _short(value: Any) -> str:

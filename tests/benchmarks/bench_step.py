@@ -1,14 +1,21 @@
-"""Our training step against the same arithmetic in plain float32, contiguous tensors and an 11 x 11 window SSIM."""
+"""Our training step against what the paper says written down as it is: plain float32, contiguous tensors, each layer by
+itself, losses by autograd, an 11 x 11 window for SSIM.
+
+Both keep freed memory, as `spaceclip train` does: what that brings is not in the ratio.
+"""
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from spaceclip.cache import keep_freed_memory
 from spaceclip.train import DecoderSettings, DepthDecoder, DepthPrediction, TrainSettings, silog_loss, ssim_loss
+from spaceclip.train.blocks import Dropout, Gate, StructuralBlock, Upsample, resize
 from spaceclip.train.precision import autocast, resolve_precision
 from spaceclip.train.step import TrainingStep
 from torch import Tensor
@@ -16,6 +23,7 @@ from torch import Tensor
 SETTINGS = TrainSettings()
 WEIGHTS = SETTINGS.loss
 RATE = 1e-4
+PRECISION = SETTINGS.precision
 
 
 @dataclass
@@ -56,16 +64,43 @@ def plain_ssim_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return (1 - above / below)[valid].mean()
 
 
+def plain_silog_loss(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """The SILog loss likewise; there are valid pixels."""
+    depth, target = (torch.where(valid, maps, 1.0).clamp(min=1e-7) for maps in (depth, target))
+    gap, count = torch.log(depth) - torch.log(target), valid.sum()
+    variance = gap.square().sum() / count - 0.85 * (gap.sum() / count).square()
+    return 10.0 * torch.sqrt(variance.clamp(min=1e-7))
+
+
+def write_out(decoder: DepthDecoder) -> None:
+    """Let each block compute as it is written in the paper, without short cuts."""
+    for module in decoder.modules():
+        block: Any = module
+        match module:
+            case Upsample():
+                block.forward = lambda x, m=block: m.refine(m.expand(x))
+            case StructuralBlock():
+                block.forward = lambda x, skip, m=block: m.fuse(_joined(m.upsample(x), skip))
+            case Gate():
+                block.forward = lambda x, skip, m=block: resize(skip, x.shape[-2:]) * (1 + torch.sigmoid(m.weigh(x)))
+            case Dropout():
+                block.forward = lambda x, m=block: F.dropout(x, m.share, m.training)
+            case torch.nn.Conv2d() | torch.nn.ConvTranspose2d():
+                module.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(),))
+
+
+def _joined(features: Tensor, skip: Tensor) -> Tensor:
+    return torch.cat((features, resize(skip, (features.shape[-2], features.shape[-1]))), dim=1)
+
+
 class Plain:
     """A step with nothing done for speed."""
 
-    ssim = staticmethod(plain_ssim_loss)
+    ssim, silog = staticmethod(plain_ssim_loss), staticmethod(plain_silog_loss)
 
     def __init__(self, decoder: DepthDecoder) -> None:
         self.decoder = decoder.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-        for module in decoder.modules():
-            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-                module.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(),))
+        write_out(decoder)
         self.optimizer = torch.optim.AdamW(decoder.parameters(), lr=RATE, weight_decay=SETTINGS.weight_decay)
 
     def forward(self, batch: MadeUp) -> DepthPrediction:
@@ -78,7 +113,7 @@ class Plain:
     def __call__(self, batch: MadeUp) -> float:
         prediction = self.forward(batch)
         total = WEIGHTS.ssim * self.ssim(prediction.depth, batch.target, batch.valid)
-        total = total + silog_terms(prediction, batch)
+        total = total + silog_terms(self.silog, prediction, batch)
         self.optimizer.zero_grad()
         total.backward()
         self.optimise()
@@ -88,23 +123,24 @@ class Plain:
 class Ours(Plain):
     """The step that the training run takes."""
 
-    ssim = staticmethod(ssim_loss)
+    ssim, silog = staticmethod(ssim_loss), staticmethod(silog_loss)
 
     def __init__(self, decoder: DepthDecoder) -> None:
-        self.decoder, self.step = decoder, TrainingStep(decoder, SETTINGS)
+        settings = SETTINGS.model_copy(update={"precision": PRECISION})
+        self.decoder, self.step = decoder, TrainingStep(decoder, settings)
         self.optimizer = self.step.optimizer
 
     def forward(self, batch: MadeUp) -> DepthPrediction:
-        with autocast(SETTINGS.precision, batch.pooled.device):
+        with autocast(PRECISION, batch.pooled.device):
             return super().forward(batch)
 
     def __call__(self, batch: MadeUp) -> float:
         return self.step(batch.states, batch.pooled, batch.target, batch.valid, RATE).total.item()
 
 
-def silog_terms(prediction: DepthPrediction, batch: MadeUp) -> Tensor:
+def silog_terms(silog: Callable[..., Tensor], prediction: DepthPrediction, batch: MadeUp) -> Tensor:
     pairs = zip((WEIGHTS.silog, *WEIGHTS.auxiliary), (prediction.depth, *prediction.auxiliary.values()), strict=True)
-    return torch.stack([w * silog_loss(depth, batch.target, batch.valid) for w, depth in pairs if w]).sum()
+    return torch.stack([w * silog(depth, batch.target, batch.valid) for w, depth in pairs if w]).sum()
 
 
 def clock(work: Callable[[], object], device: torch.device) -> tuple[float, object]:
@@ -129,7 +165,7 @@ def time_parts(step: Plain, batch: MadeUp) -> dict[str, float]:
         (WEIGHTS.ssim * step.ssim(leaves.depth, batch.target, batch.valid)).backward()
 
     times["SSIM, both ways"], _ = clock(ssim, device)
-    times["SILog, both ways"], _ = clock(lambda: silog_terms(leaves, batch).backward(), device)
+    times["SILog, both ways"], _ = clock(lambda: silog_terms(step.silog, leaves, batch).backward(), device)
     pairs = [(d, leaf) for d, leaf in zip((prediction.depth, *prediction.auxiliary.values()), depths, strict=True)]
     outputs, gradients = zip(*((d, leaf.grad) for d, leaf in pairs if leaf.grad is not None), strict=True)
     step.optimizer.zero_grad()
@@ -163,7 +199,7 @@ def compare_speed(device: torch.device, batch: MadeUp, repeats: int) -> None:
     ratio = statistics.median(slow / fast for slow, fast in whole)
     print(f"{'whole step':20} {slow:8.2f} {fast:8.2f} {ratio:6.2f}")
     shape = f"batch {count}, {batch.target.shape[-2]} x {batch.target.shape[-1]}"
-    precision = str(resolve_precision(SETTINGS.precision, device)).removeprefix("torch.")
+    precision = str(resolve_precision(PRECISION, device)).removeprefix("torch.")
     print(f"training step, ours against plain: {ratio:.2f} times as fast ({device}, {precision}, {shape})")
 
 
@@ -195,9 +231,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(352, 704))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default=PRECISION, help="of our step")
     parser.add_argument("--curves", action="store_true", help="compare 40 steps' losses instead of the speed")
     # `run.py` starts this beside benchmarks that have options of their own.
     given, _ = parser.parse_known_args()
+    globals()["PRECISION"] = given.precision
+    keep_freed_memory()
     device, size = torch.device(given.device), tuple(given.size)
     if given.curves:
         compare_curves(device, given.batch, size, steps=40)

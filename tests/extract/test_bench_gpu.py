@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+TRAINING = (
+    *("float32", "resident", "four_on_one_read", "controlled_run_s", "controlled_run_measured_s", "matmul_share"),
+    *("graph_of_eager", "triton_of_pytorch_losses"),
+)
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -29,7 +33,7 @@ def run(bench, monkeypatch, tmp_path):
 @pytest.mark.usefixtures("forked_workers")
 def test_it_checks_then_measures(bench, monkeypatch, tmp_path):
     code, found = run(bench, monkeypatch, tmp_path)
-    assert found["checks"].keys() == {"features", "bytes", "graph", "memory", "losses", "no waiting"}
+    assert found["checks"].keys() == {"features", "bytes", "graph", "memory", "losses", "no waiting", "step graph"}
     assert [name for name, (passed, _) in found["checks"].items() if not passed] == []
     assert code == 0
     assert "going on with batches of 8 images" in found["checks"]["memory"][1]
@@ -41,7 +45,7 @@ def test_it_checks_then_measures(bench, monkeypatch, tmp_path):
         assert 0 < row["card_busy"] <= 1.05
     training = found["training"]
     assert training["store_of_memory"] == pytest.approx(training["from_store"] / training["in_memory"])
-    assert all(training[name] > 0 for name in ("float32", "resident", "four_on_one_read", "controlled_run_s"))
+    assert all(training[name] > 0 for name in TRAINING)
     assert found["worker"]["ratio"] == pytest.approx(found["worker"]["worker"] / found["worker"]["plain"])
     assert all(math.isfinite(row["chosen"]) and row["chosen"] > 0 for row in found["batches"])
 
@@ -59,6 +63,7 @@ def test_a_check_that_fails_is_said_and_the_others_are_made(bench, monkeypatch, 
         "memory": True,
         "losses": True,
         "no waiting": True,
+        "step graph": True,
     }
     assert "FAIL  features: WrongError: relative error float32" in capsys.readouterr().out
     assert not any(name.startswith("extraction") for name in found)
