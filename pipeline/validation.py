@@ -1,6 +1,7 @@
 """Validation of decoders in training, and what is seen of it: their scores and a figure of each."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -36,5 +37,7 @@ def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> 
             kind = ("raw", "EMA")[numbers.index(best)]
             caption = f"{kind} weights: AbsRel {errors[best]:.4f} over {len(validation.usable)} validation images"
             if drawn := validation_figure(validation, depths[best], scored[best][1], caption):
-                write_atomically(out / FIGURE, drawn)
+                # A disk that is full ends the run when its state is written, which says what to do.
+                with suppress(OSError):
+                    write_atomically(out / FIGURE, drawn)
     return found
