@@ -5,7 +5,19 @@ import sys
 import time
 from pathlib import Path
 
-NAMES = ("step", "feed", "uncached", "extract", "host", "scoring", "validation", "verify", "resume", "cluster")
+NAMES = (
+    "step",
+    "feed",
+    "trainees",
+    "uncached",
+    "extract",
+    "host",
+    "scoring",
+    "validation",
+    "verify",
+    "resume",
+    "cluster",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:
