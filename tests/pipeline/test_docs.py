@@ -48,6 +48,7 @@ def somebody(tmp_path_factory) -> Path:
         for section, values in SMALL.items():
             settings[section] = {**settings.get(section, {}), **values}
         (root / "configs" / file.name).write_text(yaml.safe_dump(settings))
+    shutil.copytree(ROOT / "configs/studies", root / "configs/studies")
     shutil.copy(ROOT / "params.yaml", root)
     MadeUp.kitti(root / "data/kitti")
     MadeUp.nyu(root / "data/nyu", size=(480, 640))
