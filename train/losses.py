@@ -97,8 +97,10 @@ class _SILog(torch.autograd.Function):
             count, total, squares = kernels.silog_sums(*maps, _SMALLEST_DEPTH).unbind()
         else:
             maps = [depth, *_log_gap(depth, target, valid), valid]
-            gap = maps[2].flatten()
-            count, total, squares = valid.sum(), gap.sum(), gap.dot(gap)
+            gap = maps[2].flatten(1)
+            # Image by image: a processor's dot product of many millions is right to four digits alone.
+            squares = torch.stack([image.dot(image) for image in gap]).sum()
+            count, total = valid.sum(), gap.sum()
         mean = total / count.clamp(min=1)
         variance = squares / count.clamp(min=1) - 0.85 * mean.square()
         root = variance.clamp(min=_SMALLEST_VARIANCE).sqrt()

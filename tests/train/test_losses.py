@@ -117,6 +117,16 @@ def test_an_image_without_valid_pixels_has_no_influence(loss):
     assert not gradient[1].any()
 
 
+def test_silog_of_a_large_batch_loses_nothing():
+    """Some processors' dot products add up one number after the other."""
+    draw = torch.Generator().manual_seed(0)
+    target = 2 + 6 * torch.rand(24, 1, 480, 640, generator=draw)
+    depth, valid = target * (0.05 * torch.randn(target.shape, generator=draw)).exp_(), torch.rand(target.shape) > 0.1
+    gap = (depth.double().log_() - target.double().log_())[valid]
+    wanted = 10 * (gap.square().mean() - 0.85 * gap.mean() ** 2).sqrt()
+    assert silog_loss(depth, target, valid).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
 def test_silog_ignores_whatever_stands_at_invalid_pixels():
     depth, target, valid = maps(2, 12, 16, seed=7)
     value, gradient = value_and_gradient(silog_loss, depth, target, valid)
