@@ -168,7 +168,7 @@ def _require_comparable(arm: Arm, protocol: Protocol, before: Sequence[Arm], pro
     for other in before:
         if (arm.decoder, arm.settings) == (other.decoder, other.settings):
             raise SpaceClipError(f"has the same settings as {other.name}; leave one out")
-    for name in ("batch_size", "flip_probability", "overfit"):
+    for name in ("batch_size", "flip_probability", "overfit", "shuffle"):
         found, wanted = (getattr(one.settings, name) for one in (arm, before[0] if before else arm))
         if found != wanted:
             raise SpaceClipError(

@@ -89,7 +89,7 @@ class ArmResult(BaseModel):
         """From its runs, and those of the first arm with the same seeds."""
         names = next((run.metrics for run in runs if run.metrics), {})
         both = [(run.metrics, other.metrics) for run, other in zip(runs, first, strict=True)]
-        pairs = [(own, other) for own, other in both if own and other] if runs != first else []
+        pairs = [(own, other) for own, other in both if own and other] if runs is not first else []
         metrics = {name: Spread.of([run.metrics[name] for run in runs if run.metrics]) for name in names}
         apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
         return cls(

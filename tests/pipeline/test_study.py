@@ -14,6 +14,7 @@ from spaceclip.extract import read_yaml
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.study.design import StudyFile
+from spaceclip.pipeline.study.results import ArmResult, RunResult
 from spaceclip.train import load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -127,6 +128,12 @@ def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied
     assert "RANDOM WEIGHTS: the numbers say nothing of CLIP" in table
 
 
+def test_an_arm_that_changes_nothing_differs_by_nothing():
+    first = [RunResult(seed=seed, status="trained", metrics={"rmse": 0.5 + seed}) for seed in (1, 2)]
+    arm = ArmResult.of("same", {}, 1, list(first), first)
+    assert arm.differences["rmse"].mean == arm.differences["rmse"].deviation == 0
+
+
 def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_trains_alone(study, project, steps):
     whole = 36
     steps["interrupt at"] = 30
@@ -196,6 +203,7 @@ def test_two_workers_give_the_table_of_one_process(study, project):
             "train.batch_size: 2",
             r"arm flat: train\.batch_size is 2, that of whole 4; arms see the",
         ),
+        (FLAT, "train.shuffle: blocks", r"arm flat: train\.shuffle is blocks, that of whole full; arms see the"),
         (FLAT, "train.max_depth: 5", r"arm flat: would be scored by another protocol \("),
         (FLAT, "", r"arm flat: has the same settings as whole; leave one out"),
         (
