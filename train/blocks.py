@@ -32,6 +32,7 @@ def resized_conv(features: Tensor, weight: Tensor, size: tuple[int, int]) -> Ten
         [B, b, H, W].
     """
     batch, _, height, width = features.shape
+    weight = weight.to(features.dtype)
     taps = torch.einsum("zahw,baij->zhiwjb", features, weight).reshape(batch * height * 3, width * 3, -1)
     down, across = (_shifted_resize(few, many, taps) for few, many in zip((height, width), size, strict=True))
     rows = torch.bmm(across.expand(len(taps), -1, -1), taps).view(batch, height * 3, -1)
