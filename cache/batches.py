@@ -113,7 +113,7 @@ class Batches:
         self._shuffle: Shuffle = shuffle
         self._threads, self._ahead = threads, ahead
         self._sources = {store: _sources(store, layers, native=native) for store in features.stores}
-        self._read_sample = self._read_stored
+        self._read_sample, self._loaded = self._read_stored, False
         height, width = features.native_size if native else features.depth_size
         self._buffers = deque(
             _Buffer.of(_empty(features, batch_size, layers, (height, width), allocate)) for _ in range(ahead + 1)
@@ -147,7 +147,7 @@ class Batches:
 
         with ThreadPoolExecutor(self._threads) as pool:
             list(pool.map(load_some, (range(first, len(self.rows), self._threads) for first in range(self._threads))))
-        self._read_sample = read_kept
+        self._read_sample, self._loaded = read_kept, True
 
     @property
     def sample_bytes(self) -> int:
@@ -158,7 +158,7 @@ class Batches:
         """The batches of one epoch, from the first that is wanted."""
         rows, flipped = self.order(number)
         batches = zip(rows[first:], flipped[first:], strict=True)
-        if self._shuffle == "full":
+        if self._shuffle == "full" or self._loaded:
             return self.read(batches)
         return self.read(fetching_ahead(batches, self._chunks, -(-MIXED * self._features.stores[0].shard // self.size)))
 

@@ -159,4 +159,6 @@ def test_by_blocks_the_system_is_asked_for_what_will_be_read_and_for_nothing_els
     assert sorted(asked) == sorted(read)
     asked.clear()
     list(Batches(FeatureCache.open(batches._features.path), 5, [0], seed=1).epoch(0))
+    batches.load()
+    list(batches.epoch(0))
     assert not asked
