@@ -49,8 +49,9 @@ class DepthScale:
     @property
     def ticks(self) -> list[float]:
         """Round depths to write beside the colours, metres."""
-        if self.kind == "log":
-            return [tick for tick in _TICKS if self.low <= tick <= self.high]
+        ticks = [tick for tick in _TICKS if self.low <= tick <= self.high]
+        if self.kind == "log" and len(ticks) > 2:  # a narrow range has too few of them
+            return ticks
         step = next(tick for tick in _TICKS if (self.high - self.low) / tick <= 8)
         return [step * number for number in range(math.ceil(self.low / step), int(self.high / step) + 1)]
 

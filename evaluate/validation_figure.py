@@ -38,7 +38,7 @@ def validation_figure(cache: Features, depths: Mapping[int, Tensor], protocol: P
         cache: The validation split.
         depths: Predictions [h, w] in metres, of any size, by row.
         protocol: How they are scored.
-        caption: What they are of.
+        caption: What they are of, in one or more lines.
     """
     ids, scorer, maps = cache.sample_ids, Scorer(protocol, regions=False), {}
     for row, depth in depths.items():
@@ -60,7 +60,8 @@ def _figure(examples: Sequence[Example], protocol: Protocol, data: str, caption:
     scale = DepthScale.of(examples, "log")
     strips = [_strip(example, protocol, scale) for example in examples]
     width = strips[0].shape[1]
-    height = sum(len(strip) + _LABEL for strip in strips) + 2 * _LABEL + _FOOT
+    above = 16 * len(caption.splitlines()) + _LABEL
+    height = sum(len(strip) + _LABEL for strip in strips) + above + _FOOT
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
     def write(x: float, top: float, text: str, **options: Any) -> None:
@@ -68,8 +69,8 @@ def _figure(examples: Sequence[Example], protocol: Protocol, data: str, caption:
 
     write(_GAP, 4, caption)
     for column, title in enumerate(("Image", "Ground truth", "Prediction", "Relative error")):
-        write((column + 0.5) * (_WIDTH + _GAP), 4 + _LABEL, title, ha="center")
-    top = 2 * _LABEL
+        write((column + 0.5) * (_WIDTH + _GAP), above - 18, title, ha="center")
+    top = above
     for example, strip in zip(examples, strips, strict=True):
         write(_GAP, top + 4, f"{example.score.sample_id}    AbsRel {example.score.metrics['abs_rel']:.4f}",
               fontweight="bold")  # fmt: skip

@@ -217,6 +217,8 @@ def _describe(kind: type[BaseModel], error: ErrorDetails) -> str:
         return f"{place}: missing, it has no default; add it"
     message = error["msg"].removeprefix("Value error, ")
     found = error["input"]
+    if error["type"] == "tuple_type":
+        message = f"expected a list, such as [{found}]"
     return f"{place}: found {found!r}; {message[:1].lower()}{message[1:]}" if place else message
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..cache import Features, SpaceClipError, write_atomically
-from ..evaluate import Protocol, shown_rows, validate, validation_figure
+from ..evaluate import BackboneFacts, Protocol, shown_rows, validate, validation_figure
 from ..train import Candidate
 
 FIGURE = "validation.png"
@@ -35,7 +35,10 @@ def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> 
         errors = {number: scores["abs_rel"] for number in numbers if isinstance(scores := found[number], dict)}
         if errors and depths[best := min(errors, key=errors.__getitem__)]:
             kind = ("raw", "EMA")[numbers.index(best)]
-            caption = f"{kind} weights: AbsRel {errors[best]:.4f} over {len(validation.usable)} validation images"
+            caption = (
+                f"Latest epoch, {kind} weights: AbsRel {errors[best]:.4f} over {len(validation.usable)} validation images\n"
+                f"{scored[best][1].label}\nencoder {BackboneFacts.of(validation.identity['backbone']).label}"
+            )
             if drawn := validation_figure(validation, depths[best], scored[best][1], caption):
                 # A disk that is full ends the run when its state is written, which says what to do.
                 with suppress(OSError):

@@ -181,6 +181,10 @@ class Run:
 
 def _difference(found: Any, wanted: Any, name: str = "") -> str:
     """The first setting of two records that differs, with both values; empty where none does."""
+    if name in ("stores", "validation") and found != wanted:
+        if len(found) != len(wanted):
+            return f"{name}: {len(found)} there, {len(wanted)} now"
+        found, wanted = (dict(enumerate(stores)) for stores in (found, wanted))
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         keys = dict.fromkeys((*wanted, *found))
         differ = (_difference(found.get(key), wanted.get(key), f"{name}.{key}" if name else str(key)) for key in keys)

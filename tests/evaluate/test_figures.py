@@ -82,6 +82,7 @@ def test_a_scale_spans_the_truth_of_all_images(drawn, kind):
     assert (high - middle) / (middle - low) == pytest.approx({"linear": 1.5, "log": 1}[kind], rel=1e-6)
     assert scale(np.array([0.0, 1e9, np.nan])) == pytest.approx([0, 1, np.nan], nan_ok=True)
     assert all(scale.low <= tick <= scale.high for tick in scale.ticks)
+    assert DepthScale(1.3, 4.6, kind).ticks == [1.5, 2, 2.5, 3, 3.5, 4, 4.5]  # 2 alone would be no scale
 
 
 def test_the_errors_name_the_data_set_and_metres(drawn, figures):

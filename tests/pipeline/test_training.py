@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from spaceclip.cache import FeatureCache, write_atomically
-from spaceclip.evaluate import validation
+from spaceclip.evaluate import validation, validation_figure
 from spaceclip.train import load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -187,7 +187,7 @@ def test_the_validation_split_is_never_scored_in_place_of_a_test_split_that_is_g
 
 
 def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyway(extracted, spaceclip, monkeypatch):
-    predicted, drawn = [], []
+    predicted, drawn, captions = [], [], []
 
     def write(path, content):
         if path.name == "validation.png":
@@ -198,14 +198,23 @@ def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyw
         predicted.append(1)
         return decode(*arguments)
 
-    decode = validation.decode
+    def drawing(*given):
+        captions.append(given[-1].splitlines())
+        return figure(*given)
+
+    decode, figure = validation.decode, validation_figure
     monkeypatch.setattr("spaceclip.pipeline.validation.write_atomically", write)
+    monkeypatch.setattr("spaceclip.pipeline.validation.validation_figure", drawing)
     monkeypatch.setattr(validation, "decode", counting)
     spaceclip("train", *CONFIG)
     passes = [done for _, done in drawn]
     assert [path for path, _ in drawn] == [Path("results/tiny/validation.png")] * 3
     with Image.open("results/tiny/validation.png") as picture:
         assert picture.size[0] == 4 * 306
+    score, protocol, encoder = captions[-1]
+    assert re.match(r"Latest epoch, (raw|EMA) weights: AbsRel \d\.\d{4} over \d+ validation images$", score)
+    assert protocol.startswith("validation protocol: ")
+    assert encoder.startswith("encoder random:")
     spaceclip("train", *CONFIG, "--out", "plain", "--set", "train.figures=0")
     assert not Path("plain/validation.png").exists()
     assert len(drawn) == 3

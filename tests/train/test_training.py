@@ -304,7 +304,7 @@ def test_a_checkpoint_of_these_settings_and_stores_is_found_finished(run, make_c
     made, _ = run("run", epochs=1)
     found, reported = run("run", epochs=1)
     assert (found.model_copy(update={"sha256": ""}), reported) == (made, [])
-    with pytest.raises(SpaceClipError, match="holds a finished checkpoint"):
+    with pytest.raises(SpaceClipError, match=r"holds a finished checkpoint \(validation: 0 there, 1 now\)"):
         run("run", epochs=1, validation=make_cache(5, "val.zarr", seed=1))
 
 
