@@ -35,9 +35,10 @@ def validation_scores(validation: Features, candidates: Sequence[Candidate]) -> 
         errors = {number: scores["abs_rel"] for number in numbers if isinstance(scores := found[number], dict)}
         if errors and depths[best := min(errors, key=errors.__getitem__)]:
             kind = ("raw", "EMA")[numbers.index(best)]
+            encoder = BackboneFacts.of(validation.identity["backbone"]).label
             caption = (
-                f"Latest epoch, {kind} weights: AbsRel {errors[best]:.4f} over {len(validation.usable)} validation images\n"
-                f"{scored[best][1].label}\nencoder {BackboneFacts.of(validation.identity['backbone']).label}"
+                f"Latest epoch, {kind} weights: AbsRel {errors[best]:.4f} over {len(validation.usable)} validation "
+                f"images\n{scored[best][1].label}\nencoder {encoder}"
             )
             if drawn := validation_figure(validation, depths[best], scored[best][1], caption):
                 # A disk that is full ends the run when its state is written, which says what to do.
