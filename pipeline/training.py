@@ -83,14 +83,8 @@ def train_decoder(
             click.echo(f"warning: {text}", err=True)
 
     def beginning(_plan: Plan, done: int, total: int, others: Sequence[Path]) -> None:
-        if done:
-            click.echo(f"going on after step {done:,} of {total:,}; its epochs until now:", err=True)
-        elif others:
-            click.echo(
-                f"starting from the first step: {', '.join(map(str, others))} is of other settings, features or code, "
-                "and stays; delete it if you do not want it",
-                err=True,
-            )
+        if text := start_line(done, total, others):
+            click.echo(text, err=True)
 
     with progress("train", "steps") as report:
         (info,) = fit(
@@ -123,6 +117,18 @@ def train_decoder(
             err=True,
         )
     return info
+
+
+def start_line(done: int, total: int, others: Sequence[Path]) -> str:
+    """What to say where a run goes on, or leaves the unfinished states of other runs; nothing of a plain start."""
+    if done:
+        return f"going on after step {done:,} of {total:,}"
+    if others:
+        return (
+            f"starting from the first step: {', '.join(map(str, others))} is of other settings, features or code, and "
+            "stays; delete it if you do not want it"
+        )
+    return ""
 
 
 def open_splits(

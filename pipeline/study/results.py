@@ -20,6 +20,7 @@ class RunResult(BaseModel):
         metrics: On validation; empty unless it is trained.
         weights: Whether raw or EMA weights were kept.
         epoch: Their epoch, from 1.
+        chosen: Whether they are the best on validation or the last.
         note: Why it failed, or that it collapsed, with the numbers by which that is known.
     """
 
@@ -30,6 +31,7 @@ class RunResult(BaseModel):
     metrics: dict[str, float] = {}
     weights: Literal["raw", "ema"] | None = None
     epoch: int | None = None
+    chosen: Literal["best", "last"] | None = None
     note: str = ""
 
 
@@ -136,4 +138,8 @@ class StudyResults(BaseModel):
         if self.backbone.random:
             encoder = f"{encoder}, RANDOM WEIGHTS: the numbers say nothing of CLIP"
         count = f"{self.images} validation images, seeds {', '.join(map(str, self.seeds))}"
-        return f"{self.base}, {self.protocol.label}; {count}; {encoder}. Weights are chosen on the same images."
+        last = {run.chosen for arm in self.arms for run in arm.runs if run.chosen} == {"last"}
+        weights = (
+            "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
+        )
+        return f"{self.base}, {self.protocol.label}; {count}; {encoder}. Weights are {weights}."

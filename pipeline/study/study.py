@@ -1,6 +1,6 @@
 """Running a study: what is done of it, training what is not, and writing what came of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,11 @@ from ..clusters import ClusterChoice
 from ..device import choose_device
 from ..paths import require_writable
 from ..progress import progress
+from ..training import start_line
 from ..validation import validation_scores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
-from .tables import csv, markdown
+from .tables import csv, markdown, own_settings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -62,6 +63,7 @@ class _Study:
                     device=device,
                     validation=design.validation,
                     progress=report,
+                    beginning=self._beginning,
                     each_epoch=self._each_epoch,
                     dropped=self._dropped,
                 )
@@ -87,6 +89,7 @@ class _Study:
                 validation=self.design.validation,
                 local_copy=local_copy,
                 progress=lambda done, total: report(done, total, note),
+                beginning=self._beginning,
                 each_epoch=self._each_epoch,
                 dropped=self._dropped,
                 workers=count,
@@ -130,8 +133,13 @@ class _Study:
             metrics=info.metrics,
             weights=info.weights,
             epoch=info.epoch,
+            chosen=info.chosen,
             note=_collapse(info, read_history(out)),
         )
+
+    def _beginning(self, plan: Plan, done: int, total: int, others: Sequence[Path]) -> None:
+        if text := start_line(done, total, others):
+            self.say(f"{self._name(plan)}: {text}")
 
     def _each_epoch(self, plan: Plan, epoch: Epoch) -> None:
         self.say(f"{self._name(plan)}: {epoch}")
@@ -207,7 +215,7 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
             at = steps if isinstance(state, CheckpointInfo) else state
             states.append(f"seed {seed} {'done' if at == steps else f'at step {at:,}' if at else 'to do'}")
             left += steps - at
-        own = ", ".join(f"{name}={value}" for name, value in arm.own.items()) or "as the base"
-        yield f"{arm.name} ({own}): {arm.parameters:,} parameters, {steps:,} steps a seed; {', '.join(states)}"
+        size = f"{arm.parameters:,} parameters, {steps:,} steps a seed"
+        yield f"{arm.name} ({own_settings(arm.own)}): {size}; {', '.join(states)}"
     size = design.arms[0].settings.batch_size
     yield f"{out}: {len(done) - len(finished)} of {len(done)} runs to do, {left:,} steps at batch {size}"

@@ -1,6 +1,8 @@
 """A study's results as tables: in Markdown for people, as csv for programs."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ...evaluate import METRIC_LABELS, METRICS, csv_text
 from .results import ArmResult, Spread, StudyResults
@@ -14,6 +16,7 @@ def markdown(results: StudyResults) -> str:
     parts = [
         f"# {results.study}",
         results.caption,
+        "\n".join(f"- {arm.name}: {own_settings(arm.own)}" for arm in arms),
         _table(
             ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
             [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
@@ -43,6 +46,11 @@ def csv(results: StudyResults) -> str:
             for run in arm.runs
         ],
     )
+
+
+def own_settings(own: Mapping[str, Any]) -> str:
+    """The settings that tell an arm from the base, in a line."""
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in own.items()) or "as the base"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -14,7 +14,7 @@ from spaceclip.extract import read_yaml
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.study.design import StudyFile
-from spaceclip.pipeline.study.results import ArmResult, RunResult
+from spaceclip.pipeline.study.results import ArmResult, RunResult, StudyResults
 from spaceclip.train import load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -125,6 +125,8 @@ def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied
     assert re.search(r"\| flat +\| +[\d,]+ \| +\d\.\d{4} ± \d\.\d{4} \|", table)
     assert "configs/tiny.yaml, validation protocol: no crop, 0.001 to 10 m" in table
     assert "seeds 1, 2; encoder random:" in table
+    assert "- whole: as the base\n- flat: decoder.film=false\n- steep: train.learning_rate=0.01\n" in table
+    assert "Weights are the best epoch's, raw or EMA, chosen on the same images." in table
     assert "RANDOM WEIGHTS: the numbers say nothing of CLIP" in table
 
 
@@ -141,7 +143,7 @@ def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_t
     dry = study(STUDY, "--dry-run").output
     assert re.search(r"whole \(as the base\): [\d,]+ parameters, 6 steps a seed; seed 1 done, seed 2 at step 3\n", dry)
     assert dry.endswith("results/arms: 3 of 6 runs to do, 9 steps at batch 4\n")
-    study()
+    assert "flat, seed 2: going on after step 3 of 6\n" in study().stderr
     assert steps["steps"] == 30 + 9
     assert weights(project) == weights(project, "whole")
     assert runs() == runs("whole")
@@ -150,6 +152,13 @@ def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_t
     assert steps["steps"] == whole // 3
     assert [run["arm"] for run in runs()] == ["whole"] * 2 + ["flat"] * 2 + ["steep"] * 2 + ["near"] * 2
     assert runs()[:6] == runs("whole")
+
+
+def test_weights_of_the_last_epoch_are_not_said_to_be_chosen(project):
+    results = StudyResults.model_validate_json((project / "results/whole/study.json").read_text())
+    runs = [run.model_copy(update={"chosen": "last"}) for run in results.arms[0].runs]
+    last = results.model_copy(update={"arms": [results.arms[0].model_copy(update={"runs": runs})]})
+    assert last.caption.endswith("Weights are the last epoch's moving average.")
 
 
 def test_arms_that_fail_or_collapse_stay_in_the_table(study):
