@@ -13,11 +13,14 @@ from .format.identity import Entry
 from .format.ledger import Record, ledger_digest
 from .format.metadata import read_samples
 from .format.statistics import HASH_DIGITS, DepthRange, content_hash
+from .places.location import Location
 from .places.place import Place
 
 
 class StoreDescription(Features):
     """What is known of a store before it is read (see `FeatureCache`)."""
+
+    path: Location  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, place: Place, attributes: Mapping[str, Any], records: Mapping[int, Record]) -> None:
         super().__init__(place.location, attributes["fingerprint"], attributes["identity"], attributes["about"])

@@ -39,7 +39,7 @@ class Curves:
 
 
 def _dvclive(folder: Path) -> Write:
-    from dvclive import Live  # pyright: ignore[reportMissingImports]
+    from dvclive.live import Live
 
     shutil.rmtree(folder, ignore_errors=True)
     live = Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)

@@ -195,7 +195,10 @@ class _Engine:
         metrics: dict[str, dict[str, float]] = {}
         for kind, score in scores.items():
             if isinstance(score, SpaceClipError):
-                raise score
+                raise SpaceClipError(
+                    f"the {kind} weights of epoch {unscored.epoch} cannot be scored ({score}): if training diverged, "
+                    "lower learning_rate"
+                ) from score
             if not all(map(math.isfinite, score.values())):
                 raise SpaceClipError(
                     f"the {kind} weights of epoch {unscored.epoch} have no finite validation scores ({score}): lower "

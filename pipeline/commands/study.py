@@ -8,6 +8,9 @@ from ..clusters import ClusterChoice, cluster_options
 from ..features import local_copy_option
 from ..paths import FILE, NEW
 
+FAILED = 3
+"""Exit status where runs failed and the others are done."""
+
 
 @click.command()
 @click.argument("file", metavar="STUDY.yaml", type=FILE)
@@ -28,7 +31,7 @@ def study(
 
     An arm is the base experiment with settings of its own. The arms of one seed see the same batches, and are trained
     on one read of the features. An interrupted study goes on when the same command is given again; what is done of it
-    is not done again, so that arms and seeds can be added.
+    is not done again, so that arms and seeds can be added. Where runs failed, the exit status is 3.
     """
     from ..study import markdown, outlook, prepare, run_study
 
@@ -45,3 +48,5 @@ def study(
         say=lambda line: click.echo(line, err=True),
     )
     click.echo(markdown(results), nl=False)
+    if any(run.status == "failed" for arm in results.arms for run in arm.runs):
+        click.get_current_context().exit(FAILED)

@@ -108,16 +108,16 @@ def _inputs(setup: Setup, batch: int, size: tuple[int, int]) -> Inputs:
 
 
 def _rate(setup: Setup, step: Callable[[Any], object], inputs: Iterable[Any], batch: int, seconds: float) -> float:
-    """Images a second of steps, once the first five are done: what is tried first is chosen by then."""
-    inputs = iter(inputs)
-    for one in itertools.islice(inputs, 5):
+    """Images a second of steps, once the first five are done: what a card tries first is chosen by then."""
+    inputs, on_card = iter(inputs), setup.device.type == "cuda"
+    for one in itertools.islice(inputs, 5 if on_card else 1):
         step(one)
     _synchronise(setup)
     start, done = time.perf_counter(), 0
     for one in inputs:
         step(one)
         done += 1
-        if done % 8 == 0:
+        if done % (8 if on_card else 2) == 0:
             _synchronise(setup)
             if time.perf_counter() - start > seconds:
                 break

@@ -24,16 +24,16 @@ VISION = {
 
 @pytest.fixture
 def spaceclip():
-    """Runs the command; `fails` for runs that must end in one line of error."""
+    """Runs the command; `fails` for runs that must end in one line of error, `code` for another status than 0."""
 
-    def run(*arguments: object, fails: bool = False) -> Result:
+    def run(*arguments: object, fails: bool = False, code: int = 0) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         if fails:
             assert isinstance(result.exception, SystemExit), repr(result.exception)
             assert result.exit_code in (1, 2, 130), result.output
             assert "Traceback" not in result.output
             return result
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == code, result.output
         return result
 
     return run

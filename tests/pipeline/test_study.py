@@ -57,9 +57,9 @@ def project(tmp_path, monkeypatch, studied_once):
 def study(project, spaceclip):
     """Writes a study and runs it."""
 
-    def run(text=STUDY, *options, fails=False):
+    def run(text=STUDY, *options, **expected):
         Path("arms.yaml").write_text(text)
-        return spaceclip("study", "arms.yaml", *options, fails=fails)
+        return spaceclip("study", "arms.yaml", *options, **expected)
 
     return run
 
@@ -164,7 +164,7 @@ def test_weights_of_the_last_epoch_are_not_said_to_be_chosen(project):
 def test_arms_that_fail_or_collapse_stay_in_the_table(study):
     arms, dead = STUDY.partition("  steep")[0], "decoder.head_bias: -50"
     stop = f"  dead: {{ {dead}, train.collapse: stop }}\n"
-    told = study(f"{arms}{stop}  asleep: {{ {dead} }}\nseeds: [1, 2]")
+    told = study(f"{arms}{stop}  asleep: {{ {dead} }}\nseeds: [1, 2]", code=3)
     rows = {(run["arm"], run["seed"]): run for run in runs()}
     statuses = [rows[arm, "1"]["status"] for arm in ("whole", "flat", "dead", "asleep")]
     assert statuses == ["trained", "trained", "failed", "trained"]
