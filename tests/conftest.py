@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from dask.config import set as configured
 from faultproxy import FaultProxy
 from hypothesis import settings
@@ -29,6 +30,14 @@ def _no_wait_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _file: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _threads_stay():
+    """Workers in this process set its number of threads, which decides the last bits of what later tests compute."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -30,8 +30,11 @@ def tensorboard_points(folder):
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(("log", "points"), [("dvclive", dvclive_points), ("tensorboard", tensorboard_points)])
-def test_curves_hold_each_epoch_once_also_after_an_interruption(make_cache, tmp_path, small, recipe, log, points):
+def test_curves_hold_each_epoch_once_also_after_an_interruption(
+    make_cache, tmp_path, small, recipe, monkeypatch, log, points
+):
     pytest.importorskip(log)
+    monkeypatch.chdir(tmp_path)  # outside a Git repository, whose files DVCLive would leave open
     plan = Plan(tmp_path / "run", small, recipe.model_copy(update={"log": (log,), "epochs": 3}), {})
     seen = []
 
