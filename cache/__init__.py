@@ -2,6 +2,7 @@
 
 from .batches import Allocate, Batch, Batches
 from .disjoint import require_disjoint
+from .encoder_rate import EncoderRate
 from .errors import BusyError, DamagedError, SpaceClipError, StoreError, first_line, is_out_of_memory, out_of_memory
 from .features import Features
 from .format.arrays import POOLED, arrays, layer_array, part_name, parts
@@ -54,6 +55,7 @@ __all__ = [
     "DamagedError",
     "DepthRange",
     "DepthSpec",
+    "EncoderRate",
     "Entry",
     "FeatureCache",
     "Features",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..cache import (
     DepthRange,
+    EncoderRate,
     FeatureCache,
     Location,
     Pointer,
@@ -21,7 +22,7 @@ from ..cache import (
     whole_store,
 )
 from .computed import Settle, settled
-from .engine import Engine, Receipt, StoreSink, device_of
+from .engine import ENCODE, Engine, Receipt, StoreSink, device_of
 from .estimate import Prediction, predict
 from .lacking import Lacking, mended
 from .problems import counted
@@ -90,7 +91,8 @@ def extract(
 
     The store lies at `<folder>/<split>-<fingerprint>.zarr` (or in `settings.store`), the pointer at
     `<folder>/<split>.json`. What a compatible store of this split beside it holds already is not computed again:
-    whole layers and views of a shard are linked, single rows copied.
+    whole layers and views of a shard are linked, single rows copied. How fast the encoder was lies beside the store
+    (`EncoderRate`).
 
     Args:
         source: The samples; `source.check()` finds most bad input before long work, and is the caller's to make.
@@ -146,6 +148,9 @@ def extract(
             )
             cache = FeatureCache.open(store)
             computed = sum(_usable(work, cache.records[shard]) for shard in work.shards)
+            if receipt and receipt.encoded:
+                seconds, precision = receipt.stages[ENCODE].busy, spec.backbone["precision"]
+                EncoderRate(receipt.encoded, seconds, spec.computed["device"], precision).add_to(store)
             point(cache)
     records = (cache.records[shard] for shard in sorted(cache.records))
     quarantined = tuple(sample for record in records for sample in record.quarantined)

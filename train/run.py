@@ -15,7 +15,7 @@ from .decoder import DecoderSettings
 from .history import HISTORY, history_csv
 from .recipe import TrainSettings
 from .state import Progress, StateFolder
-from .timing import Receipt
+from .timing import Encoding, Receipt
 from .trainee import Trainee
 
 
@@ -119,7 +119,9 @@ class Run:
             SpaceClipError: It cannot be written.
         """
         assert self.saved.best is not None
-        receipt = Receipt.of(self.saved.seconds, self.saved.steps * self.plan.settings.batch_size)
+        images, epochs = self.saved.steps * self.plan.settings.batch_size, self.plan.settings.epochs
+        encoding = Encoding.of(self._cache, self._validation, images // epochs)
+        receipt = Receipt.of(self.saved.seconds, images, encoding)
         info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
         with self._writing():
             write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..encoder_rate import EncoderRate
 from ..errors import StoreError
 from ..format.arrays import identity_parts
 from ..format.identity import Storage
@@ -101,6 +102,8 @@ def copy(
         size = sum(stored.bytes for objects in written for stored in objects.values())
         complete = len(source.records) == conversion.spec.shards
         if complete:
+            if rate := EncoderRate.read(source.path):
+                rate.write(target)
             digest = ledger_digest(writer.records)
             Pointer.to(target, pointer, conversion.spec.fingerprint, len(source), digest).write(pointer)
     return Copied(target, pointer if complete else None, len(source.records), len(lacking), size)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..encoder_rate import forget_rate
 from ..errors import StoreError
 from ..format.ledger import FOLDER
 from ..format.metadata import ATTRIBUTE, GROUP, SAMPLES
@@ -154,6 +155,7 @@ def _delete(store: Location, still_ours: Callable[[], None]) -> None:
     The list of samples last, as the rest is known by it.
     """
     place = place_at(store)
+    forget_rate(store)
     with ThreadPoolExecutor(_THREADS) as pool:
         still_ours()
         place.delete(GROUP)

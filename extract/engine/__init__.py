@@ -4,11 +4,12 @@ from .buffers import held_bytes
 from .device import HostDevice
 from .engine import Engine
 from .opening import device_of
-from .receipt import Receipt, together
+from .receipt import ENCODE, Receipt, together
 from .shards import ShardUnderWay
 from .sinks import StoreSink, WeighingSink
 
 __all__ = [
+    "ENCODE",
     "Engine",
     "HostDevice",
     "Receipt",

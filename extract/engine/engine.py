@@ -296,7 +296,7 @@ class Engine:
                     shard.complete()
                     record = self._sink.write(shard, buffer, self._writing)
                     size = sum(record.objects[name].bytes for name in shard.missing)
-                    self.meter.stored(shard.work.count(shard.shard), size)
+                    self.meter.stored(shard.work.count(shard.shard), len(shard.views), size)
                     shard.succeed(record)
             except Closed:
                 raise

@@ -55,6 +55,7 @@ class Receipt:
         device: The encoder's device: `cpu`, `cuda` or `mps`.
         cores: Cores that the process may use.
         workers: Processes.
+        encoded: Images that went through the encoder, each view of one by itself.
     """
 
     images: int
@@ -64,6 +65,7 @@ class Receipt:
     device: str = "cpu"
     cores: int = CPU_COUNT
     workers: int = 1
+    encoded: int = 0
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -153,8 +155,8 @@ def together(workers: Sequence[Receipt], images: int, seconds: float) -> Receipt
         )
         for name in workers[0].stages
     }
-    size, cores = sum(worker.bytes for worker in workers), sum(worker.cores for worker in workers)
-    return Receipt(images, size, seconds, stages, workers[0].device, cores, len(workers))
+    size, cores, encoded = (sum(getattr(one, name) for one in workers) for name in ("bytes", "cores", "encoded"))
+    return Receipt(images, size, seconds, stages, workers[0].device, cores, len(workers), encoded)
 
 
 @dataclass
@@ -209,7 +211,7 @@ class Meter:
         self.spans: list[Span] | None = [] if trace else None
         self.stages = {name: Stage(name, count, self.spans) for name, count in threads.items()}
         self._device, self._lock = device, threading.Lock()
-        self._images = self._bytes = 0
+        self._images = self._bytes = self._encoded = 0
         # Never the time of day: clocks are set back while a run of days goes on.
         self._start: float | None = None
 
@@ -218,10 +220,11 @@ class Meter:
         if self._start is None:
             self._start = time.perf_counter()
 
-    def stored(self, images: int, size: int) -> None:
-        """Count images that are done, and the bytes that were stored of them."""
+    def stored(self, images: int, views: int, size: int) -> None:
+        """Count images that are done, the views of each that were encoded, and the bytes that were stored of them."""
         with self._lock:
             self._images += images
+            self._encoded += images * views
             self._bytes += size
 
     def receipt(self) -> Receipt | None:
@@ -229,4 +232,5 @@ class Meter:
         if self._start is None or not self._images:
             return None
         stages = {name: stage.receipt() for name, stage in self.stages.items()}
-        return Receipt(self._images, self._bytes, time.perf_counter() - self._start, stages, self._device)
+        seconds = time.perf_counter() - self._start
+        return Receipt(self._images, self._bytes, seconds, stages, self._device, encoded=self._encoded)

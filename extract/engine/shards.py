@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache import PlainObject, Quarantined, Record, ShardBuffer, SpaceClipError
+from ...cache import POOLED, PlainObject, Quarantined, Record, ShardBuffer, SpaceClipError, layer_array, part_name
 from ..remaining import Work
 
 
@@ -92,6 +92,13 @@ class ShardUnderWay:
         self.work.copy_known(self.shard, self.buffer)
         for row in self._bad:
             self.buffer.clear(self.missing, row - self.start)
+
+    @property
+    def views(self) -> list[str]:
+        """Views of its images that are encoded."""
+        spec = self.work.spec
+        arrays = [POOLED, *map(layer_array, spec.layers)]
+        return [view for view in spec.views if any(part_name(array, view) in self.missing for array in arrays)]
 
     @property
     def start(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from spaceclip.cache import (
+    EncoderRate,
     FeatureCache,
     Pointer,
     SpaceClipError,
@@ -27,6 +28,7 @@ from spaceclip.extract.preprocess import prepare_image
 from spaceclip.extract.remaining import Work
 from spaceclip.extract.samples import OnError
 from spaceclip.extract.settings import store_spec
+from spaceclip.extract.towers import device_kind
 
 SETTINGS = ExtractSettings(layers=(0, 2, 3), batch_size=3, shard=8)
 
@@ -84,6 +86,34 @@ def test_a_second_run_computes_nothing(make_frames, backbone, tmp_path, contents
     assert extract(frames, backbone, SETTINGS, tmp_path, "train", {}).computed == 0
     assert contents(tmp_path) == before
     assert len(frames.loaded) == 4  # to see that they are still what the store holds
+
+
+def test_how_fast_the_encoder_was_lies_beside_the_store(make_frames, backbone, tmp_path):
+    done = extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    rate, receipt = EncoderRate.read(done.store), done.receipt
+    assert rate is not None
+    assert receipt is not None
+    assert (rate.images, rate.seconds) == (40, receipt.stages["encoding"].busy)
+    assert (rate.device, rate.precision) == (device_kind(backbone.device), "float32")
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})  # encodes nothing
+    assert EncoderRate.read(done.store) == rate
+    # For a new layer all images are encoded again; with what another store holds, none.
+    for layers, images in (((0, 1, 2, 3), 40), ((0,), None)):
+        settings = SETTINGS.model_copy(update={"layers": layers})
+        found = EncoderRate.read(extract(make_frames(20), backbone, settings, tmp_path, "train", {}).store)
+        assert (found and found.images) == images
+
+
+def test_a_run_that_goes_on_adds_to_the_rate(make_frames, backbone, tmp_path):
+    done = extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    first = EncoderRate.read(done.store)
+    next((tmp_path / done.store.name / "ledger").glob("*.json")).unlink()
+    extract(make_frames(20), backbone, SETTINGS, tmp_path, "train", {})
+    both = EncoderRate.read(done.store)
+    assert first is not None
+    assert both is not None
+    assert first.images < both.images < 2 * first.images
+    assert both.seconds > first.seconds
 
 
 class TestOtherFilesOfTheSameNamesAndSizes:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from spaceclip.cache import (
     Batches,
+    EncoderRate,
     Entry,
     FeatureCache,
     StoreError,
@@ -55,6 +56,30 @@ def test_several_stores_give_the_weights_of_one_with_the_same_samples(make_cache
     whole = make_cache(11)
     parts = [part(whole, 0, 2), part(whole, 2, 8), part(whole, 8, 11)]
     assert train(whole, "whole") == train(joined(parts), "parts")
+
+
+def test_the_receipt_says_what_an_epoch_would_take_without_the_cache(make_cache, part, train, small, recipe, tmp_path):
+    whole = make_cache(12)
+    parts, held_out = [part(whole, 0, 4), part(whole, 4, 12)], make_cache(6, "val.zarr", seed=1)
+
+    def receipt(name):
+        plan = Plan(tmp_path / name, small, recipe.model_copy(update={"keep": "last"}), {})
+        return fit(joined(parts), [plan], score=None, device=CPU, validation=held_out)[0].receipt
+
+    for store, rate in zip((*parts, held_out), (4.0, 2.0, 6.0), strict=True):
+        found = receipt(f"before {rate}")
+        assert found is not None  # one of the three rates is not known
+        assert found.encoding is None
+        assert "cache" not in str(found)
+        EncoderRate(int(10 * rate), 10.0, f"device {rate:g}", "bfloat16").write(store.path)
+    found = receipt("after")
+    assert found is not None
+    assert found.encoding is not None
+    assert (found.encoding.seconds, found.encoding.images) == (pytest.approx(4 / 4 + 8 / 2 + 6 / 6), 18)
+    assert str(found).endswith(
+        "; without the cache an epoch would take 6 s more (encoder at 3 images/s, measured at extraction on "
+        "device 4 in bfloat16, device 2 in bfloat16, device 6 in bfloat16)"
+    )
 
 
 @pytest.fixture
