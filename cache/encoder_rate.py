@@ -47,7 +47,7 @@ class EncoderRate:
         place_at(store.parent).write(_file(store), json.dumps(asdict(self), indent=1).encode() + b"\n")
 
     def add_to(self, store: Location) -> None:
-        """Likewise, with what earlier runs measured on such a device in such a precision; what others did is dropped."""
+        """Likewise, with what earlier runs measured on such a device in such a precision; that of others is dropped."""
         found = self.read(store)
         if found and (found.device, found.precision) == (self.device, self.precision):
             total = found.images + self.images, found.seconds + self.seconds

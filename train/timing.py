@@ -46,8 +46,8 @@ class Encoding(BaseModel):
 
     def __str__(self) -> str:
         return (
-            f"without the cache an epoch would take {self.seconds:.3g} s more (encoder at "
-            f"{self.images / self.seconds:.3g} images/s, measured at extraction on {self.measured_on})"
+            f"without the cache an epoch would take {_plain(self.seconds)} s more (encoder at "
+            f"{_plain(self.images / self.seconds)} images/s, measured at extraction on {self.measured_on})"
         )
 
 
@@ -84,4 +84,9 @@ class Receipt(BaseModel):
     def __str__(self) -> str:
         shares = ", ".join(f"{getattr(self, kind):.0%} {kind}" for kind in _KINDS)
         saved = f"; {self.encoding}" if self.encoding else ""
-        return f"{self.images_per_second:.3g} images/s over {self.seconds:.0f} s: {shares}{saved}"
+        return f"{_plain(self.images_per_second)} images/s over {self.seconds:.0f} s: {shares}{saved}"
+
+
+def _plain(value: float) -> str:
+    """Three digits, and never a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
