@@ -10,6 +10,7 @@ from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
 from .inference import predict
+from .kept_baselines import KeptDepths
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
@@ -43,6 +44,7 @@ __all__ = [
     "Examples",
     "GroundTruth",
     "ImageScore",
+    "KeptDepths",
     "Protocol",
     "Results",
     "Row",

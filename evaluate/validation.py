@@ -24,7 +24,7 @@ _Truths = Sequence[tuple[list[int], Tensor]]
 
 
 def validate(
-    candidates: Sequence[tuple[DepthDecoder, Protocol, str]],
+    candidates: Sequence[tuple[DepthDecoder | Tensor, Protocol, str]],
     cache: Features,
     *,
     batch_size: int | None = None,
@@ -36,7 +36,8 @@ def validate(
     (method.md, "Recipe"). The store is read once, and nothing is read from the device before the end.
 
     Args:
-        candidates: Decoders, all on one device, each with its protocol and the precision of its arithmetic.
+        candidates: Decoders, all on one device, each with its protocol and the precision of its arithmetic; or a map
+            [h, w] in metres, which is then predicted whatever the image.
         cache: The validation split.
         batch_size: Images decoded together; by default 16, or 8 on a CPU, where more of them take longer each.
         seen: Is shown each prediction, whose memory lasts as long as its batch.
@@ -50,12 +51,13 @@ def validate(
     """
     trials = [_Trial(number, *candidate) for number, candidate in enumerate(candidates)]
     for trial in trials:
-        trial.attempt(cache.require, trial.decoder.settings.layers, depth=True)
+        trial.attempt(cache.require, trial.layers, depth=True)
     scored = [trial for trial in trials if trial.error is None]
     rows, order = cache.usable, list[int]()
     if scored and rows.size:
-        layers = sorted({layer for trial in scored for layer in trial.decoder.settings.layers})
-        device = device_of(scored[0].decoder)
+        layers = sorted({layer for trial in scored for layer in trial.layers})
+        decoders = [trial.predictor for trial in scored if isinstance(trial.predictor, DepthDecoder)]
+        device = device_of(decoders[0]) if decoders else torch.device("cpu")
         size = min(batch_size or (8 if device.type == "cpu" else 16), rows.size)
         batches = Batches(cache, size, layers, seed=0, flip_probability=0, native=True, allocate=allocator(device))
         parts = np.split(rows, range(size, rows.size, size))
@@ -73,19 +75,24 @@ def validate(
 
 
 class _Trial:
-    """A decoder, and what is known of it so far.
+    """A decoder or a map, and what is known of it so far.
 
     Attributes:
         mean: Its metrics, once it is finished.
         error: Why it cannot be scored.
     """
 
-    def __init__(self, number: int, decoder: DepthDecoder, protocol: Protocol, precision: str) -> None:
-        self.number, self.decoder, self.precision = number, decoder, precision
+    def __init__(self, number: int, predictor: DepthDecoder | Tensor, protocol: Protocol, precision: str) -> None:
+        self.number, self.predictor, self.precision = number, predictor, precision
         self.protocol = protocol.model_copy(update={"flip_average": False, "median_scaling": False, "size": None})
         self.mean: dict[str, float] = {}
         self.error: SpaceClipError | None = None
         self._found: list[Tensor] = []
+
+    @property
+    def layers(self) -> Sequence[int]:
+        """Hidden states that it needs."""
+        return () if isinstance(self.predictor, Tensor) else self.predictor.settings.layers
 
     def attempt(self, work: Callable[..., None], *given: Any, **named: Any) -> None:
         """Do what may end this trial, and no other; nothing once it has ended."""
@@ -97,7 +104,10 @@ class _Trial:
 
     def add(self, inputs: Inputs, truths: _Truths, rows: Sequence[int], seen: Seen | None) -> None:
         """Score a batch; what is found stays on the device."""
-        depth = decode(self.decoder, inputs.states, inputs.pooled, self.precision)
+        if isinstance(self.predictor, Tensor):
+            depth = self.predictor.to(inputs.depth.device).expand(len(rows), 1, -1, -1)
+        else:
+            depth = decode(self.predictor, inputs.states, inputs.pooled, self.precision)
         for at, row in enumerate(rows if seen else ()):
             seen(self.number, row, depth[at, 0])  # pyright: ignore[reportOptionalCall]
         low, high = self.protocol.depth_range

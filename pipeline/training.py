@@ -1,7 +1,6 @@
 """Training as a user asks for it: on a folder of features, by its path."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from .device import choose_device
 from .features import open_training, open_validation
 from .paths import require_writable
 from .progress import progress
-from .validation import validation_scores
+from .validation import ValidationScores
 
 if TYPE_CHECKING:
     from ..cache import Location
@@ -70,7 +69,7 @@ def train_decoder(
     if validation is not None:
         scoring = scoring.model_copy(update={"flip_average": False})
         protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
-        score = partial(validation_scores, validation)
+        score = ValidationScores(training, validation)
     epochs: list[Epoch] = []
 
     def each_epoch(_plan: Plan, epoch: Epoch) -> None:

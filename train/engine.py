@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,7 +23,22 @@ _CHECK_EVERY = 16
 """Steps between two looks at how a decoder does, each of which waits for the device."""
 
 
-Candidate = tuple[DepthDecoder, Plan]
+class Candidate(NamedTuple):
+    """A decoder that is to be scored.
+
+    Attributes:
+        decoder: In training.
+        plan: That it is of.
+        epoch: After which, from 1.
+        weights: `raw` or `ema`.
+    """
+
+    decoder: DepthDecoder
+    plan: Plan
+    epoch: int
+    weights: str
+
+
 Score = Callable[[Sequence[Candidate]], Sequence[dict[str, float] | SpaceClipError]]
 """Validation metrics of some decoders, by whose `abs_rel` the best weights are chosen, or why one has none."""
 
@@ -183,7 +198,11 @@ class _Engine:
         for run in runs:
             self._attempt(run, self._end_one, run, ended)
         self._count("computing", runs)
-        candidates = [(model, run.plan) for run, _ in ended for model in run.trainee.models.values()]
+        candidates = [
+            Candidate(model, run.plan, epoch.epoch, kind)
+            for run, epoch in ended
+            for kind, model in run.trainee.models.items()
+        ]
         found = iter(self.score(candidates) if self.score else [{} for _ in candidates])
         self._count("validating", [run for run, _ in ended])
         for run, unscored in ended:

@@ -16,7 +16,7 @@ from ..device import choose_device
 from ..paths import require_writable
 from ..progress import progress
 from ..training import start_line
-from ..validation import validation_scores
+from ..validation import ValidationScores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
 from .tables import csv, markdown, own_settings
@@ -59,7 +59,7 @@ class _Study:
                 fit(
                     design.training,
                     [self.plans[arm.name, seed] for arm in design.arms],
-                    score=partial(validation_scores, design.validation),
+                    score=ValidationScores(design.training, design.validation),
                     device=device,
                     validation=design.validation,
                     progress=report,
@@ -84,7 +84,7 @@ class _Study:
                 client,
                 self.design.training,
                 list(self.plans.values()),
-                score=validation_scores,
+                score=ValidationScores,
                 device=partial(choose_device, device),
                 validation=self.design.validation,
                 local_copy=local_copy,

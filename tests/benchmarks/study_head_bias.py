@@ -71,7 +71,9 @@ def study(experiment: Experiment, training: FeatureCache, validation: FeatureCac
         print(plan.out.name, epoch, file=sys.stderr, flush=True)
 
     def score(candidates: Sequence[Candidate]) -> list[dict[str, float] | SpaceClipError]:
-        trials = [(one, Protocol.model_validate(plan.protocol), plan.settings.precision) for one, plan in candidates]
+        trials = [
+            (one.decoder, Protocol.model_validate(one.plan.protocol), one.plan.settings.precision) for one in candidates
+        ]
         return validate(trials, validation)
 
     infos = fit(training, plans, score=score, device=CPU, validation=validation, each_epoch=each_epoch)

@@ -11,7 +11,7 @@ from spaceclip.evaluate.inference import decode
 from spaceclip.evaluate.metrics import depth_metrics
 from spaceclip.evaluate.validation import validate
 from spaceclip.pipeline.training import train_decoder
-from spaceclip.pipeline.validation import validation_scores
+from spaceclip.pipeline.validation import ValidationScores
 from warm import command_folder
 
 EXTRACT = {"extract@train", "extract@val", "extract@test"}
@@ -127,5 +127,5 @@ def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(project):
 
 def test_training_runs_again_for_what_chooses_its_weights():
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]
-    for work in (train_decoder, validation_scores, validate, decode, depth_metrics, batch_metrics):
+    for work in (train_decoder, ValidationScores, validate, decode, depth_metrics, batch_metrics):
         assert f"{work.__module__.removeprefix('spaceclip.').replace('.', '/')}.py" in stage["deps"]

@@ -1,7 +1,9 @@
 """`spaceclip train` as a user meets it, and what its checkpoint may be scored on."""
 
+import json
 import re
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 from spaceclip.cache import FeatureCache, write_atomically
 from spaceclip.evaluate import validation, validation_figure
-from spaceclip.train import load_checkpoint
+from spaceclip.train import load_checkpoint, read_history
 from spaceclip.train.step import TrainingStep
 
 CONFIG = ("--config", "configs/tiny.yaml")
@@ -215,7 +217,14 @@ def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyw
     with Image.open("results/tiny/validation.png") as picture:
         assert picture.size[0] == 4 * 306
     score, protocol, encoder = captions[-1]
-    assert re.match(r"Latest epoch, (raw|EMA) weights: AbsRel \d\.\d{4} over \d+ validation images$", score)
+    best = r"Epoch 3, (raw|EMA) weights: AbsRel (.+) over \d validation images; best without an image \((.+)\): (.+)$"
+    ((kind, error, name, image_free),) = re.findall(best, score)
+    last = asdict(read_history(Path("results/tiny"))[-1])
+    assert error == f"{min(last['val_raw'], last['val_ema']):.4f}" == f"{last[f'val_{kind.lower()}']:.4f}"
+    spaceclip("evaluate", *CONFIG, "--protocol", "validation")
+    row, *_ = json.loads(Path("results/tiny/results.json").read_text())["rows"]
+    known = {name: metrics["abs_rel"] for name, metrics in row["baselines"].items()}
+    assert (name, image_free) == (min(known, key=known.__getitem__), f"{min(known.values()):.4f}")
     assert protocol.startswith("validation protocol: ")
     assert encoder.startswith("encoder random:")
     spaceclip("train", *CONFIG, "--out", "plain", "--set", "train.figures=0")

@@ -44,7 +44,7 @@ def plans(tmp_path, small, recipe):
 
 def score(candidates):
     """Something that depends on the weights alone."""
-    return [{"abs_rel": float(decoder.head.predict.weight.detach().abs().sum())} for decoder, _ in candidates]
+    return [{"abs_rel": float(one.decoder.head.predict.weight.detach().abs().sum())} for one in candidates]
 
 
 def contents(plans):
@@ -134,7 +134,7 @@ def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans
     def score_all_but_one(candidates):
         lost = SpaceClipError("sample 3: the prediction is nan")
         scores = zip(candidates, score(candidates), strict=True)
-        return [lost if plan.out == together[1].out else found for (_, plan), found in scores]
+        return [lost if one.plan.out == together[1].out else found for one, found in scores]
 
     fit(cache, together, score=score_all_but_one, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
     assert dropped == [together[1]]
@@ -235,8 +235,8 @@ def test_a_score_that_is_no_number_ends_its_decoder_at_once(cache, plans, alone,
     def sometimes(candidates):
         scored.append(1)
         found = score(candidates)
-        for at, (_, plan) in enumerate(candidates):
-            found[at] = {"abs_rel": wrong} if plan is together[0] else found[at]
+        for at, one in enumerate(candidates):
+            found[at] = {"abs_rel": wrong} if one.plan is together[0] else found[at]
         return found
 
     with pytest.raises(SpaceClipError, match=r"whole: the raw weights of epoch 1 have no finite validation scores"):

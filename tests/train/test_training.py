@@ -47,7 +47,7 @@ def run(cache, small, recipe, tmp_path):
         (info,) = fit(
             cache,
             [Plan(tmp_path / out, small, recipe.model_copy(update=changes), PROTOCOL)],
-            score=lambda candidates: [(score or mean_error)(decoder) for decoder, _ in candidates],
+            score=lambda candidates: [(score or mean_error)(one.decoder) for one in candidates],
             device=torch.device("cpu"),
             validation=validation,
             force=force,

@@ -17,7 +17,7 @@ from ..checkpoint import INFO, CheckpointInfo
 from ..checks import require_trainable, require_trained
 from ..history import Epoch
 from ..run import Plan
-from .job import Job, ScoreOn, Stores, environment_here, shares
+from .job import Job, MakeScore, Stores, environment_here, shares
 from .worker import Trainer, train_share
 
 _SHARES = Kind("share", lighter="lower batch_size", twice=False)
@@ -28,7 +28,7 @@ def fit_on(
     cache: Features,
     plans: Sequence[Plan],
     *,
-    score: ScoreOn | None,
+    score: MakeScore | None,
     device: Callable[[], torch.device],
     validation: Features | None = None,
     local_copy: Path | None = None,
@@ -48,7 +48,7 @@ def fit_on(
         client: Of the cluster.
         cache: Training features with depth.
         plans: The decoders. They may differ in all; those of the same batches are trained on one read.
-        score: Scores decoders on the validation store, which each worker opens; None without validation.
+        score: Makes what scores decoders, in each worker, which opens the stores; None without validation.
         device: Chooses a worker's device. This and `score` are functions that workers can import.
         validation: The store that `score` reads.
         local_copy: Folder on each worker that keeps what is read of a bucket.

@@ -10,12 +10,12 @@ import torch
 
 from ...cache import FeatureCache, Features, Location, SpaceClipError, joined
 from ...cache.cluster import Chosen, Environment
-from ..engine import Candidate
+from ..engine import Score
 from ..precision import resolve_precision
 from ..run import Plan
 
-ScoreOn = Callable[[Features, Sequence[Candidate]], Sequence[dict[str, float] | SpaceClipError]]
-"""As `Score`, on validation features that are opened where it is called."""
+MakeScore = Callable[[Features, Features], Score]
+"""Makes a `Score` from training and validation features, which are opened where it is called."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Job:
         training: The training features.
         validation: What decoders are scored on; None without a validation split.
         plans: All decoders, their folders absolute and seen by all workers.
-        score: Scores decoders; a function of a module that workers have too, and partial of such.
+        score: Makes what scores decoders; a class or function of a module that workers have too, or partial of such.
         device: Chooses a worker's device; likewise.
         chosen: What all workers compute with.
         local_copy: Folder on each worker that keeps what is read of a bucket.
@@ -65,7 +65,7 @@ class Job:
     training: Stores
     validation: Stores | None
     plans: Sequence[Plan]
-    score: ScoreOn | None
+    score: MakeScore | None
     device: Callable[[], torch.device]
     chosen: Chosen
     local_copy: Path | None = None

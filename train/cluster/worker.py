@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class Trainer(WorkerPlugin):
         fit(
             training,
             [job.plans[number] for number in share],
-            score=partial(job.score, validation) if job.score and validation else None,
+            score=job.score(training, validation) if job.score and validation else None,
             device=device,
             validation=validation,
             progress=progress,
