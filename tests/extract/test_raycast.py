@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spaceclip.extract.sources.synthetic.materials import paint, pulse, stripes
 from spaceclip.extract.sources.synthetic.raycast import Camera, render
 from spaceclip.extract.sources.synthetic.rays import Bundle
 from spaceclip.extract.sources.synthetic.shading import Lamp, Scene, radiance
-from spaceclip.extract.sources.synthetic.site import Site, paint
-from spaceclip.extract.sources.synthetic.textures import Checks, Stripes, pulse
+from spaceclip.extract.sources.synthetic.site import Site
 
 HEIGHT, WIDTH = 40, 56
 FIELD = math.radians(64)
@@ -36,7 +36,7 @@ def directions(view):
 
 def depth_of(site, view, max_depth=1000.0):
     lamp = Lamp((0.0, 0.0, 50.0), (900.0, 900.0, 900.0))
-    scene = Scene(tuple(site.solids), (lamp,), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3), horizon=(1.0, 1.0, 1.0))
+    scene = Scene(tuple(site.solids), (), (lamp,), (0.5, 0.5, 0.5), (0.3, 0.3, 0.3), horizon=(1.0, 1.0, 1.0))
     return render(scene, view, max_depth, np.random.default_rng(0))[1]
 
 
@@ -122,9 +122,80 @@ def test_depth_of_an_upright_cylinder():
     assert np.mean(np.abs(found - expected) < 1e-3) > 0.98  # the rest are silhouettes, decided by rounding
 
 
+def reference(view, centre, axes, meet):
+    """Depth [H, W], `meet` giving the first crossing for a start [3] and headings [..., 3] in a solid's own axes."""
+    return meet(axes @ (np.array(EYE) - centre), directions(view) @ axes.T)
+
+
+def turned(angle):
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+
+def test_depth_of_a_turned_ellipsoid_of_three_radii():
+    view, radii = camera(0.1, -0.1), np.array([0.9, 0.5, 0.3])
+    site = Site()
+    site.at(3.0, 0.2, 1.1, 0.7).ball((0, 0, 0), (0.9, 0.5, 0.3), GREY)
+
+    def meet(start, heading):
+        start, heading = start / radii, heading / radii
+        a, b, c = (heading**2).sum(-1), heading @ start, start @ start - 1
+        return np.where(b * b > a * c, (-b - np.sqrt(np.maximum(b * b - a * c, 0))) / a, 0)
+
+    expected, found = reference(view, [3.0, 0.2, 1.1], turned(0.7), meet), depth_of(site, view)
+    assert (expected > 0).sum() > 100
+    assert np.mean(np.abs(found - expected) < 1e-3) > 0.995  # the rest are silhouettes, decided by rounding
+
+
+def test_depth_of_a_lying_cylinder():
+    view, radius, half = camera(0.0, -0.2), 0.6, 0.35
+    site = Site()
+    site.at(2.5, 0.1, 0.9, 0.5).wheel((0, 0, 0), radius, 2 * half, GREY)
+
+    def meet(start, heading):
+        a, b = (heading[..., 1:] ** 2).sum(-1), heading[..., 1:] @ start[1:]
+        inside = b * b - a * (start[1:] @ start[1:] - radius**2)
+        reach = np.sqrt(np.maximum(inside, 0))
+        first, second = ((side * half - start[0]) / heading[..., 0] for side in (-1, 1))
+        near = np.maximum((-b - reach) / a, np.minimum(first, second))
+        far = np.minimum((-b + reach) / a, np.maximum(first, second))
+        return np.where((inside > 0) & (near < far), near, 0)
+
+    expected, found = reference(view, [2.5, 0.1, 0.9], turned(0.5), meet), depth_of(site, view)
+    assert (expected > 0).sum() > 100
+    assert np.mean(np.abs(found - expected) < 1e-3) > 0.995
+
+
+@pytest.mark.parametrize("taper", [(0.5, 0.2), (1.0, 0.0), (0.0, 0.9)])
+def test_depth_of_a_tapered_box(taper):
+    view, size = camera(0.1, -0.2), np.array([1.4, 1.0, 0.9])
+    site = Site()
+    site.at(3.0, 0.1, 0.5, 0.6).box((0, 0, 0), (1.4, 1.0, 0.9), GREY, taper=taper)
+
+    def meet(start, heading):
+        near, far = np.zeros(heading.shape[:2]), np.full(heading.shape[:2], np.inf)
+        for axis in (0, 1):
+            lean = size[axis] * taper[axis] / 2 / size[2]  # each side leans in by so many metres a metre of height
+            for side in (-1, 1):
+                normal = np.array([0.0, 0.0, lean])
+                normal[axis] = side
+                near, far = clipped(near, far, size[axis] / 2 - normal @ start, heading @ normal)
+        near, far = clipped(near, far, size[2] - start[2], heading[..., 2])
+        near, far = clipped(near, far, start[2], -heading[..., 2])
+        return np.where(near < far, near, 0)
+
+    def clipped(near, far, room, speed):
+        time = room / speed
+        return np.where(speed < 0, np.maximum(near, time), near), np.where(speed > 0, np.minimum(far, time), far)
+
+    expected, found = reference(view, [3.0, 0.1, 0.5], turned(0.6), meet), depth_of(site, view)
+    assert (expected > 0).sum() > 100
+    assert np.mean(np.abs(found - expected) < 1e-3) > 0.995
+
+
 def test_gable_slopes_as_steep_as_it_is_tapered():
     roof = Site()
-    roof.wedge((0, 0, 0), (2.0, 2.0, 1.0), (1.0, 0.0), GREY)
+    roof.box((0, 0, 0), (2.0, 2.0, 1.0), GREY, taper=(1.0, 0.0))
     x = np.array([-0.75, -0.5, 0.0, 0.25], np.float32)
     for along in x:
         distance, _ = Bundle(np.array([along, 0.1, 5], np.float32), np.array([[0], [0], [-1]], np.float32)).nearest(
@@ -145,9 +216,9 @@ def test_nearest_agrees_with_trying_every_solid_on_every_ray():
             case 1:
                 spot.ball((0, 0, 0), (size, size / 2, size), GREY)
             case 2:
-                spot.wheel((0, 0, 0), size, 0.5 * size, GREY, GREY)
+                spot.wheel((0, 0, 0), size, 0.5 * size, GREY)
             case _:
-                spot.wedge((0, 0, 0), (size, size, size), (0.5, 0.2), GREY)
+                spot.box((0, 0, 0), (size, size, size), GREY, taper=(0.5, 0.2))
     origin = np.array([0.5, -0.2, 0.1], np.float32)
     rays = rng.normal(size=(3, 3000)).astype(np.float32)
     rays = rays[:, np.argsort(np.arctan2(rays[1], rays[0]))]
@@ -169,7 +240,7 @@ def test_light_falls_off_with_the_square_and_things_cast_shadows():
     straight = np.array([[0], [0], [-1]], np.float32)
 
     def seen(x):
-        scene = Scene(tuple(site.solids), (lamp,), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+        scene = Scene(tuple(site.solids), (), (lamp,), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
         return float(radiance(scene, np.array([x, 0, 5], np.float32), straight, 1.0)[0][0, 0])
 
     under, aside = seen(0.0), seen(2.0)
@@ -190,7 +261,8 @@ def test_pulse_is_the_average_of_the_wave(x, width, duty):
 def test_patterns_finer_than_a_pixel_melt_into_their_mean_colour():
     u = np.linspace(0, 3, 50, dtype=np.float32)
     wide = np.full(50, 40.0, np.float32)
-    for pattern in (Checks((0.9, 0.9, 0.9), (0.1, 0.1, 0.1), 0.1), Stripes((0.9, 0.9, 0.9), (0.1, 0.1, 0.1), 0.2)):
+    for checked in (True, False):
+        pattern = stripes((0.9, 0.9, 0.9), (0.1, 0.1, 0.1), 0.2, checked=checked).pattern
         np.testing.assert_allclose(pattern(u, 0.35 * u, wide, wide), (0.9**2.2 + 0.1**2.2) / 2, rtol=0.02)
         fine = pattern(u, 0.35 * u, 0 * wide, 0 * wide)
         assert fine.max() > 0.7

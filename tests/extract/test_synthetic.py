@@ -3,9 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from spaceclip.extract.sources.synthetic import SyntheticSettings, SyntheticSource
+from spaceclip.extract.sources.synthetic import ENCODER_SEED, EncoderSettings, SyntheticSettings, SyntheticSource
 from spaceclip.extract.sources.synthetic.rooms import room
-from spaceclip.extract.sources.synthetic.scenes import build, place_camera
+from spaceclip.extract.sources.synthetic.scenes import KINDS, build, place_camera
 
 SMALL = SyntheticSettings(scenes=8, views_per_scene=2, height=48, width=64)
 
@@ -63,6 +63,27 @@ def test_more_scenes_leave_the_others_as_they_are(samples):
         assert same(larger.load(index), sample)
 
 
+def test_pictures_are_the_samples_with_a_map_of_what_they_show(source, samples):
+    for index, sample in enumerate(samples):
+        picture = source.picture(index)
+        assert picture.kind == sample.scene.split("-")[0]
+        assert picture.image.tobytes() == sample.image.tobytes()
+        assert picture.depth.tobytes() == sample.depth.tobytes()
+        assert (picture.things.shape, picture.things.dtype) == ((48, 64), np.int16)
+        assert picture.things.max() < len(picture.names)
+        assert (picture.depth[picture.things == -1] == 0).all()
+        assert (picture.things == -1).any() <= (picture.kind == "street")
+        assert sum(seen.share for seen in picture.seen) == pytest.approx(np.mean(picture.things >= 0))
+
+
+def test_every_thing_built_has_a_name():
+    nouns = {"room": {"wall", "floor", "ceiling", "window"}, "street": {"road", "pavement", "house"}}
+    for kind in KINDS:
+        scene = build(kind, np.random.default_rng(5)).scene
+        assert {solid.thing for solid in scene.solids} == set(range(len(scene.things)))
+        assert nouns[kind] < {thing.noun for thing in scene.things}
+
+
 def test_every_picture_is_another(samples):
     depths = [sample.depth for sample in samples]
     for i, first in enumerate(depths):
@@ -109,6 +130,26 @@ def test_cameras_stand_inside_their_room_at_a_persons_heights():
 def test_stamp_changes_with_what_changes_the_content(source, change):
     changed = SyntheticSource(SMALL.model_copy(update=change))
     assert changed.entries[0].stamp != source.entries[0].stamp
+
+
+def test_stamp_names_the_generators_version(source):
+    assert "version 2," in source.entries[0].stamp
+
+
+@pytest.mark.parametrize("seed", [ENCODER_SEED, ENCODER_SEED + 1, 2**31])
+def test_scenes_that_the_encoder_learnt_from_are_refused_to_others(seed):
+    with pytest.raises(ValidationError, match="less than 1000000"):
+        SyntheticSettings(seed=seed)
+    assert EncoderSettings(seed=seed).seed == seed
+
+
+def test_encoder_takes_no_scenes_of_others():
+    assert EncoderSettings().seed == ENCODER_SEED
+    with pytest.raises(ValidationError, match="greater than or equal to 1000000"):
+        EncoderSettings(seed=ENCODER_SEED - 1)
+    first, others = SyntheticSource(EncoderSettings(height=48, width=64)), SyntheticSource(SMALL)
+    assert first.entries[0].stamp != others.entries[0].stamp
+    assert not same(first.load(0), others.load(0))
 
 
 def test_stamp_stays_when_scenes_are_added(source):

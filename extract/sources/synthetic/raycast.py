@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .materials import Array
 from .shading import Scene, radiance
-from .shapes import dot
-from .textures import Array
+from .solids import dot
 
 _SUBPIXELS = np.array([[-0.35, 0.2], [0.35, -0.2]], np.float32)
 _TILE = 8  # pixels
@@ -61,7 +61,7 @@ class Camera:
 
 def render(
     scene: Scene, camera: Camera, max_depth: float, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int16]]:
     """Take a picture and measure its depth.
 
     Args:
@@ -71,25 +71,27 @@ def render(
         rng: Source of the picture's noise.
 
     Returns:
-        The picture [H, W, 3], and each pixel's depth along the optical axis at the pixel's middle [H, W] in metres, 0
-        where there is only sky or where it is beyond `max_depth`.
+        The picture [H, W, 3]; each pixel's depth along the optical axis at the pixel's middle [H, W] in metres, 0 where
+        there is only sky or where it is beyond `max_depth`; and the index of the solid there [H, W], -1 in the sky.
     """
     order = _tiled(camera.height, camera.width)
     rows, columns = (a.astype(np.float32) + np.float32(0.5) for a in np.divmod(order, camera.width))
     origin = np.array(camera.position, np.float32)
     directions = camera.rays(rows, columns)
-    colour, distance, surface = radiance(scene, origin, directions, 1 / camera.focal)
+    colour, distance, index = radiance(scene, origin, directions, 1 / camera.focal)
     depth = distance * (camera.axes[2] @ directions)
     depth[~(depth <= max_depth)] = 0
 
     position = np.argsort(order).reshape(camera.height, camera.width)
-    edge = np.flatnonzero(_edges(surface[position]).ravel()[order])
+    solids = index[position]
+    edge = np.flatnonzero(_edges(solids).ravel()[order])
     finer_rows = (rows[edge, None] + _SUBPIXELS[:, 0]).ravel()
     finer_columns = (columns[edge, None] + _SUBPIXELS[:, 1]).ravel()
     finer, _, _ = radiance(scene, origin, camera.rays(finer_rows, finer_columns), 0.5 / camera.focal)
     colour[:, edge] += finer.reshape(3, -1, len(_SUBPIXELS)).sum(axis=2)
     colour[:, edge] /= 1 + len(_SUBPIXELS)
-    return develop(np.moveaxis(colour[:, position], 0, 2), rng), depth[position].astype(np.float32)
+    image = develop(np.moveaxis(colour[:, position], 0, 2), scene.brightness, rng)
+    return image, depth[position].astype(np.float32), solids
 
 
 def _tiled(height: int, width: int) -> NDArray[np.int64]:
@@ -98,10 +100,10 @@ def _tiled(height: int, width: int) -> NDArray[np.int64]:
     return np.lexsort((column, row, column // _TILE, row // _TILE))
 
 
-def _edges(surface: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Pixels that have another surface beside them, [H, W]."""
-    edge = np.zeros(surface.shape, bool)
-    down, across = surface[1:] != surface[:-1], surface[:, 1:] != surface[:, :-1]
+def _edges(solids: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Pixels that have another solid beside them, [H, W]."""
+    edge = np.zeros(solids.shape, bool)
+    down, across = solids[1:] != solids[:-1], solids[:, 1:] != solids[:, :-1]
     edge[1:] |= down
     edge[:-1] |= down
     edge[:, 1:] |= across
@@ -109,11 +111,10 @@ def _edges(surface: NDArray[np.int16]) -> NDArray[np.bool_]:
     return edge
 
 
-def develop(light: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+def develop(light: Array, brightness: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Turn linear light [H, W, 3] into a picture [H, W, 3]: exposure, shoulder, shot and read noise, sRGB curve."""
-    brightness = light.mean(axis=2)
-    middle, high = np.percentile(brightness, [50, 95]).clip(1e-4)
-    exposed = 1 - np.exp(light * np.float32(-min(0.4 / middle, 1.9 / high)))
+    middle, high = np.percentile(light.mean(axis=2), [50, 95]).clip(1e-4)
+    exposed = 1 - np.exp(light * np.float32(-min(brightness / middle, 1.9 / high)))
     exposed += rng.standard_normal(light.shape, np.float32) * np.sqrt(2e-5 + 3e-4 * exposed)
     exposed = exposed.clip(0, 1)
     encoded = np.where(exposed <= 0.0031308, 12.92 * exposed, 1.055 * exposed ** np.float32(1 / 2.4) - 0.055)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .shapes import Solid
-from .textures import Array
+from .materials import Array
+from .solids import Solid
 
 _BLOCK = 64
 _SLACK = 1e-5  # radians, against rounding

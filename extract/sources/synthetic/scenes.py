@@ -1,17 +1,16 @@
 """The synthetic scenes and the cameras in them, all decided by numbers."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from .picture import Kind
 from .raycast import Camera
 from .rays import Bundle
 from .rooms import room
 from .shading import Scene
 from .streets import street
 
-Kind = Literal["room", "street"]
 KINDS: tuple[Kind, ...] = ("room", "street")
 _CLEARANCE: dict[Kind, float] = {"room": 0.5, "street": 1.3}  # metres in front of the lens
 _TRIES = 40
@@ -45,9 +44,8 @@ def build(kind: Kind, rng: np.random.Generator) -> Stage:
         scene, size = room(rng)
         x, y = size[0] / 2 - 0.3, size[1] / 2 - 0.3
         return Stage(kind, scene, (-x, -y, 0.6), (x, y, min(2.2, size[2] - 0.3)))
-    scene, layout = street(rng)
-    x = layout.front - 0.5
-    return Stage(kind, scene, (-x, -6, 0.75), (x, 0.5 * layout.end, 2.2))
+    scene, front, end = street(rng)
+    return Stage(kind, scene, (0.5 - front, -6, 0.75), (front - 0.5, 0.5 * end, 2.2))
 
 
 def place_camera(stage: Stage, height: int, width: int, rng: np.random.Generator) -> Camera:

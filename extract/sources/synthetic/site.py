@@ -1,13 +1,15 @@
-"""A building site: puts solids into a scene at spots given from the site's own ground point and heading."""
+"""A building site: puts solids and lamps into a scene at spots given from the site's own ground point and heading."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from .shapes import Box, Cylinder, Ellipsoid, Material, Solid, Wedge
-from .textures import Array, Colour, Speckle
+from .materials import Array, Colour, Material
+from .shading import Lamp
+from .solids import Box, Cylinder, Ellipsoid, Solid
+from .things import Thing, describe
 
 T = TypeVar("T")
 Spot = tuple[float, float, float]
@@ -19,58 +21,67 @@ class Site:
 
     Attributes:
         solids: What has been built so far; the sites of one scene share the list.
+        things: What the solids are part of; shared.
+        lamps: The lamps that shine; shared.
         x: World x of the site's ground point, metres.
         y: World y of the site's ground point, metres.
         z: World height of the ground, metres.
         yaw: Angle in radians by which the site's own x leaves the world's.
+        thing: Index of the thing that is being built.
+        by_day: Whether it is day, and lamps are off.
     """
 
     solids: list[Solid] = field(default_factory=list)
+    things: list[Thing] = field(default_factory=list)
+    lamps: list[Lamp] = field(default_factory=list)
     x: float = 0.0
     y: float = 0.0
     z: float = 0.0
     yaw: float = 0.0
+    thing: int = -1
+    by_day: bool = True
 
     def at(self, x: float, y: float, z: float = 0.0, turn: float = 0.0) -> "Site":
         """A site at a spot of this one, turned by `turn` radians more."""
-        return Site(self.solids, *self._world((x, y, z)), self.yaw + turn)
+        x, y, z = self._world((x, y, z))
+        return replace(self, x=x, y=y, z=z, yaw=self.yaw + turn)
+
+    def named(self, noun: str, material: Material | None = None) -> "Site":
+        """The same site, where what is built from now on is a new thing of that name and of the material's colour."""
+        self.things.append(Thing(noun, describe(material) if material else ""))
+        return replace(self, thing=len(self.things) - 1)
 
     def box(
         self,
         spot: Spot,
         size: Spot,
-        side: Material,
-        top: Material | None = None,
-        bottom: Material | None = None,
+        material: Material,
+        taper: tuple[float, float] = (0.0, 0.0),
         casts_shadow: bool = True,
     ) -> None:
-        """Build a box of `size` metres whose bottom face has its middle at `spot`."""
-        centre = self._world((spot[0], spot[1], spot[2] + size[2] / 2))
+        """Build a box of `size` metres whose bottom face has its middle at `spot`; its top lacks the shares `taper`."""
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        self.solids.append(Box(centre, half, self._axes(), side, top or side, bottom or side, casts_shadow))
+        centre = self._world((spot[0], spot[1], spot[2] + half[2]))
+        self.solids.append(Box(centre, half, self._axes(), material, self.thing, casts_shadow, taper))
 
-    def wedge(
-        self, spot: Spot, size: Spot, taper: tuple[float, float], side: Material, top: Material | None = None
-    ) -> None:
-        """Build a box whose top lacks the shares `taper` of its width and depth."""
-        centre = self._world((spot[0], spot[1], spot[2] + size[2] / 2))
-        half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        self.solids.append(Wedge(centre, half, self._axes(), side, top or side, side, taper=taper))
-
-    def cylinder(self, spot: Spot, radius: float, height: float, side: Material, casts_shadow: bool = True) -> None:
+    def cylinder(self, spot: Spot, radius: float, height: float, material: Material, casts_shadow: bool = True) -> None:
         """Build an upright cylinder whose bottom cap has its middle at `spot`."""
-        centre = self._world((spot[0], spot[1], spot[2] + height / 2))
         half = (radius, radius, height / 2)
-        self.solids.append(Cylinder(centre, half, self._axes(), side, side, side, casts_shadow))
+        centre = self._world((spot[0], spot[1], spot[2] + half[2]))
+        self.solids.append(Cylinder(centre, half, self._axes(), material, self.thing, casts_shadow))
 
-    def wheel(self, spot: Spot, radius: float, width: float, side: Material, caps: Material) -> None:
+    def wheel(self, spot: Spot, radius: float, width: float, material: Material) -> None:
         """Build a cylinder with its middle at `spot` that lies along the site's x axis."""
         lying = self._axes()[[1, 2, 0]]
-        self.solids.append(Cylinder(self._world(spot), (radius, radius, width / 2), lying, side, caps, caps))
+        self.solids.append(Cylinder(self._world(spot), (radius, radius, width / 2), lying, material, self.thing))
 
-    def ball(self, spot: Spot, radii: Spot, side: Material, casts_shadow: bool = True) -> None:
+    def ball(self, spot: Spot, radii: Spot, material: Material, casts_shadow: bool = True) -> None:
         """Build an ellipsoid with its middle at `spot`."""
-        self.solids.append(Ellipsoid(self._world(spot), radii, self._axes(), side, side, side, casts_shadow))
+        self.solids.append(Ellipsoid(self._world(spot), radii, self._axes(), material, self.thing, casts_shadow))
+
+    def lamp(self, spot: Spot, power: Colour) -> None:
+        """Let a point light shine from `spot`."""
+        self.lamps.append(Lamp(self._world(spot), power))
 
     def _world(self, spot: Spot) -> Spot:
         cos, sin = float(np.cos(self.yaw)), float(np.sin(self.yaw))
@@ -79,11 +90,6 @@ class Site:
     def _axes(self) -> Array:
         cos, sin = np.cos(self.yaw), np.sin(self.yaw)
         return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
-
-
-def paint(colour: Colour, amount: float = 0.05, size: float = 0.25, glow: float = 0.0) -> Material:
-    """A surface of one slightly mottled colour."""
-    return Material(Speckle(colour, amount, size), glow)
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:

@@ -4,14 +4,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....cache import Counts
 from ..source import Entry, Sample
+from .picture import Kind, Picture, with_names
 from .raycast import render
-from .scenes import KINDS, Kind, build, place_camera
+from .scenes import KINDS, build, place_camera
+from .shading import Scene
 
-_VERSION = 1  # of the generator: to be raised whenever the same settings give other pictures
+_VERSION = 2  # of the generator: to be raised whenever the same settings give other pictures
+
+ENCODER_SEED = 1_000_000
+"""Seeds from here on are the embedded encoder's own: it learnt from their scenes, and nobody else may use them."""
 
 
 class SyntheticSettings(BaseModel):
@@ -24,7 +30,7 @@ class SyntheticSettings(BaseModel):
         height: Image rows.
         width: Image columns.
         max_depth: Depth beyond this is left unknown, metres.
-        seed: Other seeds give other scenes.
+        seed: Other seeds give other scenes; those from `ENCODER_SEED` on are refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +41,13 @@ class SyntheticSettings(BaseModel):
     height: int = Field(default=192, ge=16)
     width: int = Field(default=256, ge=16)
     max_depth: float = Field(default=40.0, gt=0)
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=ENCODER_SEED)
+
+
+class EncoderSettings(SyntheticSettings):
+    """The scenes that the embedded encoder is trained on, apart from all that `SyntheticSettings` allows."""
+
+    seed: int = Field(default=ENCODER_SEED, ge=ENCODER_SEED, lt=2**32)
 
 
 class SyntheticSource:
@@ -66,13 +78,19 @@ class SyntheticSource:
 
     def load(self, index: int) -> Sample:
         """Render one sample: an image [H, W, 3] and its depth along the optical axis [H, W] in metres, 0 in the sky."""
-        settings, entry = self._settings, self.entries[index]
-        kind, number, view = self._views[index]
+        _, image, depth, _ = self._render(index)
+        return Sample(self.entries[index].id, image, depth, self.entries[index].scene)
+
+    def picture(self, index: int) -> Picture:
+        """Render the same sample with a map of the things in it, to be captioned."""
+        return with_names(self._views[index][0], *self._render(index))
+
+    def _render(self, index: int) -> tuple[Scene, NDArray[np.uint8], NDArray[np.float32], NDArray[np.int16]]:
+        settings, (kind, number, view) = self._settings, self._views[index]
         stage = build(kind, self._rng(kind, number, 0))
         rng = self._rng(kind, number, 1 + view)
         camera = place_camera(stage, settings.height, settings.width, rng)
-        image, depth = render(stage.scene, camera, settings.max_depth, rng)
-        return Sample(entry.id, image, depth, entry.scene)
+        return stage.scene, *render(stage.scene, camera, settings.max_depth, rng)
 
     def depth_sizes(self) -> list[tuple[int, int] | None]:
         """Native (height, width) of every sample's depth map."""
