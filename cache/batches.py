@@ -19,6 +19,9 @@ from .shuffle import MIXED, Shuffle, shuffled
 
 Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray]
 
+_BLOCK = 1 << 28
+"""Bytes of memory that features are loaded into at once."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -109,7 +112,7 @@ class Batches:
         if flip_probability and "flipped" not in features.views:
             raise StoreError(f"{features.path}: holds no flipped view; set flip_probability to 0 or extract with it")
         self.size, self.flip_probability = batch_size, flip_probability
-        self._features, self._seed = features, seed
+        self._features, self._seed, self._allocate = features, seed, allocate
         self._shuffle: Shuffle = shuffle
         self._threads, self._ahead = threads, ahead
         self._sources = {store: _sources(store, layers, native=native) for store in features.stores}
@@ -129,11 +132,9 @@ class Batches:
         return {0.0: (False,), 1.0: (True,)}.get(self.flip_probability, (False, True))
 
     def load(self) -> None:
-        """Read all that any epoch will see into memory, and make batches from there from now on."""
-        kept = {
-            view: [np.empty((len(self.rows), len(chunk)), np.uint8) for chunk in self._buffers[0].rows[0]]
-            for view in self.views
-        }
+        """Read all that any epoch will see into memory of `allocate`, and make batches from there from now on."""
+        sizes = [len(chunk) for chunk in self._buffers[0].rows[0]]
+        kept = {view: [_rows(len(self.rows), size, self._allocate) for size in sizes] for view in self.views}
 
         def load_some(rows: Sequence[int]) -> None:
             for at in rows:
@@ -242,6 +243,13 @@ def _empty(
         allocate((size, 1, *depth_size), features.depth_counts),
         features.depth_unit,
     )
+
+
+def _rows(count: int, size: int, allocate: Allocate) -> list[NDArray[np.uint8]]:
+    """Room for so many rows of bytes, in blocks: PyTorch rounds page-locked memory up to a power of two."""
+    step = max(1, _BLOCK // size)
+    blocks = (allocate((min(step, count - first), size), np.uint8) for first in range(0, count, step))
+    return [row for block in blocks for row in block]
 
 
 def _sources(store: FeatureCache, layers: Sequence[int], *, native: bool) -> dict[bool, list[tuple[ShardedArray, int]]]:

@@ -53,8 +53,8 @@ class TrainSettings(BaseModel):
         reader_threads: Threads that read; by default as many as the machine has cores, 16 at most. It decides no
             number.
         batches_ahead: Batches read before they are asked for; by default 2, or 4 for a GPU. It decides no number.
-        resident: Whether all training features are loaded once: to the `device`, to the machine's own `memory`, or
-            `no`; `auto` loads them to a GPU where they fit. It decides no number.
+        resident: Whether all training features are loaded once: to the `device`, a card; to the machine's own `memory`,
+            page-locked for CUDA; or `no`; `auto` loads them to a GPU where they fit. It decides no number.
         save_every: Steps after which the state is written besides the end of each epoch; it decides no number.
         log: Curves to write to `curves/` beside the history: `dvclive`, `tensorboard` or both; they decide no number.
         figures: Validation images drawn after each epoch; they decide no number.

@@ -59,8 +59,13 @@ def residence(batches: Batches, device: torch.device, wanted: Residence) -> Resi
     """Where the features of all batches are kept: on the `device`, in `memory`, or in neither (`no`).
 
     Raises:
-        SpaceClipError: They do not fit where they are wanted.
+        SpaceClipError: They do not fit where they are wanted, or the device has no memory of its own.
     """
+    if wanted == "device" and device.type == "cpu":
+        raise SpaceClipError(
+            "train.resident is device, and training on cpu has none: set it to memory (the machine's own) or auto, or "
+            "train on a card (--device cuda)"
+        )
     if wanted == "auto":
         fit = device.type == "cuda" and _needed(batches) < _SHARE * _free_bytes(device)
         return "device" if fit else "no"

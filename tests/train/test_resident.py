@@ -2,11 +2,12 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from spaceclip.cache import Batches, FeatureCache, SpaceClipError, copy
 from spaceclip.cache.format.shard import ShardedArray
-from spaceclip.train import Plan, fit, resident
+from spaceclip.train import Plan, fit, reading, resident
 from spaceclip.train.feed import feed
 from spaceclip.train.resident import Residence, Resident, residence
 
@@ -51,10 +52,41 @@ def test_batches_from_memory_are_those_of_the_store_and_nothing_is_read_again(ca
             assert torch.equal(one.depth, other.depth)
 
 
-def test_training_comes_to_the_same_weights(make_cache, small, recipe, tmp_path):
+def test_memory_comes_from_who_knows_the_device(cache, monkeypatch):
+    asked = []
+
+    def allocate(shape, dtype):
+        asked.append((shape, np.dtype(dtype)))
+        return np.empty(shape, dtype)
+
+    monkeypatch.setattr("spaceclip.cache.batches._BLOCK", 300)
+    batches = Batches(cache, 4, [0], seed=3, flip_probability=0, allocate=allocate)
+    asked.clear()  # the buffers of batches
+    batches.load()
+    state = 4 * 8 * (2 if cache.storage == "float16" else 1)
+    sizes = [state, *([8 * 4] if cache.storage == "int8" else []), 8 * 4, 24 * 32 * 4]
+    per_block = [max(1, 300 // size) for size in sizes]
+    expected = [
+        ((min(step, 11 - first), size), np.uint8)
+        for size, step in zip(sizes, per_block, strict=True)
+        for first in range(0, 11, step)
+    ]
+    assert asked == expected
+
+
+def test_a_processor_has_no_memory_beside_the_machines(make_cache, small, recipe, tmp_path):
+    plan = Plan(tmp_path / "run", small, recipe.model_copy(update={"resident": "device", "keep": "last"}), {})
+    told = "train.resident is device, and training on cpu has none: set it to memory .* or auto, or train on a card"
+    with pytest.raises(SpaceClipError, match=told):
+        fit(make_cache(), [plan], score=None, device=CPU)
+
+
+def test_training_comes_to_the_same_weights(make_cache, small, recipe, tmp_path, monkeypatch):
     cache, found = make_cache(11), set()
     for where in ("no", "device", "memory"):
-        settings = recipe.model_copy(update={"resident": where, "keep": "last"})
+        # The processor stands in for a card.
+        monkeypatch.setattr(reading, "residence", lambda *_, where=where: where)
+        settings = recipe.model_copy(update={"keep": "last"})
         fit(cache, [Plan(tmp_path / where, small, settings, {})], score=None, device=CPU)
         found.add((tmp_path / where / "checkpoint.safetensors").read_bytes())
     assert len(found) == 1
@@ -69,7 +101,6 @@ def test_what_does_not_fit_is_refused_with_both_numbers_or_read_from_the_store(m
         assert residence(batches, cuda, "no") == residence(batches, CPU, "auto") == "no"
         places: list[tuple[Residence, torch.device]] = [
             ("device", cuda),
-            ("device", CPU),
             ("memory", cuda),
             ("memory", CPU),
         ]
