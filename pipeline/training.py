@@ -9,6 +9,7 @@ import click
 from ..cache import Features, require_disjoint
 from ..evaluate import EvaluateSettings
 from ..train import (
+    Callbacks,
     CheckpointInfo,
     DecoderSettings,
     Epoch,
@@ -93,9 +94,7 @@ def train_decoder(
             device=place,
             validation=validation,
             force=force,
-            progress=report,
-            each_epoch=each_epoch,
-            beginning=beginning,
+            callbacks=Callbacks(report, each_epoch, beginning),
         )
     scored = (
         f"validation AbsRel {info.metrics['abs_rel']:.4f} ({protocol.label})" if protocol else "no validation split"

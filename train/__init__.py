@@ -1,6 +1,7 @@
 """Everything learned: the decoder, its losses, the training run and its checkpoints."""
 
 from .blocks import resize
+from .callbacks import Callbacks
 from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
@@ -15,6 +16,7 @@ from .run import Run
 __all__ = [
     "HISTORY",
     "INFO",
+    "Callbacks",
     "Candidate",
     "Checkpoint",
     "CheckpointInfo",

@@ -35,10 +35,8 @@ def require_trainable(plans: Sequence[Plan], score: object, cache: Features) -> 
 def require_same_batches(plans: Sequence[Plan]) -> None:
     """Refuse decoders that would not see the same batches."""
     for plan in plans:
-        if plan.settings.order != plans[0].settings.order:
-            names = ("batch_size", "flip_probability", "order_seed", "overfit", "shuffle")
-            pairs = zip(names, plan.settings.order, plans[0].settings.order, strict=True)
-            differ = ", ".join(f"{name} {own} and {first}" for name, own, first in pairs if own != first)
+        if differences := plan.settings.order.differences(plans[0].settings.order):
+            differ = ", ".join(f"{name} {own} and {first}" for name, own, first in differences)
             raise SpaceClipError(
                 f"{plan.out} and {plans[0].out} differ in {differ}: decoders that are trained together see the same "
                 "batches; set it alike (order_seed is the seed where it is not given), or train them one by one"

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ..cache import Features, SpaceClipError, StoreError, keep_freed_memory, out_of_memory
+from .callbacks import SILENT, Callbacks
 from .checkpoint import CheckpointInfo
 from .checks import require_same_batches, require_trainable, require_trained
 from .decoder import DepthDecoder
@@ -51,10 +51,7 @@ def fit(
     device: torch.device,
     validation: Features | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-    each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
-    beginning: Callable[[Plan, int, int, Sequence[Path]], None] = lambda _plan, _done, _total, _others: None,
-    dropped: Callable[[Plan, SpaceClipError], None] | None = None,
+    callbacks: Callbacks = SILENT,
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
 
@@ -68,11 +65,7 @@ def fit(
         device: Where to train.
         validation: The store that `score` reads, for the record.
         force: Replace finished checkpoints; each stays until the new one is finished.
-        progress: Called with (steps done, steps in all).
-        each_epoch: Called after each epoch of each decoder, and at first for each that was done before.
-        beginning: Called before, for each decoder with its steps done, those in all, and the unfinished states of other
-            runs in its folder.
-        dropped: Called where a decoder cannot go on; the others do. By default its error is raised at the end.
+        callbacks: Told how it goes.
 
     Returns:
         What belongs to the checkpoints, without those of decoders that were dropped.
@@ -99,14 +92,14 @@ def fit(
             batches = training_batches(cache, layers, settings, device)
             for run in open_runs:
                 run.begin(len(batches))
-                beginning(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches), run.others)
+                callbacks.beginning(run.plan, run.saved.steps, run.plan.settings.epochs * len(batches), run.others)
                 for row in run.saved.history:
-                    each_epoch(run.plan, Epoch.of(row))
+                    callbacks.each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()
             inputs = inputs_of(batches, device, settings.resident)
-            engine = _Engine(open_runs, len(batches), inputs, score, progress, each_epoch, dropped or _ignore, began)
+            engine = _Engine(open_runs, len(batches), inputs, score, callbacks, began)
             engine.train()
-    if dropped is None:
+    if callbacks.dropped is None:
         require_trained(len(runs), [(run.plan, run.error) for run in runs if run.error])
     return [run.info for run in runs if run.info]
 
@@ -119,9 +112,7 @@ class _Engine:
     steps: int
     inputs: Callable[[int, int], Iterable[Inputs]]
     score: Score | None
-    progress: Callable[[int, int], None]
-    each_epoch: Callable[[Plan, Epoch], None]
-    dropped: Callable[[Plan, SpaceClipError], None]
+    callbacks: Callbacks
     counted: float
     """Clock up to which the time is counted."""
 
@@ -134,7 +125,7 @@ class _Engine:
         while learning := self._learning():
             done = min(run.trainee.done for run in learning)
             epoch, first = divmod(done, steps)
-            self.progress(done, total)
+            self.callbacks.progress(done, total)
             due: list[Run] = []
             with self._saved_where_reading_fails():
                 for at, inputs in enumerate(self.inputs(epoch, first), done):
@@ -147,7 +138,7 @@ class _Engine:
                     self._count("computing", due)
                     if not due:
                         break
-                    self.progress(at + 1, total)
+                    self.callbacks.progress(at + 1, total)
             # Others may have ended this epoch before: when they were interrupted, or one of these started again.
             if ended := [run for run in due if not run.error]:
                 self._end_epoch(ended)
@@ -182,7 +173,7 @@ class _Engine:
 
     def _drop(self, run: Run, error: SpaceClipError) -> None:
         run.error = error
-        self.dropped(run.plan, error)
+        self.callbacks.drop(run.plan, error)
 
     def _step(self, run: Run, inputs: Inputs) -> None:
         trainee, every = run.trainee, run.plan.settings.save_every
@@ -226,7 +217,7 @@ class _Engine:
             metrics[kind] = score
         epoch = run.trainee.keep(unscored, metrics)
         run.save_epoch()
-        self.each_epoch(run.plan, epoch)
+        self.callbacks.each_epoch(run.plan, epoch)
         if run.trainee.finished:
             run.finish()
 
@@ -236,10 +227,6 @@ class _Engine:
             run.saved = run.trainee.started_again(epoch)
             run.begin(self.steps)
             run.save()
-            self.each_epoch(run.plan, epoch)
+            self.callbacks.each_epoch(run.plan, epoch)
         else:
             ended.append((run, epoch))
-
-
-def _ignore(_plan: Plan, _error: SpaceClipError) -> None:
-    pass

@@ -1,6 +1,6 @@
 """The recipe: every setting of a training run but the network's own."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,21 @@ from ..cache import Shuffle
 from .curves import CurveLog
 from .losses import LossSettings
 from .resident import Residence
+
+
+class Order(NamedTuple):
+    """The settings that decide which images are in which batch, and which of them are flipped, by their own names."""
+
+    batch_size: int
+    flip_probability: float
+    order_seed: int
+    overfit: int | None
+    shuffle: Shuffle
+
+    def differences(self, other: Self) -> list[tuple[str, Any, Any]]:
+        """The name, own value and the other's of each that differs."""
+        found = zip(self._fields, self, other, strict=True)
+        return [(name, one, another) for name, one, another in found if one != another]
 
 
 class TrainSettings(BaseModel):
@@ -110,10 +125,10 @@ class TrainSettings(BaseModel):
         return self.model_dump(mode="json", exclude=free)
 
     @property
-    def order(self) -> tuple[int, float, int, int | None, Shuffle]:
+    def order(self) -> Order:
         """What decides which images are in which batch, and which of them are flipped."""
         seed = self.seed if self.order_seed is None else self.order_seed
-        return self.batch_size, self.flip_probability, seed, self.overfit, self.shuffle
+        return Order(self.batch_size, self.flip_probability, seed, self.overfit, self.shuffle)
 
     def fitted(self, images: int) -> Self:
         """The same for few images: they make one batch, unless another `batch_size` was asked for and no overfit."""

@@ -21,6 +21,8 @@ _PLAIN = ("steps", "history", "collapsed", "best", "seconds")
 _PARTS = ("tensors", "kept")
 
 _DECIDES = (
+    "../cache/batches",
+    "../cache/shuffle",
     "blocks",
     "decoder",
     "ema",
@@ -34,7 +36,7 @@ _DECIDES = (
     "step",
     "trainee",
 )
-"""The modules that decide the numbers of a run."""
+"""The modules that decide the numbers of a run: the order of the images, and what a step computes of them."""
 
 
 @dataclass
@@ -75,7 +77,7 @@ class StateFolder:
 
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
-        digest.update(code(Path(__file__).with_name(f"{name}.py") for name in _DECIDES).encode())
+        digest.update(code(Path(__file__).parent / f"{name}.py" for name in _DECIDES).encode())
         self.path = out / f"{_FOLDER}{digest.hexdigest()[:12]}"
 
     @property

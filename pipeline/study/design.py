@@ -168,13 +168,11 @@ def _require_comparable(arm: Arm, protocol: Protocol, before: Sequence[Arm], pro
     for other in before:
         if (arm.decoder, arm.settings) == (other.decoder, other.settings):
             raise SpaceClipError(f"has the same settings as {other.name}; leave one out")
-    for name in ("batch_size", "flip_probability", "overfit", "shuffle"):
-        found, wanted = (getattr(one.settings, name) for one in (arm, before[0] if before else arm))
-        if found != wanted:
-            raise SpaceClipError(
-                f"train.{name} is {found}, that of {before[0].name} {wanted}; arms see the same batches: set it in the "
-                "base, or make it another study"
-            )
+    for name, found, wanted in arm.settings.order.differences(before[0].settings.order) if before else ():
+        raise SpaceClipError(
+            f"train.{name} is {found}, that of {before[0].name} {wanted}; arms see the same batches: set it in the "
+            "base, or make it another study"
+        )
     if protocols and protocol != protocols[0]:
         raise SpaceClipError(
             f"would be scored by another protocol ({protocol.label}) than {before[0].name} ({protocols[0].label}); set "

@@ -10,7 +10,7 @@ import torch
 
 from ...cache import SpaceClipError, write_atomically
 from ...evaluate import BackboneFacts
-from ...train import CheckpointInfo, Epoch, Plan, Run, fit, read_history
+from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, Run, fit, read_history
 from ..clusters import ClusterChoice
 from ..device import choose_device
 from ..paths import require_writable
@@ -62,10 +62,7 @@ class _Study:
                     score=ValidationScores(design.training, design.validation),
                     device=device,
                     validation=design.validation,
-                    progress=report,
-                    beginning=self._beginning,
-                    each_epoch=self._each_epoch,
-                    dropped=self._dropped,
+                    callbacks=self._callbacks(report),
                 )
             self.write()
 
@@ -88,10 +85,7 @@ class _Study:
                 device=partial(choose_device, device),
                 validation=self.design.validation,
                 local_copy=local_copy,
-                progress=lambda done, total: report(done, total, note),
-                beginning=self._beginning,
-                each_epoch=self._each_epoch,
-                dropped=self._dropped,
+                callbacks=self._callbacks(lambda done, total: report(done, total, note)),
                 workers=count,
                 say=self.say,
             )
@@ -124,9 +118,9 @@ class _Study:
         key, out = (arm.name, seed), self.plans[arm.name, seed].out
         if key in self.failed:
             return RunResult(seed=seed, status="failed", note=self.failed[key])
-        if not (out / "checkpoint.json").exists():
+        if not (out / INFO).exists():
             return RunResult(seed=seed, status="open")
-        info = CheckpointInfo.read(out / "checkpoint.json")
+        info = CheckpointInfo.read(out / INFO)
         return RunResult(
             seed=seed,
             status="trained",
@@ -136,6 +130,9 @@ class _Study:
             chosen=info.chosen,
             note=_collapse(info, read_history(out)),
         )
+
+    def _callbacks(self, progress: Callable[[int, int], None]) -> Callbacks:
+        return Callbacks(progress, self._each_epoch, self._beginning, self._dropped)
 
     def _beginning(self, plan: Plan, done: int, total: int, others: Sequence[Path]) -> None:
         if text := start_line(done, total, others):

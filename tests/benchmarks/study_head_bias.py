@@ -20,7 +20,7 @@ from spaceclip.cache import Batches, FeatureCache, SpaceClipError
 from spaceclip.evaluate import Protocol, validate
 from spaceclip.pipeline.cli import main as spaceclip
 from spaceclip.pipeline.config import Experiment, load_experiment
-from spaceclip.train import Candidate, DepthDecoder, Epoch, Plan, feed, fit
+from spaceclip.train import Callbacks, Candidate, DepthDecoder, Epoch, Plan, feed, fit
 
 CONFIG = Path(__file__).parents[2] / "configs" / "nyu_sample.yaml"
 STARTS = (2.0, "pytorch")
@@ -76,7 +76,9 @@ def study(experiment: Experiment, training: FeatureCache, validation: FeatureCac
         ]
         return validate(trials, validation)
 
-    infos = fit(training, plans, score=score, device=CPU, validation=validation, each_epoch=each_epoch)
+    infos = fit(
+        training, plans, score=score, device=CPU, validation=validation, callbacks=Callbacks(each_epoch=each_epoch)
+    )
     for plan, info in zip(plans, infos, strict=True):
         rows[plan.out] |= {"abs_rel": info.metrics["abs_rel"], "steps": recipe.epochs * len(batches)}
     return list(rows.values())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.cache.cluster import local_cluster
-from spaceclip.train import Plan, fit
+from spaceclip.train import Callbacks, Plan, fit
 from spaceclip.train.cluster import fit_on
 from spaceclip.train.cluster.job import shares
 
@@ -79,9 +79,10 @@ def test_two_workers_give_the_results_of_one_process(cluster, make_cache, plans,
     together = plans("together", keep="last")
     infos = on(
         *(cluster, make_cache(12), together),
-        each_epoch=lambda plan, epoch: told.append((plan.out.name, epoch.epoch)),
+        callbacks=Callbacks(
+            lambda *found: done.append(found), lambda plan, epoch: told.append((plan.out.name, epoch.epoch))
+        ),
         workers=workers.append,
-        progress=lambda *found: done.append(found),
     )
     assert contents(together) == alone
     assert [info.training["seed"] for info in infos] == [1, 1, 2, 2]
@@ -101,7 +102,12 @@ def test_decoders_of_a_worker_that_is_lost_go_on_elsewhere(cluster, make_cache, 
             victims.append(int(holder.split()[1]))
             os.kill(victims[0], signal.SIGKILL)
 
-    on(cluster, make_cache(12), together, each_epoch=kill, beginning=lambda _plan, done, *_: again.append(done))
+    on(
+        cluster,
+        make_cache(12),
+        together,
+        callbacks=Callbacks(each_epoch=kill, beginning=lambda _plan, done, *_: again.append(done)),
+    )
     assert contents(together) == alone
     assert len(victims) == 1
     assert len(again) >= 5
@@ -114,7 +120,12 @@ def test_one_that_fails_is_reported_and_the_others_go_on(cluster, make_cache, pl
     together, dropped = plans("together", keep="last"), []
     broken = Plan(together[2].out, together[2].decoder, together[2].settings.model_copy(update={"max_depth": 0.01}), {})
     together[2:3] = [broken]
-    infos = on(cluster, make_cache(12), together, dropped=lambda plan, error: dropped.append((plan, str(error)[:21])))
+    infos = on(
+        cluster,
+        make_cache(12),
+        together,
+        callbacks=Callbacks(dropped=lambda plan, error: dropped.append((plan, str(error)[:21]))),
+    )
     assert dropped == [(broken, "no pixel of epoch 1 h")]
     assert len(infos) == 3
     rest = [plan for plan in together if plan is not broken]
@@ -131,12 +142,12 @@ def test_an_interrupted_run_keeps_the_states_and_leaves_nothing_to_the_workers(c
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        on(cluster, make_cache(12), together, each_epoch=interrupt)
+        on(cluster, make_cache(12), together, callbacks=Callbacks(each_epoch=interrupt))
     plugins: Any = cluster.run(
         lambda dask_worker: [name for name in dask_worker.plugins if name.startswith("spaceclip")]
     )
     assert list(plugins.values()) == [[], []]
-    on(cluster, make_cache(12), together, beginning=lambda _plan, done, *_: again.append(done))
+    on(cluster, make_cache(12), together, callbacks=Callbacks(beginning=lambda _plan, done, *_: again.append(done)))
     assert contents(together) == alone
     assert max(again) >= 3
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.train import DepthDecoder, Plan, fit, load_checkpoint
+from spaceclip.train import Callbacks, DepthDecoder, Plan, fit, load_checkpoint
 from spaceclip.train.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -34,7 +34,13 @@ def plan(tmp_path, small, recipe):
 def train(cache):
     def start(*plans):
         epochs = []
-        fit(cache, plans, score=None, device=CPU, each_epoch=lambda plan, epoch: epochs.append((plan.out.name, epoch)))
+        fit(
+            cache,
+            plans,
+            score=None,
+            device=CPU,
+            callbacks=Callbacks(each_epoch=lambda plan, epoch: epochs.append((plan.out.name, epoch))),
+        )
         return epochs
 
     return start

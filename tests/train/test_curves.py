@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from spaceclip.train import Plan, fit
+from spaceclip.train import Callbacks, Plan, fit
 
 
 class Killed(BaseException):
@@ -47,7 +47,7 @@ def test_curves_hold_each_epoch_once_also_after_an_interruption(
             raise Killed
 
     with pytest.raises(Killed):
-        fit(make_cache(), [plan], score=score, device=torch.device("cpu"), each_epoch=dying)
+        fit(make_cache(), [plan], score=score, device=torch.device("cpu"), callbacks=Callbacks(each_epoch=dying))
     assert [set(lengths.values()) for lengths in seen] == [{1}, {2}]  # they grow with the run
     fit(make_cache(name="same.zarr"), [plan], score=score, device=torch.device("cpu"))
     rows = list(csv.DictReader((plan.out / "history.csv").read_text().splitlines()))

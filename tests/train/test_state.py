@@ -1,10 +1,14 @@
 import errno
+from pathlib import Path
 
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError, write_atomically
+from spaceclip.train import state as state_module
 from spaceclip.train.sealed import seal
-from spaceclip.train.state import STATE, Progress, StateFolder
+from spaceclip.train.state import STATE, Progress, StateFolder, code
+
+ROOT = Path(state_module.__file__).parents[1].resolve()
 
 
 @pytest.fixture
@@ -62,3 +66,13 @@ def test_a_second_state_of_the_same_step_leaves_the_first_whole_until_it_is_writ
     with pytest.raises(OSError, match="No space left"):
         state.save(Progress(3, [], None, other, other))
     assert torch.equal(state.load().tensors["a"], torch.arange(3.0))
+
+
+@pytest.mark.parametrize("name", ["cache/shuffle.py", "cache/batches.py", "train/step.py"])
+def test_a_run_does_not_go_on_with_other_code_of_the_order_or_the_step(tmp_path, monkeypatch, name):
+    def other(files):
+        return "\n".join(code([file]) + ("changed" if file.resolve() == ROOT / name else "") for file in files)
+
+    before = StateFolder(tmp_path, {"seed": 1}).path
+    monkeypatch.setattr(state_module, "code", other)
+    assert StateFolder(tmp_path, {"seed": 1}).path != before

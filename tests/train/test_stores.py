@@ -19,7 +19,7 @@ from spaceclip.cache import (
     repair,
     shared_parts,
 )
-from spaceclip.train import Plan, fit
+from spaceclip.train import Callbacks, Plan, fit
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def part(tmp_path):
 def train(small, recipe, tmp_path):
     def run(features, name: str, each_epoch=lambda _plan, _epoch: None, **changes) -> bytes:
         plan = Plan(tmp_path / name, small, recipe.model_copy(update={"keep": "last", **changes}), {})
-        fit(features, [plan], score=None, device=CPU, each_epoch=each_epoch)
+        fit(features, [plan], score=None, device=CPU, callbacks=Callbacks(each_epoch=each_epoch))
         return (plan.out / "checkpoint.safetensors").read_bytes()
 
     return run

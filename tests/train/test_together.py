@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
-from spaceclip.train import Plan, fit
+from spaceclip.train import Callbacks, Plan, fit
 from spaceclip.train.run import Run
 from spaceclip.train.state import code
 from spaceclip.train.step import TrainingStep
@@ -100,7 +100,9 @@ def test_one_that_fails_is_reported_and_the_others_go_on(cache, plans, alone):
     together, dropped = plans("together"), []
     broken = Plan(together[0].out, together[0].decoder, together[0].settings.model_copy(update={"max_depth": 0.01}), {})
     some = [broken, *together[1:]]
-    infos = fit(cache, some, score=score, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    infos = fit(
+        cache, some, score=score, device=CPU, callbacks=Callbacks(dropped=lambda plan, _error: dropped.append(plan))
+    )
     assert (dropped, len(infos)) == ([broken], 3)
     with pytest.raises(SpaceClipError, match=r"^1 of 4 decoders could not be trained: .*whole: no pixel of epoch 1"):
         fit(cache, some, score=score, device=CPU)
@@ -122,7 +124,9 @@ def test_one_that_cannot_be_finished_is_reported_and_the_others_go_on(cache, pla
         finish(run)
 
     monkeypatch.setattr(Run, "finish", full)
-    infos = fit(cache, together, score=score, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    infos = fit(
+        cache, together, score=score, device=CPU, callbacks=Callbacks(dropped=lambda plan, _error: dropped.append(plan))
+    )
     assert (dropped, len(infos)) == ([together[1]], 3)
     rest = [together[0], *together[2:]]
     assert contents(rest) == {name: alone[name] for name in ("whole", "steep", "near")}
@@ -136,7 +140,13 @@ def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans
         scores = zip(candidates, score(candidates), strict=True)
         return [lost if one.plan.out == together[1].out else found for one, found in scores]
 
-    fit(cache, together, score=score_all_but_one, device=CPU, dropped=lambda plan, _error: dropped.append(plan))
+    fit(
+        cache,
+        together,
+        score=score_all_but_one,
+        device=CPU,
+        callbacks=Callbacks(dropped=lambda plan, _error: dropped.append(plan)),
+    )
     assert dropped == [together[1]]
     with pytest.raises(SpaceClipError, match=r"^1 of 4 decoders could not be trained: .*shallow: the raw weights"):
         fit(cache, together, score=score_all_but_one, device=CPU)
@@ -151,7 +161,13 @@ def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans
 def test_what_is_finished_stays_and_the_rest_is_trained(cache, plans, alone):
     fit(cache, plans("together")[:2], score=score, device=CPU)
     told = []
-    fit(cache, plans("together"), score=score, device=CPU, each_epoch=lambda plan, _epoch: told.append(plan.out.name))
+    fit(
+        cache,
+        plans("together"),
+        score=score,
+        device=CPU,
+        callbacks=Callbacks(each_epoch=lambda plan, _epoch: told.append(plan.out.name)),
+    )
     assert set(told) == {"steep", "near"}
     assert contents(plans("together")) == alone
 
@@ -184,7 +200,7 @@ def test_the_history_is_written_as_it_grows(cache, plans):
     def each_epoch(plan, _epoch):
         rows.append(len(list(csv.DictReader((plan.out / "history.csv").read_text().splitlines()))))
 
-    fit(cache, plans("together")[:1], score=score, device=CPU, each_epoch=each_epoch)
+    fit(cache, plans("together")[:1], score=score, device=CPU, callbacks=Callbacks(each_epoch=each_epoch))
     assert rows == [1, 2, 3]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from spaceclip.cache import Batches, SpaceClipError
-from spaceclip.train import DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading
+from spaceclip.train import Callbacks, DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.feed import on_device
 from spaceclip.train.state import StateFolder
@@ -51,7 +51,7 @@ def run(cache, small, recipe, tmp_path):
             device=torch.device("cpu"),
             validation=validation,
             force=force,
-            each_epoch=each_epoch,
+            callbacks=Callbacks(each_epoch=each_epoch),
         )
         return info, told
 

@@ -13,6 +13,7 @@ from distributed import Client
 
 from ...cache import Features, SpaceClipError
 from ...cache.cluster import Flight, Kind, choose_environment, clear_up, on_workers, run_name, scheduler_needed
+from ..callbacks import SILENT, Callbacks
 from ..checkpoint import INFO, CheckpointInfo
 from ..checks import require_trainable, require_trained
 from ..history import Epoch
@@ -32,10 +33,7 @@ def fit_on(
     device: Callable[[], torch.device],
     validation: Features | None = None,
     local_copy: Path | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-    each_epoch: Callable[[Plan, Epoch], None] = lambda _plan, _epoch: None,
-    beginning: Callable[[Plan, int, int, Sequence[Path]], None] = lambda _plan, _done, _total, _others: None,
-    dropped: Callable[[Plan, SpaceClipError], None] | None = None,
+    callbacks: Callbacks = SILENT,
     workers: Callable[[int], None] = lambda _count: None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> list[CheckpointInfo]:
@@ -52,10 +50,8 @@ def fit_on(
         device: Chooses a worker's device. This and `score` are functions that workers can import.
         validation: The store that `score` reads.
         local_copy: Folder on each worker that keeps what is read of a bucket.
-        progress: Called with (steps done, steps in all) of all decoders, at least each second.
-        each_epoch: Called after each epoch of each decoder, once.
-        beginning: As that of `fit`; again where a decoder goes on elsewhere.
-        dropped: Called where a decoder cannot go on; the others do. By default its error is raised at the end.
+        callbacks: As those of `fit`. Steps are those of all decoders, at least each second; an epoch is told of once, a
+            beginning again where a decoder goes on elsewhere.
         workers: Called with how many there are.
         say: Called with a line about workers that differ or are given no more, and there being none.
 
@@ -73,7 +69,7 @@ def fit_on(
     scored = Stores.of(validation) if validation else None
     job = Job(Stores.of(cache), scored, there, score, device, chosen, local_copy)
     run, divided = run_name("train", client), shares(plans, len(chosen.workers))
-    news = _News(plans, len(cache.usable), each_epoch, beginning, dropped or (lambda _plan, _error: None))
+    news = _News(plans, len(cache.usable), callbacks)
     waiting = deque(range(len(divided)))
     with scheduler_needed():
         flight = Flight(client, run, _SHARES, train_share, lambda number, _elsewhere: divided[number], say)
@@ -85,8 +81,8 @@ def fit_on(
                 ended = [number for share in flight.done() for number in divided[share]]
             news.pass_on(ended)
             workers(len(flight.pool.fit))
-            progress(sum(news.steps), sum(news.total))
-    if dropped is None:
+            callbacks.progress(sum(news.steps), sum(news.total))
+    if callbacks.dropped is None:
         require_trained(len(plans), [(plans[number], error) for number, error in news.lost.items()])
     return [CheckpointInfo.read(plan.out / INFO) for number, plan in enumerate(plans) if number not in news.lost]
 
@@ -100,15 +96,8 @@ class _News:
         lost: Numbers of the decoders that cannot go on, and why.
     """
 
-    def __init__(
-        self,
-        plans: Sequence[Plan],
-        images: int,
-        each_epoch: Callable[[Plan, Epoch], None],
-        beginning: Callable[[Plan, int, int, Sequence[Path]], None],
-        dropped: Callable[[Plan, SpaceClipError], None],
-    ) -> None:
-        self._plans, self._each_epoch, self._beginning, self._dropped = plans, each_epoch, beginning, dropped
+    def __init__(self, plans: Sequence[Plan], images: int, callbacks: Callbacks) -> None:
+        self._plans, self._callbacks = plans, callbacks
         self._heard: deque[tuple[Any, ...]] = deque()
         self._told: set[tuple[int, int, int]] = set()
         settings = [plan.settings for plan in plans]
@@ -133,11 +122,11 @@ class _News:
                     known = (number, epoch.epoch, epoch.restarts)
                     if known not in self._told:
                         self._told.add(known)
-                        self._each_epoch(self._plans[number], epoch)
+                        self._callbacks.each_epoch(self._plans[number], epoch)
                 case "beginning", number, done, total, others:
-                    self._beginning(self._plans[number], done, total, list(map(Path, others)))
+                    self._callbacks.beginning(self._plans[number], done, total, list(map(Path, others)))
                 case "dropped", number, error if number not in self.lost:
                     self.lost[number] = SpaceClipError(error)
-                    self._dropped(self._plans[number], self.lost[number])
+                    self._callbacks.drop(self._plans[number], self.lost[number])
         for number in ended:
             self.steps[number] = self.total[number]

@@ -14,6 +14,7 @@ from distributed import WorkerPlugin, get_worker
 
 from ...cache import BusyError, Features, SpaceClipError
 from ...cache.cluster import TaskFailedError, WorkerUnfitError
+from ..callbacks import Callbacks
 from ..engine import fit
 from ..history import Epoch
 from ..run import Plan
@@ -98,10 +99,7 @@ class Trainer(WorkerPlugin):
             score=job.score(training, validation) if job.score and validation else None,
             device=device,
             validation=validation,
-            progress=progress,
-            each_epoch=each_epoch,
-            beginning=beginning,
-            dropped=dropped,
+            callbacks=Callbacks(progress, each_epoch, beginning, dropped),
         )
 
     @cached_property
