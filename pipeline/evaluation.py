@@ -53,7 +53,7 @@ def score_checkpoint(
         features: What to score on.
         settings: How to score.
         out: Folder for the numbers.
-        baselines: The stores that it was trained on; by default the train split beside what is scored.
+        baselines: The stores that it was trained on, or the folders of all splits; by default that of what is scored.
         device: Where to compute; by default the best that is there.
         local_copy: Folder that keeps what is read of a bucket.
         force: Replace whatever result the folder holds.
@@ -76,7 +76,7 @@ def score_checkpoint(
         raise SpaceClipError(
             f"{folder}: holds no train.json, the baseline; name the store that {checkpoint} was trained on (--baseline)"
         )
-    baselines = baselines or [folder / "train.json"]
+    baselines = [split_pointers(given).get("train", given) for given in baselines or [folder]]
     training = open_joined(baselines, local_copy=local_copy)
     _check_stores(loaded, splits, training)
     with progress("evaluate", "images") as report:

@@ -1,7 +1,7 @@
 """One decoder's training in its folder: what is planned, what is saved, what is finished."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Run:
         """
         out = self.plan.out
         # The lock's file lies in the folder, so that one that cannot be written to is found before the first step.
-        with only_writer(out / "checkpoint", "checkpoint"):
+        with _not_left_empty(out), only_writer(out / "checkpoint", "checkpoint"):
             for file in out.iterdir():
                 # Left by a killed run; others may be writing results of other names into this folder.
                 if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
@@ -179,6 +179,18 @@ class Run:
             chosen=settings.keep,
             **best,
         )
+
+
+@contextmanager
+def _not_left_empty(out: Path) -> Iterator[None]:
+    """Context that leaves no empty folder, nor empty ones that it lies in, where there were none before."""
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in new:
+                folder.rmdir()
 
 
 def _difference(found: Any, wanted: Any, name: str = "") -> str:

@@ -29,7 +29,7 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     "baselines",
     type=FEATURES,
     multiple=True,
-    help="Store it was trained on; each of several. [default: the train split's]",
+    help="Store it was trained on, or the folder of all splits; each of several. [default: the train split's]",
 )
 @click.option(
     "--protocol",
@@ -103,8 +103,7 @@ def evaluate(
             checkpoint = checkpoint or Path("results") / config.stem
             features = features or Path("features") / config.stem
         if config and experiment and experiment.also_train_on:
-            trained_on = experiment.feature_folders(config.stem)
-            options["baselines"] = options["baselines"] or [folder / "train.json" for folder in trained_on]
+            options["baselines"] = options["baselines"] or experiment.feature_folders(config.stem)
         if checkpoint is None or features is None:
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)

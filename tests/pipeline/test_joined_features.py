@@ -38,7 +38,7 @@ def test_a_decoder_is_trained_and_chosen_on_all_of_them_and_scored_on_neither(ot
     assert {store["ledger"] for store in info.stores} == stores("train")
     assert {store["ledger"] for store in info.validation} == stores("val")
     scored = ("evaluate", "--checkpoint", "results/both", "--features")
-    baselines = ("--baseline", "features/other/train.json", "--baseline", "features/tiny/train.json")
+    baselines = ("--baseline", "features/other", "--baseline", "features/tiny/train.json")
     told = " ".join(spaceclip(*scored, "features/tiny", fails=True).output.split())
     assert "give each of the 2 stores it was trained on as --baseline" in told
     told = " ".join(spaceclip(*scored, "features/other/train.json", *baselines, fails=True).output.split())
