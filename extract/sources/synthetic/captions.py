@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .picture import Kind, Picture, Seen
+from .picture import Picture, Seen
+from .shading import Kind
 from .site import pick
 from .things import SKY, Thing
 

@@ -12,25 +12,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]  # float32 throughout; the stubs cannot follow that
 Colour = tuple[float, float, float]
+Spot = tuple[float, float, float]  # metres
 
 _LATTICE: Array = np.random.default_rng(20260926).random(256 * 256, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface looks like.
-
-    Attributes:
-        pattern: Linear reflectance [3, N] at `u`, `v` averaged over `du`, `dv`.
-        colours: The display colours by which it is described.
-        glow: Light that it gives off itself, as a share of its reflectance.
-        style: The pattern's word, where it has one.
-    """
+    """What a surface looks like."""
 
     pattern: Callable[[Array, Array, Array, Array], Array]
-    colours: tuple[Colour, ...]
-    glow: float = 0.0
-    style: str = ""
+    colours: tuple[Colour, ...]  # display colours by which it is described
+    glow: float = 0.0  # light that it gives off itself, as a share of its reflectance
+    style: str = ""  # the pattern's word, where it has one
 
 
 def linear(colour: Colour) -> Array:

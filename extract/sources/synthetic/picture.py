@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .shading import Scene
+from .shading import Kind, Scene
 from .things import SKY, Thing, describe
 
-Kind = Literal["room", "street"]
 _TELLING = 0.2  # the share of a thing's pixels that must show its colour for it to be named
 
 
@@ -45,7 +43,7 @@ class Picture:
         image: [H, W, 3] RGB, uint8.
         depth: [H, W] metres along the optical axis, float32, 0 where unknown.
         things: [H, W] int16, the index into `names` of what each pixel's middle shows, -1 for the sky.
-        names: The scene's things, seen or not, without their colour where too little of it shows.
+        names: The scene's things, seen or not, with their colour where enough of it shows.
     """
 
     kind: Kind
@@ -74,14 +72,15 @@ class Picture:
 
 
 def with_names(
-    kind: Kind, scene: Scene, image: NDArray[np.uint8], depth: NDArray[np.float32], solids: NDArray[np.int16]
+    scene: Scene, image: NDArray[np.uint8], depth: NDArray[np.float32], solids: NDArray[np.int16]
 ) -> Picture:
     """The picture of a rendered scene, from the index of the solid that each pixel shows [H, W]."""
-    names = list(scene.things)
+    names = [Thing(noun) for noun, _ in scene.things]
     things = np.array([solid.thing for solid in scene.solids] + [-1], np.int16)[solids]
     for index in np.unique(things[things >= 0]):
+        noun, material = scene.things[index]
         parts, pixels = np.unique(solids[things == index], return_counts=True)
-        telling = [describe(scene.solids[part].material) == names[index].colour for part in parts]
-        if pixels[telling].sum() < _TELLING * pixels.sum():
-            names[index] = Thing(names[index].noun)
-    return Picture(kind, scene.light, image, depth, things, tuple(names))
+        telling = [scene.solids[part].material is material for part in parts]
+        if material and pixels[telling].sum() >= _TELLING * pixels.sum():
+            names[index] = Thing(noun, describe(material))
+    return Picture(scene.kind, scene.light, image, depth, things, tuple(names))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .materials import Array
+from .materials import Array, Spot
 from .shading import Scene, radiance
 from .solids import dot
 
@@ -15,25 +15,15 @@ _TILE = 8  # pixels
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera.
+    """A pinhole camera; lengths are metres, angles radians."""
 
-    Attributes:
-        position: World position, metres.
-        yaw: Heading in radians, from world x towards world y.
-        pitch: Tilt in radians, positive up.
-        roll: Turn about the optical axis in radians, positive clockwise as the camera sees it.
-        field: Horizontal field of view, radians.
-        height: Image rows.
-        width: Image columns.
-    """
-
-    position: tuple[float, float, float]
-    yaw: float
-    pitch: float
-    roll: float
-    field: float
-    height: int
-    width: int
+    position: Spot
+    yaw: float  # from world x towards world y
+    pitch: float  # positive up
+    roll: float  # about the optical axis, positive clockwise as the camera sees it
+    field: float  # horizontal field of view
+    height: int  # image rows
+    width: int  # image columns
 
     @property
     def focal(self) -> float:

@@ -16,12 +16,7 @@ _SLACK = 1e-5  # radians, against rounding
 
 
 class Bundle:
-    """Rays from one point; the more alike rays that follow each other, the faster.
-
-    Args:
-        origin: The point, [3].
-        directions: Unit directions, [3, N].
-    """
+    """Rays from one point [3] in unit directions [3, N]; the more alike rays that follow each other, the faster."""
 
     def __init__(self, origin: Array, directions: Array) -> None:
         self._origin, self._count = origin, directions.shape[1]
@@ -33,41 +28,28 @@ class Bundle:
         chord = np.sqrt(np.einsum("ijk,ijk->jk", gap, gap).max(axis=1))
         self._spread = 2 * np.arcsin(np.minimum(chord / 2, 1)) + _SLACK
 
-    def nearest(self, solids: Sequence[Solid]) -> tuple[Array, NDArray[np.int16]]:
-        """The nearest solid along each ray.
+    def nearest(self, solids: Sequence[Solid], limit: Array | float = np.inf) -> tuple[Array, NDArray[np.int16]]:
+        """The nearest solid along each ray before its `limit` in metres.
 
         Returns:
-            Distances in metres [N] and the solids' indices [N]; infinite and -1 where nothing is met.
+            Distances in metres [N] and the solids' indices [N]; the limit and -1 where nothing is met.
         """
         distance = np.full(self._blocks.shape[1:], np.inf, np.float32)
-        index = np.full(self._blocks.shape[1:], -1, np.int16)
-        farthest = np.full(len(distance), np.inf, np.float32)
+        distance.flat[: self._count] = limit
+        index = np.full(distance.shape, -1, np.int16)
+        farthest = distance.max(axis=1)
         for k, least, touched in self._touched(solids):
             near = touched[farthest[touched] > least]
             if len(near):
-                met, before = self._meet(solids[k], near), distance[near]
+                rays, before = self._blocks[:, near].reshape(3, -1), distance[near]
+                met = solids[k].meet(self._origin, rays).reshape(before.shape)
                 index[near] = np.where(met < before, np.int16(k), index[near])
                 distance[near] = before = np.minimum(met, before)
                 farthest[near] = before.max(axis=1)
         return distance.ravel()[: self._count], index.ravel()[: self._count]
 
-    def blocked(self, solids: Sequence[Solid], distance: Array) -> NDArray[np.bool_]:
-        """Whether a solid stops each ray before it has gone its `distance` [N] in metres, [N]."""
-        reach = np.pad(distance, (0, -self._count % _BLOCK)).reshape(-1, _BLOCK)
-        blocked = np.zeros(reach.shape, bool)
-        farthest = reach.max(axis=1)
-        for k, least, touched in self._touched(solids):
-            near = touched[farthest[touched] > least]
-            if len(near):
-                blocked[near] |= self._meet(solids[k], near) < reach[near]
-                farthest[near] = np.where(blocked[near], 0, reach[near]).max(axis=1)
-        return blocked.ravel()[: self._count]
-
-    def _meet(self, solid: Solid, near: NDArray[np.int64]) -> Array:
-        return solid.meet(self._origin, self._blocks[:, near].reshape(3, -1)).reshape(-1, _BLOCK)
-
     def _touched(self, solids: Sequence[Solid]) -> Iterator[tuple[int, float, NDArray[np.int64]]]:
-        """The solids that may be met, near ones first: number, least distance in metres, blocks that may meet it."""
+        """The solids that may be met, near ones first: index, least distance in metres, blocks that may meet it."""
         radius = np.array([solid.radius for solid in solids])
         offsets = np.array([solid.centre for solid in solids]).reshape(-1, 3) - self._origin
         away = np.linalg.norm(offsets, axis=1)

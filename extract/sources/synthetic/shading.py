@@ -1,14 +1,17 @@
 """Scenes of solids and lamps, and the light that comes from them along rays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .materials import Array, Colour, noise
+from .materials import Array, Colour, Material, Spot, noise
 from .rays import Bundle
 from .solids import Solid, dot
-from .things import Thing
+
+Kind = Literal["room", "street"]
 
 _CONTACT = 0.004  # metres; shadows of things closer than this to a surface are left out, against rounding
 _FAINT = 0.002  # light below this is not followed
@@ -18,37 +21,26 @@ _FAINT = 0.002  # light below this is not followed
 class Lamp:
     """A point light; `power` is the linear RGB light that falls on a surface one metre away."""
 
-    position: tuple[float, float, float]
+    position: Spot
     power: Colour
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to see; all light is linear RGB.
+    """What there is to see; all light is linear RGB."""
 
-    Attributes:
-        solids: Everything solid.
-        things: What the solids are part of.
-        lamps: Point lights, with shadows and inverse-square falloff; the sun is a far, strong one.
-        above: Light that comes from above without shadows.
-        below: Light that comes from below without shadows.
-        sky: The sky straight up; black indoors.
-        horizon: The sky at the horizon, and the haze.
-        haze: Share of the view lost to haze in a metre.
-        brightness: Share of full brightness that the middle of a picture is developed to.
-        light: The light in a word or two: "noon", "daylight".
-    """
-
-    solids: tuple[Solid, ...]
-    things: tuple[Thing, ...]
-    lamps: tuple[Lamp, ...]
-    above: Colour
-    below: Colour
-    sky: Colour = (0.0, 0.0, 0.0)
-    horizon: Colour = (0.0, 0.0, 0.0)
-    haze: float = 0.0
-    brightness: float = 0.4
-    light: str = ""
+    kind: Kind
+    standing: tuple[Spot, Spot]  # least and largest x, y, z of a camera
+    solids: Sequence[Solid]
+    things: Sequence[tuple[str, Material | None]]  # what the solids are part of: noun, what it is coloured by
+    lamps: Sequence[Lamp]  # with shadows and inverse-square falloff; the sun is a far, strong one
+    above: Colour  # light from above, without shadows
+    below: Colour  # light from below, without shadows
+    sky: Colour = (0.0, 0.0, 0.0)  # straight up
+    horizon: Colour = (0.0, 0.0, 0.0)  # the sky there, and the haze
+    haze: float = 0.0  # share of the view lost to haze in a metre
+    brightness: float = 0.4  # what the middle of a picture is developed to
+    light: str = ""  # in a word or two: "noon", "daylight"
 
 
 def radiance(scene: Scene, origin: Array, directions: Array, pixel: float) -> tuple[Array, Array, NDArray[np.int16]]:
@@ -95,8 +87,8 @@ def _reaching(scene: Scene, lamp: Lamp, points: Array, normals: Array) -> Array:
     light[light < _FAINT / max(lamp.power)] = 0
     bright = np.flatnonzero(light)
     casters = [solid for solid in scene.solids if solid.casts_shadow]
-    dark = Bundle(origin, reach[:, bright]).blocked(casters, away[bright] - np.float32(_CONTACT))
-    light[bright[dark]] = 0
+    _, blocker = Bundle(origin, reach[:, bright]).nearest(casters, away[bright] - np.float32(_CONTACT))
+    light[bright[blocker >= 0]] = 0
     return light
 
 

@@ -1,45 +1,33 @@
 """A building site: puts solids and lamps into a scene at spots given from the site's own ground point and heading."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from .materials import Array, Colour, Material
+from .materials import Array, Colour, Material, Spot
 from .shading import Lamp
 from .solids import Box, Cylinder, Ellipsoid, Solid
-from .things import Thing, describe
 
 T = TypeVar("T")
-Spot = tuple[float, float, float]
+Piece = tuple[Callable[["Site", np.random.Generator, float], None], float, float]
+"""What builds something of a width at a site, and the least and the largest width in metres."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where an object stands.
-
-    Attributes:
-        solids: What has been built so far; the sites of one scene share the list.
-        things: What the solids are part of; shared.
-        lamps: The lamps that shine; shared.
-        x: World x of the site's ground point, metres.
-        y: World y of the site's ground point, metres.
-        z: World height of the ground, metres.
-        yaw: Angle in radians by which the site's own x leaves the world's.
-        thing: Index of the thing that is being built.
-        by_day: Whether it is day, and lamps are off.
-    """
+    """Where an object stands; the sites of one scene share the lists of what has been built."""
 
     solids: list[Solid] = field(default_factory=list)
-    things: list[Thing] = field(default_factory=list)
+    things: list[tuple[str, Material | None]] = field(default_factory=list)
     lamps: list[Lamp] = field(default_factory=list)
-    x: float = 0.0
+    x: float = 0.0  # of the ground point in the world, metres
     y: float = 0.0
     z: float = 0.0
-    yaw: float = 0.0
-    thing: int = -1
-    by_day: bool = True
+    yaw: float = 0.0  # radians by which the site's own x leaves the world's
+    thing: int = -1  # index of the thing that is being built
+    by_day: bool = True  # and lamps are off
 
     def at(self, x: float, y: float, z: float = 0.0, turn: float = 0.0) -> "Site":
         """A site at a spot of this one, turned by `turn` radians more."""
@@ -48,7 +36,7 @@ class Site:
 
     def named(self, noun: str, material: Material | None = None) -> "Site":
         """The same site, where what is built from now on is a new thing of that name and of the material's colour."""
-        self.things.append(Thing(noun, describe(material) if material else ""))
+        self.things.append((noun, material))
         return replace(self, thing=len(self.things) - 1)
 
     def box(
@@ -92,12 +80,32 @@ class Site:
         return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
 
 
+def row(
+    site: Site,
+    rng: np.random.Generator,
+    length: float,
+    pieces: Sequence[Piece],
+    gap: tuple[float, float] = (0.0, 0.0),
+    first: Piece | None = None,
+) -> None:
+    """Build random pieces side by side over `length` metres of the site's x axis, with gaps of so many metres."""
+    x = rng.uniform(*gap) - length / 2
+    while True:
+        build, least, largest = first or pick(rng, pieces)
+        first, width = None, rng.uniform(least, largest)
+        if x + width > length / 2:
+            return
+        build(site.at(x + width / 2, 0), rng, width)
+        x += width + rng.uniform(*gap)
+
+
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     """One of the options."""
     return options[int(rng.integers(len(options)))]
 
 
-def vary(rng: np.random.Generator, colour: Colour, spread: float = 0.06) -> Colour:
-    """A colour near the given one: a little brighter or darker, and a little off in hue."""
-    shifted = np.clip(np.array(colour) + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 0.03, 0.95)
-    return float(shifted[0]), float(shifted[1]), float(shifted[2])
+def vary(rng: np.random.Generator, colours: Sequence[Colour] | Colour, spread: float = 0.06) -> Colour:
+    """A colour near the given one, or near one of those: a little brighter or darker, and a little off in hue."""
+    colour = np.array(colours) if np.ndim(colours) == 1 else np.array(colours)[rng.integers(len(colours))]
+    red, green, blue = np.clip(colour + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 0.03, 0.95).tolist()
+    return red, green, blue

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .materials import Array, Material
+from .materials import Array, Material, Spot
 
 _LEAST = np.float32(1e-12)  # in place of 0 under a division
 _GRAZING = 0.02  # least cosine between ray and normal: a pixel covers 50 of its widths at most
@@ -18,22 +18,13 @@ _GRAZING = 0.02  # least cosine between ray and normal: a pixel covers 50 of its
 
 @dataclass(frozen=True)
 class Solid(ABC):
-    """A unit shape stretched, turned and moved.
+    """A unit shape stretched, turned and moved."""
 
-    Attributes:
-        centre: World position of the shape's middle, metres.
-        half: Half-sizes along the solid's own axes, metres.
-        axes: The solid's own axes as rows, orthonormal, [3, 3].
-        material: What its surface looks like.
-        thing: Index of the thing that it is part of.
-        casts_shadow: Whether it stops the light of lamps.
-    """
-
-    centre: tuple[float, float, float]
-    half: tuple[float, float, float]
-    axes: Array
+    centre: Spot  # world position, metres
+    half: Spot  # half-sizes along its own axes, metres
+    axes: Array  # its own axes as rows, orthonormal, [3, 3]
     material: Material
-    thing: int
+    thing: int  # index of the thing that it is part of
     casts_shadow: bool = True
 
     @cached_property
@@ -46,36 +37,23 @@ class Solid(ABC):
         """The turn and stretch from world to the unit shape, [3, 3]."""
         return (self.axes / np.array(self.half, np.float32)[:, None]).astype(np.float32)
 
-    def place(self, points: Array) -> Array:
-        """World points [3, N] in the unit shape's coordinates [3, N]."""
-        return self.to_local @ (points - np.array(self.centre, np.float32)[:, None])
-
     def meet(self, origin: Array, directions: Array) -> Array:
-        """Where rays meet the solid first.
+        """Where rays from a point [3] in directions [3, N] meet the solid first, in lengths of each direction [N].
 
-        Args:
-            origin: The point all rays start from, [3].
-            directions: World directions, [3, N].
-
-        Returns:
-            Distances in lengths of each direction, above 0, [N]; infinite for a miss. A ray that starts inside meets
-            the far side.
+        Infinite for a miss; a ray that starts inside meets the far side.
         """
-        near, far = self._crossings(self.place(origin[:, None]), self.to_local @ directions)
+        near, far = self._crossings(self._place(origin[:, None]), self.to_local @ directions)
         return np.where(far >= np.maximum(near, 0), np.where(near > 0, near, far), np.float32(np.inf))
 
     def surface(self, points: Array, directions: Array, size: Array) -> tuple[Array, Array]:
-        """What rays of `directions` [3, N] see at world `points` [3, N] of the surface.
+        """Unit normals towards the viewer [3, N] and linear reflectance [3, N] of what rays have met.
 
         Args:
             points: World points on the surface, [3, N].
-            directions: Unit directions of the rays that met it, [3, N].
+            directions: Unit directions of the rays, [3, N].
             size: A pixel's width there across the ray, metres, [N].
-
-        Returns:
-            Unit normals on the side the rays come from [3, N], and linear reflectance [3, N].
         """
-        local = self.place(points)
+        local = self._place(points)
         normal = self.to_local.T @ self._outward(local)
         normal *= -np.sign(dot(normal, directions)) / np.sqrt(dot(normal, normal))
         # Surface coordinates are the two of the solid's own axes that the normal leans on least.
@@ -86,6 +64,10 @@ class Solid(ABC):
         slant = self.axes @ directions / np.maximum(-dot(normal, directions), _GRAZING)
         du, dv = size * np.hypot(1, slant[first]), size * np.hypot(1, slant[second])
         return normal, self.material.pattern(metric[first], metric[second], du, dv)
+
+    def _place(self, points: Array) -> Array:
+        """World points [3, N] in the unit shape's coordinates [3, N]."""
+        return self.to_local @ (points - np.array(self.centre, np.float32)[:, None])
 
     @abstractmethod
     def _crossings(self, start: Array, heading: Array) -> tuple[Array, Array]:

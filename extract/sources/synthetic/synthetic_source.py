@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ....cache import Counts
 from ..source import Entry, Sample
-from .picture import Kind, Picture, with_names
+from .picture import Picture, with_names
 from .raycast import render
 from .scenes import KINDS, build, place_camera
-from .shading import Scene
+from .shading import Kind, Scene
 
 _VERSION = 2  # of the generator: to be raised whenever the same settings give other pictures
 
@@ -83,14 +83,14 @@ class SyntheticSource:
 
     def picture(self, index: int) -> Picture:
         """Render the same sample with a map of the things in it, to be captioned."""
-        return with_names(self._views[index][0], *self._render(index))
+        return with_names(*self._render(index))
 
     def _render(self, index: int) -> tuple[Scene, NDArray[np.uint8], NDArray[np.float32], NDArray[np.int16]]:
         settings, (kind, number, view) = self._settings, self._views[index]
-        stage = build(kind, self._rng(kind, number, 0))
+        scene = build(kind, self._rng(kind, number, 0))
         rng = self._rng(kind, number, 1 + view)
-        camera = place_camera(stage, settings.height, settings.width, rng)
-        return stage.scene, *render(stage.scene, camera, settings.max_depth, rng)
+        camera = place_camera(scene, settings.height, settings.width, rng)
+        return scene, *render(scene, camera, settings.max_depth, rng)
 
     def depth_sizes(self) -> list[tuple[int, int] | None]:
         """Native (height, width) of every sample's depth map."""
