@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from spaceclip.extract.sources.synthetic import SKY, SyntheticSettings, SyntheticSource, Thing, caption, phrase
+from spaceclip.extract.sources.synthetic.camera import Camera, place_camera
 from spaceclip.extract.sources.synthetic.picture import with_names
-from spaceclip.extract.sources.synthetic.raycast import Camera, render
-from spaceclip.extract.sources.synthetic.scenes import build, place_camera
+from spaceclip.extract.sources.synthetic.raycast import render
 from spaceclip.extract.sources.synthetic.shading import radiance
+from spaceclip.extract.sources.synthetic.synthetic_source import KINDS
 
 HOURS = ("morning", "noon", "evening", "overcast", "night")
 NOUNS = {
@@ -199,7 +200,7 @@ def looks(word, colour):
 @pytest.mark.parametrize("seed", range(4))
 def test_colour_words_are_those_of_the_surfaces_in_white_light(kind, seed):
     rng = np.random.default_rng(seed)
-    scene = build(kind, rng)
+    scene = KINDS[kind](rng)
     camera = place_camera(scene, 96, 128, rng)
     white = replace(scene, lamps=(), above=(1.0, 1.0, 1.0), below=(1.0, 1.0, 1.0), haze=0.0)
     rows, columns = np.divmod(np.arange(96 * 128, dtype=np.float32), 128)
@@ -222,7 +223,7 @@ def test_hours_of_the_day_look_different():
     pixels: dict[str, list[np.ndarray]] = {light: [] for light in HOURS}
     skies: dict[str, list[np.ndarray]] = {light: [] for light in HOURS}
     for seed in range(60):
-        scene = build("street", np.random.default_rng(seed))
+        scene = KINDS["street"](np.random.default_rng(seed))
         if len(pixels[scene.light]) < 3:
             camera = place_camera(scene, 36, 48, np.random.default_rng(seed))
             image, _, solids = render(scene, camera, 40.0, np.random.default_rng(0))
@@ -244,7 +245,7 @@ def test_hours_of_the_day_look_different():
 def test_windows_are_bright_by_day_and_dark_in_lamp_light():
     brightness: dict[str, list[float]] = {"daylight": [], "lamp light": []}
     for seed in range(8):
-        scene = build("room", np.random.default_rng(seed))
+        scene = KINDS["room"](np.random.default_rng(seed))
         for quarter in range(4):
             camera = Camera((0.0, 0.0, 1.5), quarter * np.pi / 2, 0.0, 0.0, 1.3, 24, 32)
             picture = with_names(scene, *render(scene, camera, 40.0, np.random.default_rng(0)))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spaceclip.extract.sources.synthetic.camera import Camera
 from spaceclip.extract.sources.synthetic.materials import paint, pulse, stripes
-from spaceclip.extract.sources.synthetic.raycast import Camera, render
+from spaceclip.extract.sources.synthetic.raycast import render
 from spaceclip.extract.sources.synthetic.rays import Bundle
 from spaceclip.extract.sources.synthetic.shading import Lamp, Scene, radiance
 from spaceclip.extract.sources.synthetic.site import Site

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from spaceclip.extract.sources.synthetic import ENCODER_SEED, EncoderSettings, SyntheticSettings, SyntheticSource
-from spaceclip.extract.sources.synthetic.scenes import KINDS, build, place_camera
+from spaceclip.extract.sources.synthetic.camera import place_camera
+from spaceclip.extract.sources.synthetic.synthetic_source import KINDS
 
 SMALL = SyntheticSettings(scenes=8, views_per_scene=2, height=48, width=64)
 
@@ -78,7 +79,7 @@ def test_pictures_are_the_samples_with_a_map_of_what_they_show(source, samples):
 def test_every_thing_built_has_a_name():
     nouns = {"room": {"wall", "floor", "ceiling", "window"}, "street": {"road", "pavement", "house"}}
     for kind in KINDS:
-        scene = build(kind, np.random.default_rng(5))
+        scene = KINDS[kind](np.random.default_rng(5))
         assert {solid.thing for solid in scene.solids} == set(range(len(scene.things)))
         assert nouns[kind] < {noun for noun, _ in scene.things}
 
@@ -116,7 +117,7 @@ def test_pictures_are_neither_dark_nor_burnt_out_nor_flat(samples):
 
 def test_cameras_stand_inside_their_room_at_a_persons_heights():
     for seed in range(12):
-        scene = build("room", np.random.default_rng(seed))
+        scene = KINDS["room"](np.random.default_rng(seed))
         camera = place_camera(scene, 48, 64, np.random.default_rng(seed))
         walls = max(scene.solids, key=lambda solid: solid.half[2])
         assert scene.things[walls.thing][0] == "wall"

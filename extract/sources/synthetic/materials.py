@@ -115,9 +115,9 @@ def pulse(x: Array, width: Array, duty: float) -> Array:
     return (integral(x + width / 2) - integral(x - width / 2)) / width
 
 
-def cell_value(i: Array, j: Array) -> Array:
+def cell_value(i: NDArray, j: NDArray) -> Array:
     """A fixed random number in 0 to 1 for each whole-numbered cell (i, j)."""
-    return _LATTICE[(i.astype(np.int32) & 255) << 8 | (j.astype(np.int32) & 255)]
+    return _LATTICE.take((i.astype(np.int32, copy=False) & 255) << 8 | (j.astype(np.int32, copy=False) & 255))
 
 
 def noise(u: Array, v: Array, extent: Array, size: float, octaves: int = 2) -> Array:
@@ -127,16 +127,13 @@ def noise(u: Array, v: Array, extent: Array, size: float, octaves: int = 2) -> A
         frequency = 2.03**octave / size
         x, y = u * frequency + 17 * octave, v * frequency - 29 * octave
         i, j = np.floor(x), np.floor(y)
-        fx, fy = _ease(x - i), _ease(y - j)
+        fx, fy = (t * t * (3 - 2 * t) for t in (x - i, y - j))
+        i, j = i.astype(np.int32), j.astype(np.int32)
         low = cell_value(i, j) * (1 - fx) + cell_value(i + 1, j) * fx
         high = cell_value(i, j + 1) * (1 - fx) + cell_value(i + 1, j + 1) * fx
         total += (2 * (low * (1 - fy) + high * fy) - 1) * (weight * _resolved(extent, 1 / frequency))
         weight *= 0.55
     return total
-
-
-def _ease(x: Array) -> Array:
-    return x * x * (3 - 2 * x)
 
 
 def _resolved(width: Array, size: float) -> Array:

@@ -1,52 +1,14 @@
-"""A ray caster: a camera, and the picture and exact depth of the scene before it."""
-
-from dataclasses import dataclass
+"""A ray caster: the picture and the exact depth of the scene before a camera."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .materials import Array, Spot
+from .camera import Camera
+from .materials import Array
 from .shading import Scene, radiance
-from .solids import dot
 
 _SUBPIXELS = np.array([[-0.35, 0.2], [0.35, -0.2]], np.float32)
 _TILE = 8  # pixels
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera; lengths are metres, angles radians."""
-
-    position: Spot
-    yaw: float  # from world x towards world y
-    pitch: float  # positive up
-    roll: float  # about the optical axis, positive clockwise as the camera sees it
-    field: float  # horizontal field of view
-    height: int  # image rows
-    width: int  # image columns
-
-    @property
-    def focal(self) -> float:
-        """Focal length in pixels."""
-        return self.width / 2 / float(np.tan(self.field / 2))
-
-    @property
-    def axes(self) -> Array:
-        """Unit vectors to the right, downwards and forwards as rows, [3, 3]."""
-        cos_yaw, sin_yaw, cos_pitch, sin_pitch = (f(a) for a in (self.yaw, self.pitch) for f in (np.cos, np.sin))
-        forward = np.array([cos_yaw * cos_pitch, sin_yaw * cos_pitch, sin_pitch])
-        level = np.array([sin_yaw, -cos_yaw, 0])
-        plumb = np.cross(forward, level)
-        right = np.cos(self.roll) * level + np.sin(self.roll) * plumb
-        down = np.cos(self.roll) * plumb - np.sin(self.roll) * level
-        return np.stack([right, down, forward]).astype(np.float32)
-
-    def rays(self, rows: Array, columns: Array) -> Array:
-        """Unit directions [3, N] through image positions [N]; the middle of the first pixel is (0.5, 0.5)."""
-        x = (columns - self.width / 2) / self.focal
-        y = (rows - self.height / 2) / self.focal
-        directions = self.axes.T @ np.stack([x, y, np.ones_like(x)]).astype(np.float32)
-        return directions / np.sqrt(dot(directions, directions))
 
 
 def render(
@@ -92,13 +54,9 @@ def _tiled(height: int, width: int) -> NDArray[np.int64]:
 
 def _edges(solids: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Pixels that have another solid beside them, [H, W]."""
-    edge = np.zeros(solids.shape, bool)
-    down, across = solids[1:] != solids[:-1], solids[:, 1:] != solids[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    return edge
+    framed = np.pad(solids, 1, mode="edge")
+    beside = framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]
+    return np.any([solids != other for other in beside], axis=0)
 
 
 def develop(light: Array, brightness: float, rng: np.random.Generator) -> NDArray[np.uint8]:

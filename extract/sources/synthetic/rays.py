@@ -60,6 +60,6 @@ class Bundle:
         limit[:, self._spread >= np.pi / 2] = -np.inf
         touched = offsets @ self._axes >= limit * away[:, None]
         least = away - radius
-        for k in np.argsort(least):
-            if touched[k].any():
-                yield int(k), float(least[k]), np.flatnonzero(touched[k])
+        some = np.flatnonzero(touched.any(axis=1))
+        for k in some[np.argsort(least[some])]:
+            yield int(k), float(least[k]), touched[k].nonzero()[0]

@@ -56,15 +56,17 @@ def radiance(scene: Scene, origin: Array, directions: Array, pixel: float) -> tu
         Linear RGB [3, N], distance in metres [N] and the index of the solid met [N]; infinite and -1 in the sky.
     """
     distance, index = Bundle(origin, directions).nearest(scene.solids)
-    met, open_sky = np.flatnonzero(index >= 0), np.flatnonzero(index < 0)
-    rays, away, which = directions[:, met], distance[met], index[met]
+    order = np.argsort(index, kind="stable")  # solid by solid: a lamp's rays to neighbours on one solid are alike
+    open_sky, met = np.split(order, [np.count_nonzero(index < 0)])
+    rays, away = directions[:, met], distance[met]
     points = origin[:, None] + rays * away
     albedo, normals, glow = np.empty_like(points), np.empty_like(points), np.empty_like(away)
-    for k in np.unique(which):
-        here = np.flatnonzero(which == k)
-        surface = scene.solids[k].surface(points[:, here], rays[:, here], away[here] * np.float32(pixel))
+    shown, starts = np.unique(index[met], return_index=True)
+    for k, start, end in zip(shown, starts, [*starts[1:], len(met)], strict=True):
+        here, solid = slice(start, end), scene.solids[k]
+        surface = solid.surface(points[:, here], rays[:, here], away[here] * np.float32(pixel))
         normals[:, here], albedo[:, here] = surface
-        glow[here] = scene.solids[k].material.glow
+        glow[here] = solid.material.glow
 
     up = (1 + normals[2]) / 2
     light = _column(scene.above) * up + _column(scene.below) * (1 - up) + glow

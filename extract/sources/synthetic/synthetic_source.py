@@ -1,6 +1,6 @@
 """The embedded data set: rooms and streets made up by numbers and rendered on the spot, with exact depth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,11 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ....cache import Counts
 from ..source import Entry, Sample
+from .camera import place_camera
 from .picture import Picture, with_names
 from .raycast import render
-from .scenes import KINDS, build, place_camera
+from .rooms import room
 from .shading import Kind, Scene
+from .streets import street
 
+KINDS: dict[Kind, Callable[[np.random.Generator], Scene]] = {"room": room, "street": street}
 _VERSION = 2  # of the generator: to be raised whenever the same settings give other pictures
 
 ENCODER_SEED = 1_000_000
@@ -66,8 +69,9 @@ class SyntheticSource:
             f"synthetic version {_VERSION}, seed {settings.seed}, {settings.height} x {settings.width}, "
             f"to {settings.max_depth} m"
         )
-        self._views: list[tuple[Kind, int, int]] = [
-            (KINDS[scene % len(KINDS)], scene // len(KINDS), view)
+        kinds: tuple[Kind, ...] = tuple(KINDS)
+        self._views = [
+            (kinds[scene % len(kinds)], scene // len(kinds), view)
             for scene in range(settings.scenes)
             for view in range(settings.views_per_scene)
         ]
@@ -87,8 +91,9 @@ class SyntheticSource:
 
     def _render(self, index: int) -> tuple[Scene, NDArray[np.uint8], NDArray[np.float32], NDArray[np.int16]]:
         settings, (kind, number, view) = self._settings, self._views[index]
-        scene = build(kind, self._rng(kind, number, 0))
-        rng = self._rng(kind, number, 1 + view)
+        seeds = settings.seed, tuple(KINDS).index(kind), number
+        scene = KINDS[kind](np.random.default_rng([*seeds, 0]))
+        rng = np.random.default_rng([*seeds, 1 + view])
         camera = place_camera(scene, settings.height, settings.width, rng)
         return scene, *render(scene, camera, settings.max_depth, rng)
 
@@ -99,6 +104,3 @@ class SyntheticSource:
     def check(self) -> list[str]:
         """Nothing can be missing of what is computed."""
         return []
-
-    def _rng(self, kind: Kind, number: int, part: int) -> np.random.Generator:
-        return np.random.default_rng([self._settings.seed, KINDS.index(kind), number, part])
