@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class StateFolder:
 
     def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
-        digest.update(code(Path(__file__).parent / f"{name}.py" for name in _DECIDES).encode())
+        digest.update(deciding_code().encode())
         self.path = out / f"{_FOLDER}{digest.hexdigest()[:12]}"
 
     @property
@@ -128,6 +129,12 @@ class StateFolder:
     def remove(self) -> None:
         """Forget the state of a run that is finished."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+@cache
+def deciding_code() -> str:
+    """What the modules say that decide the numbers of a run; read once, as the process itself has read them once."""
+    return code(Path(__file__).parent / f"{name}.py" for name in _DECIDES)
 
 
 def code(files: Iterable[Path]) -> str:

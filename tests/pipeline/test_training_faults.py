@@ -67,7 +67,7 @@ def test_a_state_of_other_code_is_told_of_and_stays(extracted, spaceclip, monkey
     killed_after(monkeypatch, 4)
     spaceclip("train", *CONFIG, fails=True)
     (folder,) = Path("results/tiny").glob("unfinished-*")
-    monkeypatch.setattr("spaceclip.train.state.code", lambda _files: "other code")
+    monkeypatch.setattr("spaceclip.train.state.deciding_code", lambda: "other code")
     told = spaceclip("train", *CONFIG).output
     assert f"starting from the first step: {folder} is of other settings, features or code, and stays" in told
     assert folder.exists()

@@ -6,7 +6,7 @@ import torch
 from spaceclip.cache import SpaceClipError, write_atomically
 from spaceclip.train import state as state_module
 from spaceclip.train.sealed import seal
-from spaceclip.train.state import STATE, Progress, StateFolder, code
+from spaceclip.train.state import STATE, Progress, StateFolder, code, deciding_code
 
 ROOT = Path(state_module.__file__).parents[1].resolve()
 
@@ -75,4 +75,5 @@ def test_a_run_does_not_go_on_with_other_code_of_the_order_or_the_step(tmp_path,
 
     before = StateFolder(tmp_path, {"seed": 1}).path
     monkeypatch.setattr(state_module, "code", other)
+    monkeypatch.setattr(state_module, "deciding_code", deciding_code.__wrapped__)
     assert StateFolder(tmp_path, {"seed": 1}).path != before
