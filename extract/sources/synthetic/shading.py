@@ -62,7 +62,8 @@ def radiance(scene: Scene, origin: Array, directions: Array, pixel: float) -> tu
     points = origin[:, None] + rays * away
     albedo, normals, glow = np.empty_like(points), np.empty_like(points), np.empty_like(away)
     shown, starts = np.unique(index[met], return_index=True)
-    for k, start, end in zip(shown, starts, [*starts[1:], len(met)], strict=True):
+    ends = np.append(starts, len(met))[1:]
+    for k, start, end in zip(shown, starts, ends, strict=True):
         here, solid = slice(start, end), scene.solids[k]
         surface = solid.surface(points[:, here], rays[:, here], away[here] * np.float32(pixel))
         normals[:, here], albedo[:, here] = surface

@@ -70,7 +70,7 @@ class SyntheticSource:
             f"to {settings.max_depth} m"
         )
         kinds: tuple[Kind, ...] = tuple(KINDS)
-        self._views = [
+        self._views: list[tuple[Kind, int, int]] = [
             (kinds[scene % len(kinds)], scene // len(kinds), view)
             for scene in range(settings.scenes)
             for view in range(settings.views_per_scene)
