@@ -36,7 +36,9 @@ def whole(make_frames, backbone, tmp_path, contents):
 
 
 def objects(s3, prefix="features/x/"):
-    return {key.removeprefix(prefix): content for key, content in s3.buckets["bucket"].items()}
+    """What a bucket holds, but for the times that extraction keeps beside stores."""
+    held = s3.buckets["bucket"].items()
+    return {key.removeprefix(prefix): content for key, content in held if not key.endswith(".rate")}
 
 
 def committed(s3):

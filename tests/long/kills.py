@@ -59,7 +59,7 @@ def contents(names: tuple[str, ...]) -> dict[str, bytes]:
     return {
         str(file): file.read_bytes()
         for file in files
-        if file.name not in VARYING and not any(part.startswith(".") for part in file.parts)
+        if file.name not in VARYING and file.suffix != ".rate" and not any(part.startswith(".") for part in file.parts)
     }
 
 
