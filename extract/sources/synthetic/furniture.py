@@ -146,7 +146,7 @@ def _lamp(site: Site, rng: np.random.Generator, width: float) -> None:
     site, metal = site.named("lamp").at(0, width / 2), paint((0.25, 0.24, 0.23))
     site.cylinder((0, 0, 0), 0.15, 0.03, metal)
     site.cylinder((0, 0, 0), 0.015, 1.45, metal)
-    site.cylinder((0, 0, 1.4), 0.19, 0.28, shine, casts_shadow=False)
+    site.shadowless().cylinder((0, 0, 1.4), 0.19, 0.28, shine)
     if not site.by_day:
         site.lamp((0, 0, 1.55), (power, power * 0.85, power * 0.6))
 

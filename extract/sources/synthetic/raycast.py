@@ -14,17 +14,11 @@ _TILE = 8  # pixels
 def render(
     scene: Scene, camera: Camera, max_depth: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int16]]:
-    """Take a picture and measure its depth.
-
-    Args:
-        scene: What there is to see.
-        camera: Where it is seen from.
-        max_depth: Depth beyond this is unknown, metres.
-        rng: Source of the picture's noise.
+    """Take a picture, with noise from `rng`, and measure what each pixel's middle shows.
 
     Returns:
-        The picture [H, W, 3]; each pixel's depth along the optical axis at the pixel's middle [H, W] in metres, 0 where
-        there is only sky or where it is beyond `max_depth`; and the index of the solid there [H, W], -1 in the sky.
+        The picture [H, W, 3]; depth along the optical axis [H, W] in metres, 0 where there is only sky or where it is
+        beyond `max_depth`; and the index of the solid [H, W], -1 in the sky.
     """
     order = _tiled(camera.height, camera.width)
     rows, columns = (a.astype(np.float32) + np.float32(0.5) for a in np.divmod(order, camera.width))

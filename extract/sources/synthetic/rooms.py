@@ -5,7 +5,7 @@ import numpy as np
 from .furniture import CLOTHS, PIECES, WHITE, WOODS, chair, cloth, table, window
 from .materials import Material, paint, palette, shade, stripes, tiles
 from .shading import Scene
-from .site import Site, row, vary
+from .site import Site, pick, row, vary
 
 _WALLS = palette("dbd4c2 bdccd1 d1b899 adc7a1 e0dede cc948a 94a8c4")
 
@@ -15,10 +15,11 @@ def room(rng: np.random.Generator) -> Scene:
     width, depth, height = rng.uniform(2.7, 5.4), rng.uniform(3.2, 7.6), rng.uniform(2.35, 3.1)
     site = Site(by_day=rng.random() < 0.5)
     _shell(site, rng, width, depth, height)
-    first = int(rng.integers(4))
-    for quarter, (length, away) in enumerate([(width, depth), (depth, width)] * 2):
+    lit = pick(rng, (0, 2))  # the wall with a window for certain
+    # The longer walls leave their corners to what stands along the others.
+    for quarter, (length, away) in enumerate([(width - 0.1, depth), (depth - 1.5, width)] * 2):
         wall = site.at(0, 0, 0, quarter * np.pi / 2).at(0, 0.015 - away / 2)
-        row(wall, rng, length - 0.1, PIECES, (0.05, 0.8), (window, 0.9, 1.5) if quarter == first else None)
+        row(wall, rng, length, PIECES, (0.05, 0.8), (window, 0.9, 1.5) if quarter == lit else None)
     _ceiling_lamp(site.at(rng.uniform(-0.2, 0.2) * width, rng.uniform(-0.25, 0.25) * depth, height), rng)
     if min(width, depth) > 3.3 and rng.random() < 0.75:
         _middle(
@@ -40,13 +41,13 @@ def room(rng: np.random.Generator) -> Scene:
 def _shell(site: Site, rng: np.random.Generator, width: float, depth: float, height: float) -> None:
     """Floor, ceiling and walls with a skirting board around the origin."""
     pattern, floor = _wall_pattern(rng), _floor_pattern(rng)
-    site.named("floor", floor).box((0, 0, -0.1), (width, depth, 0.1), floor, casts_shadow=False)
-    site.named("ceiling", WHITE).box((0, 0, height), (width, depth, 0.1), WHITE, casts_shadow=False)
-    walls = site.named("wall", pattern)
-    walls.box((0, 0, -0.05), (width, depth, height + 0.1), pattern, casts_shadow=False)
+    site.named("floor", floor).shadowless().box((0, 0, -0.1), (width, depth, 0.1), floor)
+    site.named("ceiling", WHITE).shadowless().box((0, 0, height), (width, depth, 0.1), WHITE)
+    walls = site.named("wall", pattern).shadowless()
+    walls.box((0, 0, -0.05), (width, depth, height + 0.1), pattern)
     for side in (-1, 1):
-        walls.box((side * width / 2, 0, 0), (0.03, depth, 0.1), WHITE, casts_shadow=False)
-        walls.box((0, side * depth / 2, 0), (width, 0.03, 0.1), WHITE, casts_shadow=False)
+        walls.box((side * width / 2, 0, 0), (0.03, depth, 0.1), WHITE)
+        walls.box((0, side * depth / 2, 0), (width, 0.03, 0.1), WHITE)
 
 
 def _wall_pattern(rng: np.random.Generator) -> Material:
@@ -75,9 +76,9 @@ def _floor_pattern(rng: np.random.Generator) -> Material:
 def _ceiling_lamp(site: Site, rng: np.random.Generator) -> None:
     drop, radius, power = rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.18), rng.uniform(2.2, 3.6)
     globe = paint((0.98, 0.93, 0.82), 0, glow=0.3 if site.by_day else 3.5)
-    site = site.named("lamp").at(0, 0, -drop)
-    site.cylinder((0, 0, 0), 0.008, drop, paint((0.2, 0.2, 0.2)), casts_shadow=False)
-    site.ball((0, 0, 0), (radius, radius, radius), globe, casts_shadow=False)
+    site = site.named("lamp").at(0, 0, -drop).shadowless()
+    site.cylinder((0, 0, 0), 0.008, drop, paint((0.2, 0.2, 0.2)))
+    site.ball((0, 0, 0), (radius, radius, radius), globe)
     if not site.by_day:
         site.lamp((0, 0, 0), (power, power * 0.9, power * 0.74))
 

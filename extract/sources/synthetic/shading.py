@@ -44,13 +44,7 @@ class Scene:
 
 
 def radiance(scene: Scene, origin: Array, directions: Array, pixel: float) -> tuple[Array, Array, NDArray[np.int16]]:
-    """What rays from one point see.
-
-    Args:
-        scene: What there is to see.
-        origin: The point, [3].
-        directions: Unit directions, [3, N].
-        pixel: The angle between neighbouring pixels, radians.
+    """What rays from a point [3] in unit directions [3, N] see, `pixel` radians apart.
 
     Returns:
         Linear RGB [3, N], distance in metres [N] and the index of the solid met [N]; infinite and -1 in the sky.
@@ -65,8 +59,8 @@ def radiance(scene: Scene, origin: Array, directions: Array, pixel: float) -> tu
     ends = np.append(starts, len(met))[1:]
     for k, start, end in zip(shown, starts, ends, strict=True):
         here, solid = slice(start, end), scene.solids[k]
-        surface = solid.surface(points[:, here], rays[:, here], away[here] * np.float32(pixel))
-        normals[:, here], albedo[:, here] = surface
+        size = away[here] * np.float32(pixel)
+        normals[:, here], albedo[:, here] = solid.surface(points[:, here], rays[:, here], size)
         glow[here] = solid.material.glow
 
     up = (1 + normals[2]) / 2

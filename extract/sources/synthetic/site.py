@@ -27,6 +27,7 @@ class Site:
     z: float = 0.0
     yaw: float = 0.0  # radians by which the site's own x leaves the world's
     thing: int = -1  # index of the thing that is being built
+    casts_shadow: bool = True
     by_day: bool = True  # and lamps are off
 
     def at(self, x: float, y: float, z: float = 0.0, turn: float = 0.0) -> "Site":
@@ -39,33 +40,28 @@ class Site:
         self.things.append((noun, material))
         return replace(self, thing=len(self.things) - 1)
 
-    def box(
-        self,
-        spot: Spot,
-        size: Spot,
-        material: Material,
-        taper: tuple[float, float] = (0.0, 0.0),
-        casts_shadow: bool = True,
-    ) -> None:
-        """Build a box of `size` metres whose bottom face has its middle at `spot`; its top lacks the shares `taper`."""
-        half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        centre = self._world((spot[0], spot[1], spot[2] + half[2]))
-        self.solids.append(Box(centre, half, self._axes(), material, self.thing, casts_shadow, taper))
+    def shadowless(self) -> "Site":
+        """The same site, where what is built from now on stops no light."""
+        return replace(self, casts_shadow=False)
 
-    def cylinder(self, spot: Spot, radius: float, height: float, material: Material, casts_shadow: bool = True) -> None:
+    def box(self, spot: Spot, size: Spot, material: Material, taper: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Build a box of `size` metres whose bottom face has its middle at `spot`; its top lacks the shares `taper`."""
+        centre, half = self._world((spot[0], spot[1], spot[2] + size[2] / 2)), (size[0] / 2, size[1] / 2, size[2] / 2)
+        self.solids.append(Box(centre, half, self._axes(), material, self.thing, self.casts_shadow, taper))
+
+    def cylinder(self, spot: Spot, radius: float, height: float, material: Material) -> None:
         """Build an upright cylinder whose bottom cap has its middle at `spot`."""
-        half = (radius, radius, height / 2)
-        centre = self._world((spot[0], spot[1], spot[2] + half[2]))
-        self.solids.append(Cylinder(centre, half, self._axes(), material, self.thing, casts_shadow))
+        centre, half = self._world((spot[0], spot[1], spot[2] + height / 2)), (radius, radius, height / 2)
+        self.solids.append(Cylinder(centre, half, self._axes(), material, self.thing, self.casts_shadow))
 
     def wheel(self, spot: Spot, radius: float, width: float, material: Material) -> None:
         """Build a cylinder with its middle at `spot` that lies along the site's x axis."""
-        lying = self._axes()[[1, 2, 0]]
-        self.solids.append(Cylinder(self._world(spot), (radius, radius, width / 2), lying, material, self.thing))
+        half, lying = (radius, radius, width / 2), self._axes()[[1, 2, 0]]
+        self.solids.append(Cylinder(self._world(spot), half, lying, material, self.thing, self.casts_shadow))
 
-    def ball(self, spot: Spot, radii: Spot, material: Material, casts_shadow: bool = True) -> None:
+    def ball(self, spot: Spot, radii: Spot, material: Material) -> None:
         """Build an ellipsoid with its middle at `spot`."""
-        self.solids.append(Ellipsoid(self._world(spot), radii, self._axes(), material, self.thing, casts_shadow))
+        self.solids.append(Ellipsoid(self._world(spot), radii, self._axes(), material, self.thing, self.casts_shadow))
 
     def lamp(self, spot: Spot, power: Colour) -> None:
         """Let a point light shine from `spot`."""

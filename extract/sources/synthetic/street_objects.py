@@ -70,7 +70,7 @@ def tree(site: Site, rng: np.random.Generator, width: float) -> None:
 def _garden(site: Site, rng: np.random.Generator, width: float) -> None:
     wall = _bricks(rng)
     site.named("garden wall", wall).box((0, -0.15, 0), (width, 0.3, rng.uniform(0.9, 1.9)), wall)
-    site.named("grass", GRASS).box((0, -4.5, 0), (width, 7, 0.05), GRASS, casts_shadow=False)
+    site.named("grass", GRASS).shadowless().box((0, -4.5, 0), (width, 7, 0.05), GRASS)
     row(site.at(0, -4), rng, width, [(tree, 0.9, 1.5)], (1, 4))
 
 
@@ -80,7 +80,7 @@ def _lamp_post(site: Site, rng: np.random.Generator, width: float) -> None:
     site.cylinder((0, 0, 0), 0.1, 0.9, _STEEL)
     site.cylinder((0, 0, 0), 0.06, 5.2, _STEEL)
     site.box((0, 0.55, 5.1), (0.08, 1.2, 0.08), _STEEL)
-    site.box((0, 1.1, 5.02), (0.2, 0.5, 0.1), head, casts_shadow=False)
+    site.shadowless().box((0, 1.1, 5.02), (0.2, 0.5, 0.1), head)
     if not site.by_day:
         site.lamp((0, 1.1, 4.95), (9.0, 7.0, 4.2))
 

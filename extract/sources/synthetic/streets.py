@@ -42,16 +42,16 @@ def street(rng: np.random.Generator) -> Scene:
     end, road, pavement = rng.uniform(14, 50), rng.uniform(4.5, 9.0), rng.uniform(1.6, 3.6)
     grey = vary(rng, (0.36, 0.36, 0.37), 0.025)
     asphalt, dashes = paint(grey, 0.25, 0.12), stripes((0.86, 0.86, 0.82), grey, 5.0, 0.45)
-    surface = site.named("road", asphalt)
-    surface.box((0, 0, -1), (2000, 2000, 1), asphalt, casts_shadow=False)
-    surface.at(0, end, 0, np.pi / 2).box((0, 0, 0), (140, 0.14, 0.004), dashes, casts_shadow=False)
+    surface = site.named("road", asphalt).shadowless()
+    surface.box((0, 0, -1), (2000, 2000, 1), asphalt)
+    surface.at(0, end, 0, np.pi / 2).box((0, 0, 0), (140, 0.14, 0.004), dashes)
     for side in (-1, 1):
         front = site.at(side * (road / 2 + pavement), (end + _START) / 2, _KERB, side * np.pi / 2)
         _side(front, rng, end - _START, pavement, road / 2)
     if rng.random() < 0.7:
         house(site.at(0, end + 6, 0, np.pi), rng, road + 2 * pavement + 16)
     else:
-        site.named("grass", GRASS).box((0, end + 60, 0), (160, 110, _KERB), GRASS, casts_shadow=False)
+        site.named("grass", GRASS).shadowless().box((0, end + 60, 0), (160, 110, _KERB), GRASS)
         for y in (9, 14):
             row(site.at(0, end + y), rng, 44, [(tree, 0.9, 1.5)], (1, 4))
     x, climb, azimuth = road / 2 + pavement - 0.5, np.deg2rad(rng.uniform(*hour.climb)), rng.uniform(0, 2 * np.pi)
@@ -77,13 +77,15 @@ def street(rng: np.random.Generator) -> Scene:
 def _side(front: Site, rng: np.random.Generator, length: float, pavement: float, half_road: float) -> None:
     """One side of the street, from a site in the middle of its houses' fronts."""
     slabs = tiles(vary(rng, (0.66, 0.64, 0.6), 0.04), (0.42, 0.41, 0.39), (0.6, 0.6), 0.025, 0.5, 0.12)
-    ground = front.named("pavement", slabs)
-    ground.box((0, pavement / 2 - 6, -_KERB), (length, pavement + 12, _KERB), slabs, casts_shadow=False)
+    ground = front.named("pavement", slabs).shadowless()
+    ground.box((0, pavement / 2 - 6, -_KERB), (length, pavement + 12, _KERB), slabs)
     stone = paint(vary(rng, (0.72, 0.71, 0.68), 0.03), 0.1)
-    ground.box((0, pavement - 0.07, -_KERB), (length, 0.15, _KERB + 0.005), stone, casts_shadow=False)
+    ground.box((0, pavement - 0.07, -_KERB), (length, 0.15, _KERB + 0.005), stone)
     row(front, rng, length, HOUSES)
     row(front.at(0, pavement - 0.45), rng, length, ON_PAVEMENT, (3, 9))
     row(front.at(0, pavement / 2), rng, length, PEOPLE, (2, 30))
-    row(front.at(0, pavement + half_road - 1, -_KERB), rng, length, [(car, 4.9, 5.8)], (5, 60))
-    if half_road > 2.8 and rng.random() < 0.75:
+    parked = half_road > 2.8 and rng.random() < 0.75
+    if parked:
         row(front.at(0, pavement + 1, -_KERB), rng, length, [(car, 4.9, 5.8)], (0, 8))
+    if half_road > 3.8 or not parked:  # there is room to drive
+        row(front.at(0, pavement + half_road - 1, -_KERB), rng, length, [(car, 4.9, 5.8)], (5, 60))
