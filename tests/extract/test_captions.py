@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spaceclip.extract.sources.synthetic import SKY, SyntheticSettings, SyntheticSource, Thing, caption, phrase
+from spaceclip.extract.sources.synthetic import SKY, SyntheticSettings, SyntheticSource, Thing, caption, phrase, streets
 from spaceclip.extract.sources.synthetic.camera import Camera, place_camera
 from spaceclip.extract.sources.synthetic.picture import with_names
 from spaceclip.extract.sources.synthetic.raycast import render
@@ -214,21 +214,26 @@ def test_colour_words_are_those_of_the_surfaces_in_white_light(kind, seed):
         here = np.flatnonzero(picture.things == k)[::5]
         if len(here) < 20:
             continue
-        for word in re.findall(WORD, thing.colour):
-            share = np.mean([looks(word, colour) for colour in shown[:, here].T])
-            assert share > 0.15, (thing, share, np.median(shown[:, here], axis=1))
+        words = re.findall(WORD, thing.colour)
+        fits = np.array([[looks(word, colour) for colour in shown[:, here].T] for word in words])
+        if words:  # a fifth of the thing shows its colours, and each of them takes a fair part of that
+            assert fits.any(axis=0).mean() > 0.18, (thing, np.median(shown[:, here], axis=1))
+            assert fits.mean(axis=1).min() > 0.18 / 3 ** (len(words) - 1), thing
 
 
-def test_hours_of_the_day_look_different():
+def test_hours_of_the_day_look_different(monkeypatch):
     pixels: dict[str, list[np.ndarray]] = {light: [] for light in HOURS}
     skies: dict[str, list[np.ndarray]] = {light: [] for light in HOURS}
-    for seed in range(60):
-        scene = KINDS["street"](np.random.default_rng(seed))
-        if len(pixels[scene.light]) < 3:
-            camera = place_camera(scene, 36, 48, np.random.default_rng(seed))
+    hours = dict(streets._HOURS)
+    assert set(hours) == set(HOURS)
+    for light in HOURS:
+        monkeypatch.setattr(streets, "_HOURS", {light: hours[light]})
+        for seed in (0, 1, 2):  # the same three streets at every hour
+            scene = KINDS["street"](np.random.default_rng(seed))
+            camera = Camera((0.0, -5.0, 1.6), np.pi / 2, 0.0, 0.0, 1.1, 24, 32)
             image, _, solids = render(scene, camera, 40.0, np.random.default_rng(0))
-            pixels[scene.light].append(image.reshape(-1, 3))
-            skies[scene.light].append(image[solids == -1])
+            pixels[light].append(image.reshape(-1, 3))
+            skies[light].append(image[solids == -1])
     red, _, blue = np.array([np.concatenate(pixels[light]).mean(axis=0) for light in HOURS]).T
     brightness = dict(zip(HOURS, (red + blue) / 2, strict=True))
     warmth = dict(zip(HOURS, red / blue, strict=True))
