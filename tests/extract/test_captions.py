@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from spaceclip.extract.sources.synthetic import SKY, SyntheticSettings, SyntheticSource, Thing, caption, phrase, streets
 from spaceclip.extract.sources.synthetic.camera import Camera, place_camera
+from spaceclip.extract.sources.synthetic.furniture import CLOTHS, WOODS
+from spaceclip.extract.sources.synthetic.materials import paint
 from spaceclip.extract.sources.synthetic.picture import with_names
 from spaceclip.extract.sources.synthetic.raycast import render
-from spaceclip.extract.sources.synthetic.shading import radiance
+from spaceclip.extract.sources.synthetic.rooms import WALLS
+from spaceclip.extract.sources.synthetic.shading import Scene, radiance
+from spaceclip.extract.sources.synthetic.site import Site, vary
+from spaceclip.extract.sources.synthetic.street_objects import FRONTS, PAINTS
 from spaceclip.extract.sources.synthetic.synthetic_source import KINDS
+from spaceclip.extract.sources.synthetic.things import colour_word
 
 HOURS = ("morning", "noon", "evening", "overcast", "night")
 NOUNS = {
@@ -194,6 +200,31 @@ def looks(word, colour):
             fits = 225 < degrees < 340
     bright = {"light": value > 0.5, "dark": value < 0.62}.get(word.split()[0], True)
     return fits and bright
+
+
+def test_colour_words_agree_with_hue_and_brightness():
+    rng = np.random.default_rng(0)
+    drawn = [vary(rng, colours, 0.08) for colours in (WOODS, CLOTHS, FRONTS, PAINTS, WALLS) for _ in range(200)]
+    assert np.mean([looks(colour_word(colour), colour) for colour in drawn]) > 0.98
+    assert len({colour_word(colour) for colour in drawn}) > 15
+    assert colour_word((0.2, 0.35, 0.7)) == "blue"
+    assert colour_word((0.7, 0.1, 0.1)) == "red"
+    assert colour_word((0.5, 0.5, 0.5)) == "grey"
+
+
+def test_colour_is_named_only_where_enough_of_it_shows():
+    site, bark, leaves = Site(), paint((0.36, 0.28, 0.21)), paint((0.3, 0.46, 0.2))
+    tree = site.named("tree", leaves)
+    tree.cylinder((3, 0, 0), 0.2, 3, bark)
+    tree.ball((3, 0, 3.5), (0.6, 0.6, 0.6), leaves)
+    scene = Scene("street", ((0, 0, 0), (0, 0, 0)), site.solids, site.things, (), (1, 1, 1), (1, 1, 1))
+
+    def shown(pitch):
+        camera = Camera((0.0, 0.0, 1.5), 0.0, pitch, 0.0, 0.8, 48, 64)
+        return with_names(scene, *render(scene, camera, 40.0, np.random.default_rng(0))).seen[0].thing
+
+    assert shown(-0.1) == Thing("tree")
+    assert shown(0.5) == Thing("tree", "green")
 
 
 @pytest.mark.parametrize("kind", ["room", "street"])

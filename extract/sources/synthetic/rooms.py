@@ -7,7 +7,7 @@ from .materials import Material, paint, palette, shade, stripes, tiles
 from .shading import Scene
 from .site import Site, pick, row, vary
 
-_WALLS = palette("dbd4c2 bdccd1 d1b899 adc7a1 e0dede cc948a 94a8c4")
+WALLS = palette("dbd4c2 bdccd1 d1b899 adc7a1 e0dede cc948a 94a8c4")
 
 
 def room(rng: np.random.Generator) -> Scene:
@@ -51,7 +51,7 @@ def _shell(site: Site, rng: np.random.Generator, width: float, depth: float, hei
 
 
 def _wall_pattern(rng: np.random.Generator) -> Material:
-    colour = vary(rng, _WALLS, 0.04)
+    colour = vary(rng, WALLS, 0.04)
     patterns = [
         paint(colour, 0.05, 0.3, 3),
         paint(colour, 0.1, 0.08),

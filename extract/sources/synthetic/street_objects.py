@@ -5,8 +5,8 @@ import numpy as np
 from .materials import Material, facade, paint, palette, tiles
 from .site import Piece, Site, pick, row, vary
 
-_FRONTS = palette("c7b899 ad8c73 d6d1c7 9e9e99 d19973 94a8b8 d9c285")
-_PAINTS = palette("b31a1a d9d9db 1f2126 264080 8c9199 336140 d1a82e")
+FRONTS = palette("c7b899 ad8c73 d6d1c7 9e9e99 d19973 94a8b8 d9c285")
+PAINTS = palette("b31a1a d9d9db 1f2126 264080 8c9199 336140 d1a82e")
 _GLASS, _RUBBER = paint((0.16, 0.2, 0.25), 0.15, 0.4), paint((0.07, 0.07, 0.07))
 _STEEL, _PALE = paint((0.3, 0.32, 0.33)), paint((0.88, 0.86, 0.82))
 GRASS = paint((0.35, 0.47, 0.23), 0.4, 0.18, 3)
@@ -16,8 +16,8 @@ def house(site: Site, rng: np.random.Generator, width: float) -> None:
     """A house with its front at y = 0."""
     storey, storeys, base, depth = rng.uniform(2.9, 3.4), int(rng.integers(2, 6)), 0.5, 8.0
     height, bays = base + storeys * storey, max(2, round(width / rng.uniform(2.2, 3.0)))
-    wall = _bricks(rng) if rng.random() < 0.4 else paint(vary(rng, _FRONTS), 0.08, 0.5, 3)
-    glass, door, awning = vary(rng, (0.3, 0.36, 0.42), 0.05), paint(vary(rng, _PAINTS)), paint(vary(rng, _PAINTS))
+    wall = _bricks(rng) if rng.random() < 0.4 else paint(vary(rng, FRONTS), 0.08, 0.5, 3)
+    glass, door, awning = vary(rng, (0.3, 0.36, 0.42), 0.05), paint(vary(rng, PAINTS)), paint(vary(rng, PAINTS))
     front = facade(wall, glass, (0.88, 0.87, 0.84), width / bays, storey, base - height / 2)
     x = min((int(rng.integers(bays)) + 0.72) * width / bays, width - 0.6) - width / 2
     site.named("door", door).box((x, 0.13, 0), (0.95, 0.16, 2.2), door)
@@ -36,7 +36,7 @@ def house(site: Site, rng: np.random.Generator, width: float) -> None:
 
 def car(site: Site, rng: np.random.Generator, width: float) -> None:
     """A car or a van that points along the site's x axis."""
-    body, van = paint(vary(rng, _PAINTS, 0.03), 0.02), rng.random() < 0.2
+    body, van = paint(vary(rng, PAINTS, 0.03), 0.02), rng.random() < 0.2
     length, width, belt, back = 0.8 * width, rng.uniform(1.7, 1.85), 0.88, -0.05 * width
     roof, cabin, taper = (1.9, 0.84, (0.1, 0.14)) if van else (rng.uniform(1.4, 1.55), 0.58, (0.34, 0.2))
     site, cabin = site.named("van" if van else "car", body), cabin * length
@@ -86,7 +86,7 @@ def _lamp_post(site: Site, rng: np.random.Generator, width: float) -> None:
 
 
 def _person(site: Site, rng: np.random.Generator, width: float) -> None:
-    coat, trousers = (paint(vary(rng, _PAINTS, 0.08), 0.15, 0.1) for _ in range(2))
+    coat, trousers = (paint(vary(rng, PAINTS, 0.08), 0.15, 0.1) for _ in range(2))
     site, tall = (
         site.named("person", coat).at(0, rng.uniform(-0.4, 0.4), 0, rng.uniform(0, 6.3)),
         rng.uniform(0.92, 1.07),
