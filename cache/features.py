@@ -127,9 +127,10 @@ class Features(ABC):
             StoreError: Names what is lacking, and what is there.
         """
         if absent := [layer for layer in layers if layer not in self.layers]:
+            both = ",".join(map(str, sorted({*self.layers, *layers})))
             raise StoreError(
                 f"{self.path}: lacks the hidden states {absent}, it holds {list(self.layers)}; "
-                "choose among those or extract again"
+                f"choose among those or extract again (`spaceclip extract --layers {both}`)"
             )
         if depth:
             self._depth_field("size")

@@ -11,7 +11,9 @@ from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
 from .inference import predict
 from .kept_baselines import KeptDepths
+from .markdown import markdown_table
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
+from .probing import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import report_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
@@ -35,6 +37,7 @@ __all__ = [
     "REGIONS",
     "REPORT",
     "RESULTS",
+    "STRENGTHS",
     "BackboneFacts",
     "CheckpointFacts",
     "DepthMaps",
@@ -45,6 +48,7 @@ __all__ = [
     "GroundTruth",
     "ImageScore",
     "KeptDepths",
+    "ProbeResults",
     "Protocol",
     "Results",
     "Row",
@@ -63,8 +67,13 @@ __all__ = [
     "evaluate_saved",
     "find_examples",
     "image_free_depths",
+    "markdown_table",
     "predict",
     "prediction_figure",
+    "probe_csv",
+    "probe_figure",
+    "probe_layers",
+    "probe_markdown",
     "read_results",
     "read_truths",
     "reads_settings",

@@ -14,6 +14,7 @@ from .commands.compare import compare
 from .commands.data import data
 from .commands.evaluate import evaluate
 from .commands.extract import extract
+from .commands.probe import probe
 from .commands.settings import settings
 from .commands.show import show
 from .commands.study import study
@@ -97,5 +98,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, study, show, compare, settings, cache, data):
+for command in (extract, train, evaluate, study, probe, show, compare, settings, cache, data):
     main.add_command(command)

@@ -64,12 +64,12 @@ def open_training(
 
 
 def open_validation(
-    folders: "Sequence[Location]", training: "Features", local_copy: Path | None = None
+    folders: "Sequence[Location]", training: "Features", local_copy: Path | None = None, *, split: str = "val"
 ) -> "Features | None":
-    """The validation splits of folders of features; None where the data sets have none."""
+    """The validation splits of folders of features, or another split; None where the data sets have none."""
     from ..cache import Pointer
 
-    pointers = [file for folder in folders if Pointer.read(file := folder / "val.json").store]
+    pointers = [file for folder in folders if Pointer.read(file := folder / f"{split}.json").store]
     return open_joined(pointers, training.features_identity, local_copy) if pointers else None
 
 

@@ -35,7 +35,8 @@ _SETTINGS = {
 """The settings that options stand for; those of the other options are of `data`, by the same name."""
 
 
-def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+def numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """The numbers of an option such as 0,1,2."""
     try:
         return tuple(int(number) for number in text.split(",")) if text else None
     except ValueError:
@@ -73,7 +74,7 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 )
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
-@click.option("--layers", callback=_numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
+@click.option("--layers", callback=numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
 @click.option("--batch-size", type=int, help="Images in one forward pass.")
 @set_option
 @click.option("--device", default="auto", show_default=True)

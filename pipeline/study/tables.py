@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...evaluate import METRIC_LABELS, METRICS, csv_text
+from ...evaluate import METRIC_LABELS, METRICS, csv_text, markdown_table
 from .results import ArmResult, Spread, StudyResults
 
 _CHOSEN_BY = "abs_rel"
@@ -17,12 +17,12 @@ def markdown(results: StudyResults) -> str:
         f"# {results.study}",
         results.caption,
         "\n".join(f"- {arm.name}: {own_settings(arm.own)}" for arm in arms),
-        _table(
+        markdown_table(
             ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
             [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
         ),
         "Mean ± sample deviation over the seeds.",
-        _table(
+        markdown_table(
             [METRIC_LABELS[_CHOSEN_BY], *(f"seed {seed}" for seed in results.seeds), f"less {first.name}", "Agree"],
             [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in arms],
         ),
@@ -51,20 +51,6 @@ def csv(results: StudyResults) -> str:
 def own_settings(own: Mapping[str, Any]) -> str:
     """The settings that tell an arm from the base, in a line."""
     return ", ".join(f"{name}={json.dumps(value)}" for name, value in own.items()) or "as the base"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Padded, so that it can be read on a terminal too."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        [header[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(header[1:], widths[1:], strict=True))],
-        ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])],
-        *(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            for row in rows
-        ),
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _spread(spread: Spread | None, sign: str = "") -> str:

@@ -34,7 +34,10 @@ def test_a_device_that_is_not_there_is_named_beside_those_that_are(extracted, sp
 
 def test_layers_that_the_store_lacks_are_named_beside_those_that_it_holds(extracted, spaceclip):
     line = only_line(spaceclip("train", *CONFIG, "--set", "decoder.semantic_layers=[12, 9, 1, 0]", fails=True))
-    assert line.endswith("lacks the hidden states [9, 12], it holds [0, 1, 2, 3]; choose among those or extract again")
+    assert line.endswith(
+        "lacks the hidden states [9, 12], it holds [0, 1, 2, 3]; choose among those or extract again "
+        "(`spaceclip extract --layers 0,1,2,3,9,12`)"
+    )
     assert not Path("results/tiny").exists()
 
 

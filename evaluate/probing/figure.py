@@ -1,0 +1,65 @@
+"""Probes as a figure: a metric by layer beside the best prediction without an image, and by pair of layers."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..charts import png
+from ..text import literal_text, printable
+from .results import PATCH_METRICS, ProbeResults
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DRAWN = ("r2", "abs_rel")
+
+
+@literal_text()
+def probe_figure(results: ProbeResults) -> bytes:
+    """Draw R2 and AbsRel by layer and, where pairs were probed, by pair of layers, as a PNG file."""
+    from matplotlib.figure import Figure
+
+    pairs = bool(results.pairs)
+    figure = Figure(figsize=(11, 9.6 if pairs else 4.8), layout="constrained")
+    figure.suptitle(printable(results.caption), x=0.01, ha="left", fontsize=9)
+    axes = figure.subplots(1 + pairs, 2, squeeze=False, height_ratios=[1, 1.5] if pairs else None)
+    for column, metric in enumerate(_DRAWN):
+        _draw_layers(axes[0, column], results, metric)
+        if pairs:
+            _draw_pairs(figure, axes[1, column], results, metric)
+    return png(figure)
+
+
+def _draw_layers(ax: "Axes", results: ProbeResults, metric: str) -> None:
+    layers = [probe.layers[0] for probe in results.singles]
+    ax.plot(layers, [getattr(probe.metrics, metric) for probe in results.singles], "o-", label="linear probe")
+    name = results.best_baseline(metric)
+    value = getattr(results.baselines[name], metric)
+    ax.axhline(value, color="C1", linestyle="--", label=f"best without an image: {name}")
+    ax.set(xlabel="hidden state", ylabel=PATCH_METRICS[metric], xticks=layers)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(y=0.15)
+    ax.legend(frameon=False, fontsize=8)
+
+
+def _draw_pairs(figure: "Figure", ax: "Axes", results: ProbeResults, metric: str) -> None:
+    """A triangle; on its diagonal the layers alone."""
+    layers = [probe.layers[0] for probe in results.singles]
+    grid = np.full((len(layers), len(layers)), np.nan)
+    for probe in results.probes:
+        first, last = layers.index(probe.layers[0]), layers.index(probe.layers[-1])
+        grid[last, first] = getattr(probe.metrics, metric)
+    image = ax.imshow(grid, cmap="viridis" if metric == "r2" else "viridis_r")
+    middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
+    for row, column in zip(*np.nonzero(~np.isnan(grid)), strict=True):
+        value = grid[row, column]
+        dark = (value < middle) == (metric == "r2")
+        text = f"{value:.3f}".replace("0.", ".", 1)
+        ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    ticks = range(len(layers))
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=layers, yticklabels=layers, xlabel="hidden state")
+    ax.set(ylabel="and hidden state", title=f"{PATCH_METRICS[metric]}, two layers (diagonal: one)")
+    ax.title.set_fontsize(10)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(image, ax=ax, shrink=0.8)

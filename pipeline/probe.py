@@ -1,0 +1,85 @@
+"""Probes as a user asks for them: of folders of features, by their paths."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..cache import SpaceClipError, require_disjoint, write_atomically
+from ..evaluate import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
+from ..train import TrainSettings
+from .features import open_training, open_validation, split_pointers
+from .paths import require_writable
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..cache import Location
+
+PROBE, TABLE, CSV, FIGURE = "probe.json", "probe.md", "probe.csv", "probe.png"
+
+
+def probe_features(
+    folders: "Sequence[Location]",
+    out: Path | None = None,
+    *,
+    split: str = "val",
+    layers: Sequence[int] | None = None,
+    pairs: bool = False,
+    strengths: Sequence[float] = (),
+    max_depth: float | None = None,
+    local_copy: Path | None = None,
+    force: bool = False,
+) -> tuple[ProbeResults, Path]:
+    """Probe the layers of folders of features, and write what was found: `probe.json`, `.md`, `.csv` and `.png`.
+
+    Args:
+        folders: Each with the pointers of the train split, and of the one that is scored.
+        out: Folder for the results; by default `results/<features>-probe`, on another split than `val` with its name.
+        split: What is scored: `val` or `test`.
+        layers: Hidden states; all by default.
+        pairs: Probe each two layers together too.
+        strengths: Of the ridge, to choose from; by default `STRENGTHS`.
+        max_depth: Depths that count lie strictly below, metres; by default what training takes.
+        local_copy: Folder that keeps what is read of a bucket.
+        force: Replace finished probes.
+
+    Returns:
+        What was found, and the folder.
+
+    Raises:
+        SpaceClipError: The features cannot be probed (see `probe_layers`), lack a split, or their splits share scenes;
+            or the folder holds finished probes.
+    """
+    name, defaults = folders[0].name, TrainSettings()
+    out = out or Path("results") / f"{name}-probe{'' if split == 'val' else f'-{split}'}"
+    require_writable(out)
+    if (out / PROBE).exists() and not force:
+        raise SpaceClipError(f"{out} holds finished probes: give another --out, or --force to replace them")
+    training = open_training(folders, None, local_copy)
+    lacking = [str(folder) for folder in folders if split not in split_pointers(folder)]
+    held_out = None if lacking else open_validation(folders, training, local_copy, split=split)
+    if held_out is None:
+        raise SpaceClipError(
+            f"{', '.join(lacking) or folders[0]}: has no {split} split; hold scenes out (data.split.{split}) and "
+            "extract again, or give another --split"
+        )
+    require_disjoint({"train": training, split: held_out})
+    results = probe_layers(
+        training,
+        held_out,
+        layers,
+        split=split,
+        name=name,
+        pairs=pairs,
+        strengths=tuple(strengths) or STRENGTHS,
+        depth_range=(defaults.min_depth, defaults.max_depth if max_depth is None else max_depth),
+        progress=progress,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for file, content in (
+        (TABLE, probe_markdown(results).encode()),
+        (CSV, probe_csv(results).encode()),
+        (FIGURE, probe_figure(results)),
+        (PROBE, results.model_dump_json(indent=1).encode() + b"\n"),
+    ):
+        write_atomically(out / file, content)
+    return results, out

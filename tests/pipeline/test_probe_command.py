@@ -1,0 +1,101 @@
+"""`spaceclip probe`: from a folder of features to a table, files and a figure."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from spaceclip.cache import FeatureCache
+from spaceclip.evaluate.probing import probes
+
+FEATURES, OUT = "features/tiny", Path("results/tiny-probe")
+
+
+@pytest.fixture
+def one_line(spaceclip):
+    """Runs what must end in one line of error."""
+
+    def run(*arguments):
+        told = spaceclip("probe", *arguments, fails=True).output
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
+
+
+def test_layers_and_pairs_are_probed_and_every_file_says_of_what(extracted, spaceclip):
+    told = spaceclip("probe", FEATURES, "--pairs", "--max-depth", 10).stdout
+    table = (OUT / "probe.md").read_text()
+    assert told == f"{table}{OUT}: probe.png (figure), probe.csv, probe.md, probe.json\n"
+    assert "RANDOM WEIGHTS: the numbers say nothing of CLIP" in table
+    found = json.loads((OUT / "probe.json").read_text())
+    val = FeatureCache.open(f"{FEATURES}/val.json")
+    assert found["held_out"]["stores"] == [val.digest]
+    assert (found["held_out"]["split"], found["held_out"]["images"]) == ("val", len(val))
+    assert (found["name"], found["depth_range"]) == ("tiny", [0.001, 10])
+    with (OUT / "probe.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["layers"] for row in rows[:5]] == ["0", "1", "2", "3", "0 1"]
+    assert len(rows) == 4 + 6 + 4
+    assert {(row["split"], row["random_backbone"], row["max_depth"]) for row in rows} == {("val", "True", "10.0")}
+    assert (OUT / "probe.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_some_layers_and_a_given_ridge_on_the_test_split_which_is_said(extracted, spaceclip):
+    told = spaceclip("probe", FEATURES, "--split", "test", "--layers", "3,1", "--ridge", 0.01).stdout
+    assert "Warning: this is a look at the test split" in told
+    found = json.loads(Path("results/tiny-probe-test/probe.json").read_text())
+    assert [(probe["layers"], probe["ridge"]) for probe in found["probes"]] == [([1], 0.01), ([3], 0.01)]
+    assert found["held_out"]["stores"] == [FeatureCache.open(f"{FEATURES}/test.json").digest]
+
+
+def test_a_finished_result_is_replaced_only_when_asked_for(extracted, spaceclip, one_line):
+    spaceclip("probe", FEATURES, "--layers", 0, "--out", "mine")
+    before = Path("mine/probe.json").read_bytes()
+    assert "mine holds finished probes: give another --out, or --force" in one_line(FEATURES, "--out", "mine")
+    assert Path("mine/probe.json").read_bytes() == before
+    spaceclip("probe", FEATURES, "--layers", 1, "--out", "mine", "--force")
+    assert Path("mine/probe.json").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layers", "1,9"], "lacks the hidden states [9], it holds [0, 1, 2, 3]; choose among those or extract"),
+        (["--ridge", -1], "ridge -1: expected a strength above 0"),
+        (["--max-depth", 0], "the depth range is 0.001 to 0 m, expected 0 < least < most"),
+    ],
+)
+def test_options_that_do_not_fit_end_in_one_line(extracted, one_line, arguments, message):
+    assert message in one_line(FEATURES, *arguments)
+    assert not OUT.exists()
+
+
+def test_features_without_depth_or_a_split_or_of_one_scene_end_in_one_line(
+    project, spaceclip, one_line, pictures, tiny
+):
+    depth = ("--depth", pictures / "depth", "--depth-scale", 1000)
+    for name, options, message in (
+        ("blind", ("--val", 0.2), "holds images without depth; extract it with --depth"),
+        ("two", (*depth, "--val", 0.5, "--scene", r"^(scene\d)"), "one scene only; give one strength (--ridge 1e-3)"),
+        (
+            "unsplit",
+            (*depth, "--test", 0.2),
+            "unsplit: has no val split; hold scenes out (data.split.val) and extract again",
+        ),
+    ):
+        spaceclip(
+            "extract", "--images", pictures / "rgb", "--backbone", tiny, "--layers", "0,3", "--out", name, *options
+        )
+        assert message in one_line(name)
+
+
+def test_an_interruption_is_clean_and_leaves_nothing(extracted, spaceclip, monkeypatch):
+    def interrupted(*_given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probes, "choose_strength", interrupted)
+    result = spaceclip("probe", FEATURES, code=130)
+    assert result.output.startswith("spaceclip: interrupted")
+    assert not OUT.exists()
