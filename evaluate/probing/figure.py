@@ -55,7 +55,7 @@ def _draw_pairs(figure: "Figure", ax: "Axes", results: ProbeResults, metric: str
     for row, column in zip(*np.nonzero(~np.isnan(grid)), strict=True):
         value = grid[row, column]
         dark = (value < middle) == (metric == "r2")
-        text = f"{value:.3f}".replace("0.", ".", 1)
+        text = f"{value:.3f}".removeprefix("0")
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     ticks = range(len(layers))
     ax.set(xticks=ticks, yticks=ticks, xticklabels=layers, yticklabels=layers, xlabel="hidden state")
