@@ -61,11 +61,13 @@ def probe_layers(
         raise SpaceClipError("the depth range is {:g} to {:g} m, expected 0 < least < most".format(*depth_range))
     for features in (training, held_out):
         features.require(layers, depth=True)
+        if not features.usable.size:
+            raise SpaceClipError(f"{features.path}: all its {len(features)} samples are quarantined; extract others")
     folds = _scene_folds(training) if len(strengths) > 1 else [training.usable]
     shift = first_token(training, layers)
     tokens = PatchTokens(training, layers, depth_range, shift)
     targets = _PatchTargets(tokens.grid.side, len(training))
-    with progress("sum", "images") as report:
+    with progress("accumulate", "images") as report:
         moments = _accumulate(tokens, folds, layers, targets, report, pairs=pairs)
     fitted_patches = sum(part.patches for part in moments)
     if not all(part.patches for part in moments):
@@ -137,8 +139,14 @@ def _scene_folds(features: Features) -> list[NDArray[np.int64]]:
 
 def _split(features: Features, name: str, patches: int) -> ProbedSplit:
     stores = tuple(store.digest for store in features.stores)
-    scenes = len(set(_scenes(features)))
-    return ProbedSplit(split=name, stores=stores, images=len(features.usable), scenes=scenes, patches=patches)
+    return ProbedSplit(
+        split=name,
+        stores=stores,
+        images=len(features.usable),
+        quarantined=len(features.quarantined),
+        scenes=len(set(_scenes(features))),
+        patches=patches,
+    )
 
 
 def _accumulate(

@@ -84,6 +84,7 @@ class ProbedSplit(BaseModel):
         split: `train`, `val` or `test`.
         stores: Digests of what was read.
         images: Usable ones.
+        quarantined: Those that extraction could not read.
         scenes: That they are of.
         patches: With a depth, of all images together.
     """
@@ -93,13 +94,16 @@ class ProbedSplit(BaseModel):
     split: str
     stores: tuple[str, ...]
     images: int
+    quarantined: int
     scenes: int
     patches: int
 
     @property
     def label(self) -> str:
         """One short line."""
-        return f"{self.images:,} images ({self.scenes:,} scenes, {self.patches:,} patches) of the {self.split} split"
+        quarantined = f", {self.quarantined} quarantined" if self.quarantined else ""
+        count = f"{self.images:,} images ({self.scenes:,} scenes, {self.patches:,} patches)"
+        return f"{count} of the {self.split} split{quarantined}"
 
 
 class Probe(BaseModel):

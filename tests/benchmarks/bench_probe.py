@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from spaceclip.cache import DepthSpec, Entry, FeatureCache, StoreSpec, StoreWriter
@@ -28,7 +29,7 @@ def write(path: Path, images: int, layers: int) -> FeatureCache:
         depth = draw.uniform(1, 9, (n, 14, 14))
         tokens = draw.standard_normal((n, 1, PATCHES, CHANNELS), np.float32)
         tokens[:, 0] += np.log(depth).reshape(n, PATCHES, 1)
-        block = {f"layers/{layer}": tokens.astype(np.float16) for layer in spec.layers}
+        block: dict[str, Any] = {f"layers/{layer}": tokens.astype(np.float16) for layer in spec.layers}
         block["pooled"] = np.zeros((n, 1, CHANNELS), np.float32)
         block["image"] = np.zeros((n, *SIZE, 3), np.uint8)
         block["depth"] = (depth.repeat(16, 1).repeat(16, 2) * 1000).astype(np.uint32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaceclip.cache import DepthSpec, Entry, FeatureCache, SpaceClipError, StoreSpec, StoreWriter, joined
+from spaceclip.cache import DepthSpec, Entry, FeatureCache, Quarantined, SpaceClipError, StoreSpec, StoreWriter, joined
 from spaceclip.cache.format.int8 import quantise
 from spaceclip.evaluate import probe_csv, probe_figure, probe_layers, probe_markdown
 from spaceclip.evaluate.probing.patches import PatchGrid
@@ -20,7 +20,7 @@ LAYERS, PATCHES, CHANNELS, SIZE, RANGE = (0, 3, 6), 9, 7, (17, 22), (0.001, 10.0
 def store(tmp_path):
     """Writes a split whose tokens tell some of the depth; channel 1 is large, channel 2 never changes."""
 
-    def make(name, scenes, images=3, seed=0, storage="float16", depth=True, channels=CHANNELS):
+    def make(name, scenes, images=3, seed=0, storage="float16", depth=True, unread=()):
         entries = [Entry(f"{name}{scene}/{n}", f"{name}{scene}", "1") for scene in range(scenes) for n in range(images)]
         spec = StoreSpec(
             backbone={"name": "tiny", "revision": "abc", "weights": "123", "precision": "float32"},
@@ -28,7 +28,7 @@ def store(tmp_path):
             layers=LAYERS,
             views=("plain", "flipped"),
             patches=PATCHES,
-            channels=channels,
+            channels=CHANNELS,
             image_size=(8, 8),
             depth=DepthSpec(0.001, SIZE) if depth else None,
             entries=entries,
@@ -41,25 +41,26 @@ def store(tmp_path):
             n = len(range(*spec.rows(shard)))
             far = np.exp(draw.normal(1, 0.5, (n, PATCHES)))
             block = {
-                "pooled": draw.normal(size=(n, 2, channels)).astype(np.float32),
+                "pooled": draw.normal(size=(n, 2, CHANNELS)).astype(np.float32),
                 "image": draw.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8),
             }
             for number, layer in enumerate(LAYERS):
-                tokens = draw.normal(size=(n, 2, PATCHES, channels))
+                tokens = draw.normal(size=(n, 2, PATCHES, CHANNELS))
                 tokens[..., 0] += np.log(far)[:, None] * (1 + number)
                 tokens[..., 1] = 300 + tokens[..., 1] / 4 - 2 * tokens[..., 0]
                 tokens[..., 2] = 3.7
                 block[f"layers/{layer}"] = tokens.astype(np.float16)
                 if storage == "int8":
-                    steps, scales = quantise(block[f"layers/{layer}"].reshape(-1, PATCHES, channels))
+                    steps, scales = quantise(block[f"layers/{layer}"].reshape(-1, PATCHES, CHANNELS))
                     block[f"layers/{layer}"] = steps.reshape(tokens.shape)
-                    block[f"scales/{layer}"] = scales.reshape(n, 2, channels)
+                    block[f"scales/{layer}"] = scales.reshape(n, 2, CHANNELS)
             if depth:
                 rows, columns = (np.arange(length) * 3 // length for length in SIZE)
                 metres = far.reshape(n, 3, 3)[:, rows[:, None], columns] * draw.uniform(0.8, 1.2, (n, *SIZE))
                 metres[draw.random((n, *SIZE)) < 0.45] = 0
                 block["depth"] = (metres * 1000).astype(np.uint32)
-            writer.write(shard, block)
+            rows = range(*spec.rows(shard))
+            writer.write(shard, block, quarantined=[Quarantined(row, "", "torn") for row in unread if row in rows])
         return FeatureCache.open(tmp_path / f"{name}.zarr")
 
     return make
@@ -68,7 +69,7 @@ def store(tmp_path):
 def slowly(features, layers):
     """Tokens [n, k] and mean depths [n] of the patches of a split, one pixel after the other."""
     states, tokens, depths = features.states(range(len(features)), layers=layers), [], []
-    for image in range(len(features)):
+    for image in features.usable:
         depth = features.depth(image)
         for patch in range(PATCHES):
             inside = [
@@ -156,7 +157,7 @@ class _One:
     """One image of a split."""
 
     def __init__(self, features, image):
-        self._features, self._image = features, image
+        self._features, self._image, self.usable = features, image, [0]
 
     def __len__(self):
         return 1
@@ -177,6 +178,17 @@ def test_several_stores_are_probed_as_one(store):
     wanted = measured(regression(tokens, np.log(depths), 0.01)(other), truth)
     assert found.probes[1].metrics.model_dump() == pytest.approx(wanted, abs=1e-6)
     assert found.training.stores == tuple(part.digest for part in parts)
+
+
+def test_samples_that_could_not_be_read_count_nowhere_and_are_said(store):
+    training, held_out = store("train", 4, unread=(0, 5)), store("val", 3, seed=1, unread=(8,))
+    found = probed(training, held_out, strengths=[0.01])
+    tokens, depths = slowly(training, (3,))
+    other, truth = slowly(held_out, (3,))
+    wanted = measured(regression(tokens, np.log(depths), 0.01)(other), truth)
+    assert found.probes[1].metrics.model_dump() == pytest.approx(wanted, abs=1e-6)
+    assert (found.training.images, found.training.quarantined) == (10, 2)
+    assert "of the val split, 1 quarantined" in found.caption
 
 
 def test_predictions_without_an_image_are_scored_on_the_same_patches(store):
