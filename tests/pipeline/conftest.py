@@ -80,7 +80,7 @@ decoder:
   film_hidden: 16
   semantic_layers: [3, 2, 1, 0]
   structural_layers: [2, 1, 0]
-train: {{ epochs: 3, batch_size: 4, learning_rate: 0.003, max_depth: 10 }}
+train: {{ figures: 0, epochs: 3, batch_size: 4, learning_rate: 0.003, max_depth: 10 }}
 evaluate: {{ crop: none, figures: 2 }}
 """
 

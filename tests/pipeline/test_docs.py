@@ -27,7 +27,7 @@ NOT_HERE = {"kubectl", "srun", "sbatch", "dask"}
 ENCODER = "openai/clip-vit-base-patch16"
 SMALL = {
     "decoder": {"hidden_size": 16, "channels": [8, 8, 8, 8], "film_hidden": 8},
-    "train": {"epochs": 1, "batch_size": 2},
+    "train": {"epochs": 1, "batch_size": 2, "figures": 0},
     "evaluate": {"figures": 1},
 }
 TOY = [f"--set={name}.{key}={value}" for name in ("decoder", "train") for key, value in SMALL[name].items()]

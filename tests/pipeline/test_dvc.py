@@ -44,7 +44,7 @@ def reproduced(tmp_path_factory, tiny, commands):
             "semantic_layers": [3, 2, 1, 0],
             "structural_layers": [2, 1, 0],
         },
-        "train": {"epochs": 1, "batch_size": 4, "learning_rate": 0.003},
+        "train": {"figures": 0, "epochs": 1, "batch_size": 4, "learning_rate": 0.003},
     }
     # `evaluate`, like any section but `data`, takes its defaults.
     project = Project(tmp_path_factory.mktemp("project"), commands)

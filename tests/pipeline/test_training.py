@@ -214,7 +214,7 @@ def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyw
     monkeypatch.setattr("spaceclip.pipeline.validation.write_atomically", write)
     monkeypatch.setattr("spaceclip.pipeline.validation.validation_figure", drawing)
     monkeypatch.setattr(validation, "decode", counting)
-    spaceclip("train", *CONFIG)
+    spaceclip("train", *CONFIG, "--set", "train.figures=3")
     passes = [done for _, done in drawn]
     assert [path for path, _ in drawn] == [Path("results/tiny/validation.png")] * 3
     with Image.open("results/tiny/validation.png") as picture:
@@ -230,7 +230,7 @@ def test_each_epoch_draws_the_same_validation_images_from_what_is_predicted_anyw
     assert (name, image_free) == (min(known, key=known.__getitem__), f"{min(known.values()):.4f}")
     assert protocol.startswith("validation protocol: ")
     assert encoder.startswith("encoder random:")
-    spaceclip("train", *CONFIG, "--out", "plain", "--set", "train.figures=0")
+    spaceclip("train", *CONFIG, "--out", "plain")
     assert not Path("plain/validation.png").exists()
     assert len(drawn) == 3
     assert len(predicted) == 2 * passes[-1]  # a figure costs no forward pass
