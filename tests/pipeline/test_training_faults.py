@@ -1,10 +1,8 @@
 """What can go wrong around `spaceclip train` is one line that says what to do, and loses nothing."""
 
 import json
-import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from spaceclip.train.step import TrainingStep
+from warm import Forked
 
 CONFIG = ("--config", "configs/tiny.yaml")
 
@@ -131,25 +130,17 @@ main()
 
 @pytest.mark.parametrize(("signals", "closing"), [(1, 0), (2, 60)])
 def test_ctrl_c_once_or_twice_is_one_line_and_the_state_stays(extracted, signals, closing):
-    run = subprocess.Popen(
-        [sys.executable, "-c", TRAINING.format(closing=closing)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert run.stdout is not None
-    for _ in range(5):
-        assert run.stdout.readline() == "step\n"
-    os.killpg(run.pid, signal.SIGINT)
-    while signals == 2 and run.stdout.readline() == "step\n":
-        pass
-    if signals == 2:
-        time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGINT)
-    told = [line for line in run.communicate(timeout=30)[1].splitlines() if not line.startswith("epoch")]
-    assert (run.returncode, told) == (
+    with Forked("-c", TRAINING.format(closing=closing)) as run:
+        for _ in range(5):
+            assert run.stdout.readline() == "step\n"
+        run.send_signal(signal.SIGINT)
+        while signals == 2 and run.stdout.readline() == "step\n":
+            pass
+        if signals == 2:
+            time.sleep(0.1)
+            run.send_signal(signal.SIGINT)
+        code, told = run.wait(timeout=30), run.stderr.read().splitlines()
+    assert (code, [line for line in told if not line.startswith("epoch")]) == (
         130,
         ["spaceclip: interrupted; run the same command again to go on from what is saved"],
     )
