@@ -1,0 +1,36 @@
+"""Makes the small CLIP: renders its pairs, trains it, tests it, and writes its vision tower."""
+
+from pathlib import Path
+
+import click
+
+from ..sources.synthetic import EncoderSettings
+from .pairs import render
+from .pretrain import Recipe, pretrain
+from .retrieval import retrieval
+from .saving import save
+
+_UNSEEN, _CANDIDATES = 1, 200  # added to the seed; pictures among which a caption is looked for
+
+
+@click.command()
+@click.option("--work", type=click.Path(path_type=Path), default=Path("clip-tiny"), help="Pairs, state and log.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the tower goes.")
+@click.option("--scenes", type=int, default=Recipe().scenes, show_default=True, help="Fewer for a trial.")
+@click.option("--steps", type=int, default=Recipe().steps, show_default=True, help="Fewer for a trial.")
+@click.option("--until", type=int, default=None, help="Stop after this step; the same command goes on.")
+def main(work: Path, out: Path, scenes: int, steps: int, until: int | None) -> None:
+    """Train the embedded encoder anew: two cores, under two hours; it can be interrupted and goes on."""
+    recipe = Recipe(scenes=scenes, steps=steps)
+    trained = EncoderSettings(scenes=recipe.scenes, views_per_scene=recipe.views_per_scene)
+    pairs = render(work / "pairs", trained, recipe.captions)
+    model, tokenizer = pretrain(pairs, recipe, work, until)
+    unseen = EncoderSettings(scenes=_CANDIDATES, views_per_scene=1, seed=trained.seed + _UNSEEN)
+    found = retrieval(model, tokenizer, render(work / "unseen", unseen, 1))
+    save(model, recipe, found, work / "log.csv", out)
+    for name, share in found.items():
+        click.echo(f"{name} of {_CANDIDATES}: {share:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from spaceclip.extract import load_backbone
+from spaceclip.extract.clip_tiny import objectives, words
+from spaceclip.extract.clip_tiny.augment import Batches
+from spaceclip.extract.clip_tiny.model import GRID, PATCH, TinyClip
+from spaceclip.extract.clip_tiny.pairs import CELLS, Pairs, batches, render
+from spaceclip.extract.clip_tiny.pretrain import Recipe, pretrain
+from spaceclip.extract.clip_tiny.retrieval import retrieval
+from spaceclip.extract.clip_tiny.saving import save
+from spaceclip.extract.sources.synthetic import ENCODER_SEED, EncoderSettings, SyntheticSettings
+
+SIDE = GRID * PATCH
+COLOURS = np.array([[250, 20, 20], [20, 250, 20], [20, 20, 250], [250, 250, 250]], np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Pictures of four coloured quarters, differently arranged, whose regions are the colours."""
+    rng = np.random.default_rng(0)
+    pictures, regions = [], []
+    for _ in range(6):
+        quarters = rng.permutation(4).reshape(2, 2)
+        regions.append(quarters.repeat(CELLS // 2, 0).repeat(CELLS // 2, 1))
+        pictures.append(COLOURS[quarters].repeat(SIDE // 2, 0).repeat(SIDE // 2, 1).transpose(2, 0, 1))
+    captions = [["a room with a sofa on the left", "a chair, on the right side"]] * 6
+    names = ["red", "green", "blue", "white"]
+    return Pairs(np.stack(pictures), np.stack(regions).astype(np.int16), captions, names)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(pairs):
+    return words.learn([text for captions in pairs.captions for text in captions] + pairs.phrases)
+
+
+def test_seeds_of_the_encoder_and_of_everybody_else_are_apart():
+    with pytest.raises(ValidationError):
+        SyntheticSettings(seed=ENCODER_SEED)
+    with pytest.raises(ValidationError):
+        EncoderSettings(seed=ENCODER_SEED - 1)
+    assert EncoderSettings().seed >= ENCODER_SEED > SyntheticSettings().seed
+
+
+def test_pairs_hold_no_depth():
+    assert {field.name for field in fields(Pairs)} == {"pictures", "regions", "captions", "phrases"}
+
+
+def test_rendered_pairs_name_what_the_pictures_show_and_are_rendered_once(tmp_path):
+    settings = EncoderSettings(scenes=2, views_per_scene=1, height=32, width=48)
+    first = render(tmp_path, settings, 2)
+    assert first.pictures.shape == (2, 3, SIDE, SIDE)
+    assert first.regions.shape == (2, CELLS, CELLS)
+    assert [len(captions) for captions in first.captions] == [2, 2]
+    shown = [{first.phrases[k] for k in np.unique(regions)} for regions in first.regions]
+    assert any("floor" in phrase or "wall" in phrase for phrase in shown[0])
+    assert any("road" in phrase or "house" in phrase for phrase in shown[1])
+    (file,) = tmp_path.glob("*.npz")
+    made = file.stat().st_mtime_ns
+    render(tmp_path, settings, 2)
+    assert file.stat().st_mtime_ns == made
+    render(tmp_path, settings, 3)
+    assert file.stat().st_mtime_ns > made
+
+
+def test_texts_start_end_and_are_padded(tokenizer):
+    ids = words.tokens(tokenizer, ["a sofa", "a room with a sofa on the left"])
+    assert ids.shape == (2, 10)
+    assert ids[:, 0].tolist() == [words.START] * 2
+    assert ids[0, 3:].tolist() == [words.END] + [words.PADDING] * 6
+    assert words.UNKNOWN not in ids
+
+
+def test_a_mirrored_picture_has_left_and_right_exchanged(tokenizer):
+    ids = words.tokens(tokenizer, ["a sofa on the left", "a chair on the right"])
+    mirrored = words.tokens(tokenizer, ["a sofa on the right", "a chair on the left"])
+    assert torch.equal(words.mirrored(tokenizer, ids), mirrored)
+
+
+def test_contrast_is_the_mean_of_both_cross_entropies():
+    generator = torch.Generator().manual_seed(0)
+    pictures, texts = torch.nn.functional.normalize(torch.randn(2, 5, 8, generator=generator), dim=-1)
+    loss, nearest = objectives.contrast(pictures, texts, torch.tensor(3.0))
+    logits = np.exp(3.0) * pictures.double().numpy() @ texts.double().numpy().T
+    chances = [np.exp(table) / np.exp(table).sum(1, keepdims=True) for table in (logits, logits.T)]
+    expected = -sum(np.log(table.diagonal()).mean() for table in chances) / 2
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(nearest) == pytest.approx(np.mean(logits.argmax(1) == np.arange(5)))
+
+
+def test_region_names_weigh_what_a_patch_shows():
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.nn.functional.normalize(torch.randn(2, 3, 8, generator=generator), dim=-1)
+    names = torch.nn.functional.normalize(torch.randn(4, 8, generator=generator), dim=-1)
+    cells = torch.randint(4, (2, 3, 16), generator=generator)
+    loss = objectives.region_names(patches, names, cells, torch.tensor(2.0))
+    terms = []
+    for patch, shown in zip(patches.flatten(0, 1).double().numpy(), cells.flatten(0, 1).numpy(), strict=True):
+        logits = np.exp(2.0) * names.double().numpy() @ patch
+        chances = np.exp(logits) / np.exp(logits).sum()
+        terms.append(-np.mean(np.log(chances[shown])))
+    assert float(loss) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_reconstruction_is_zero_for_the_hidden_patches_own_pixels():
+    pixels = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    wanted = torch.tensor([[0, 17]])
+    own = []
+    for row, column in ((0, 0), (1, 3)):
+        patch = pixels[0, :, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH].flatten()
+        own.append((patch - patch.mean()) / patch.std())
+    assert float(objectives.reconstruction(torch.stack(own)[None], pixels, wanted)) < 1e-6
+    assert float(objectives.reconstruction(-torch.stack(own)[None], pixels, wanted)) == pytest.approx(4, rel=0.01)
+
+
+def test_regions_follow_their_picture_through_crop_and_mirror(pairs, tokenizer):
+    batch = Batches(pairs, tokenizer)(np.arange(6), np.random.default_rng(3))
+    assert batch.pixels.shape == (6, 3, SIDE, SIDE)
+    patches = batch.pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).flatten(2, 3).mean((-1, -2)).mT
+    brightest = patches.argmax(-1)
+    white = patches.min(-1).values > patches.mean()
+    plain = (batch.cells == batch.cells[..., :1]).all(-1)  # patches of one colour alone
+    coloured = patches.std(-1) > 0.5  # pictures made grey tell nothing
+    seen = torch.where(white, 3, brightest)
+    assert plain.float().mean() > 0.7
+    agree = (seen == batch.cells[..., 0])[plain & (coloured | (batch.cells[..., 0] == 3))]
+    assert agree.float().mean() > 0.97
+    assert len({tuple(cells.flatten().tolist()) for cells in batch.cells}) == 6
+
+
+def test_batches_go_through_all_pairs_and_go_on_anywhere():
+    whole = batches(10, 3, 7, 0)
+    first = [next(whole) for _ in range(7)]
+    assert sorted(np.concatenate(first[:3]).tolist()) == sorted(set(np.concatenate(first[:3]).tolist()))
+    assert not np.array_equal(first[0], first[3])
+    later = batches(10, 3, 7, 4)
+    assert all(np.array_equal(next(later), batch) for batch in first[4:])
+
+
+def test_hidden_patches_do_not_reach_the_tower():
+    torch.manual_seed(0)
+    model = TinyClip(8).eval()
+    pixels = torch.rand(1, 3, SIDE, SIDE)
+    visible = torch.tensor([[0, 5, 195]])
+    changed = pixels.clone()
+    changed[:, :, PATCH : 2 * PATCH] = 0  # the second row of patches
+    with torch.inference_mode():
+        assert torch.equal(model.picture_tokens(pixels, visible), model.picture_tokens(changed, visible))
+        assert not torch.equal(model.picture_tokens(pixels), model.picture_tokens(changed))
+        every = torch.arange(GRID * GRID)[None]
+        torch.testing.assert_close(model.picture_tokens(pixels, every), model.picture_tokens(pixels))
+
+
+RECIPE = Recipe(scenes=6, views_per_scene=1, captions=2, batch_size=3, steps=3, whole=0.34)
+
+
+def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(pairs, tmp_path):
+    whole, _ = pretrain(pairs, RECIPE, tmp_path)
+    (tmp_path / "parts").mkdir()
+    pretrain(pairs, RECIPE, tmp_path / "parts", until=2)
+    parts, _ = pretrain(pairs, RECIPE, tmp_path / "parts")
+    assert all(torch.equal(tensor, parts.state_dict()[name]) for name, tensor in whole.state_dict().items())
+    log = (tmp_path / "parts" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["step", "2", "3"]
+
+
+def test_the_written_tower_is_loaded_as_any_other_and_computes_the_same(pairs, tmp_path):
+    model, tokenizer = pretrain(pairs, RECIPE, tmp_path)
+    found = retrieval(model, tokenizer, pairs)
+    assert found["caption_top5"] >= found["caption_top1"] >= 0
+    save(model, RECIPE, found, tmp_path / "log.csv", tmp_path / "tower")
+    backbone = load_backbone(str(tmp_path / "tower"), precision="float32")
+    images = torch.from_numpy(pairs.pictures[:2])
+    with torch.inference_mode():
+        pixels = (images / 255 - torch.tensor(backbone.mean).view(3, 1, 1)) / torch.tensor(backbone.std).view(3, 1, 1)
+        expected = model.picture_tokens(pixels)[:, 0]
+    torch.testing.assert_close(backbone.encode(images, [12]).pooled, expected, rtol=0.01, atol=0.01)  # float16 weights
