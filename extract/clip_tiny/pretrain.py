@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ...cache import keep_freed_memory
+from ...cache import SpaceClipError, keep_freed_memory
 from . import objectives, words
 from .augment import Batch, Batches
 from .model import GRID, TinyClip
@@ -73,6 +73,9 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
 
     Returns:
         The model and the tokenizer of its captions.
+
+    Raises:
+        SpaceClipError: The folder holds the state of another recipe.
     """
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
@@ -88,6 +91,8 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
     state, first = folder / "state.pt", 0
     if state.exists():
         held = torch.load(state, weights_only=True)
+        if held["recipe"] != recipe.model_dump():
+            raise SpaceClipError(f"{state}: the state of another recipe; give its settings again, or another --work")
         model.load_state_dict(held["model"])
         optimizer.load_state_dict(held["optimizer"])
         first = held["step"]
@@ -112,7 +117,15 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
             _log(folder / "log.csv", step + 1, recipe, np.mean(sums, axis=0), rate, last)
             sums = []
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == last:
-            _save(state, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            _save(
+                state,
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step + 1,
+                    "recipe": recipe.model_dump(),
+                },
+            )
     return model.eval(), tokenizer
 
 

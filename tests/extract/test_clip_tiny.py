@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from spaceclip.cache import SpaceClipError
 from spaceclip.extract import load_backbone
 from spaceclip.extract.clip_tiny import objectives, words
 from spaceclip.extract.clip_tiny.augment import Batches
@@ -161,6 +162,8 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(pai
     whole, _ = pretrain(pairs, RECIPE, tmp_path)
     (tmp_path / "parts").mkdir()
     pretrain(pairs, RECIPE, tmp_path / "parts", until=2)
+    with pytest.raises(SpaceClipError, match="state of another recipe"):
+        pretrain(pairs, RECIPE.model_copy(update={"steps": 4}), tmp_path / "parts")
     parts, _ = pretrain(pairs, RECIPE, tmp_path / "parts")
     assert all(torch.equal(tensor, parts.state_dict()[name]) for name, tensor in whole.state_dict().items())
     log = (tmp_path / "parts" / "log.csv").read_text().splitlines()
