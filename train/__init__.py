@@ -12,6 +12,7 @@ from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
 from .run import Run
+from .start import StartSettings, shared_weights
 
 __all__ = [
     "HISTORY",
@@ -28,6 +29,7 @@ __all__ = [
     "LossSettings",
     "Plan",
     "Run",
+    "StartSettings",
     "TrainSettings",
     "allocator",
     "autocast",
@@ -39,6 +41,7 @@ __all__ = [
     "read_history",
     "resize",
     "save_checkpoint",
+    "shared_weights",
     "silog_loss",
     "ssim_loss",
 ]

@@ -24,7 +24,8 @@ from ..cache import SpaceClipError
 from .blocks import DepthHead, FiLM, SemanticBlock, StructuralBlock, resize
 
 _LARGEST = 1 << 16
-_Size = Annotated[int, Field(ge=1, le=_LARGEST)]
+Size = Annotated[int, Field(ge=1, le=_LARGEST)]
+Channels = tuple[Size, Size, Size, Annotated[int, Field(ge=2, le=_LARGEST)]]
 _Layer = Annotated[int, Field(ge=0, le=_LARGEST)]
 
 
@@ -46,10 +47,10 @@ class DecoderSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden_size: _Size = 768
-    channels: tuple[_Size, _Size, _Size, Annotated[int, Field(ge=2, le=_LARGEST)]] = (256, 128, 64, 32)
+    hidden_size: Size = 768
+    channels: Channels = (256, 128, 64, 32)
     film: bool = True
-    film_hidden: _Size = 256
+    film_hidden: Size = 256
     structural: bool = True
     semantic_layers: tuple[_Layer, _Layer, _Layer, _Layer] = (12, 9, 6, 3)
     structural_layers: tuple[_Layer, _Layer, _Layer] = (2, 1, 0)

@@ -18,6 +18,7 @@ from ..cache import Shuffle
 from .curves import CurveLog
 from .losses import LossSettings
 from .resident import Residence
+from .start import StartSettings
 
 
 class Order(NamedTuple):
@@ -77,6 +78,7 @@ class TrainSettings(BaseModel):
         collapse: What to do after an epoch that predicts 0 m at most valid pixels: `warn`, `stop`, or `restart` from
             the first step with the next initialisation (seed + 1000), three times at most; the order of images stays.
         loss: Weights of the loss terms.
+        start: The decoder whose initial weights are taken where they fit; one's own if nothing is set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -110,6 +112,7 @@ class TrainSettings(BaseModel):
     max_skipped: PositiveInt = 20
     collapse: Literal["warn", "stop", "restart"] = "warn"
     loss: LossSettings = LossSettings()
+    start: StartSettings = StartSettings()
 
     @field_validator("max_depth")
     @classmethod
@@ -122,7 +125,8 @@ class TrainSettings(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """All that decides the numbers of a run, as plain JSON values."""
         free = {"cuda_graph", "resident", "save_every", "log", "figures", "reader_threads", "batches_ahead"}
-        return self.model_dump(mode="json", exclude=free)
+        found = self.model_dump(mode="json", exclude={*free, "start"})
+        return {**found, "start": self.start.given} if self.start.given else found
 
     @property
     def order(self) -> Order:

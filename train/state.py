@@ -34,6 +34,7 @@ _DECIDES = (
     "precision",
     "schedule",
     "ssim",
+    "start",
     "step",
     "trainee",
 )

@@ -14,6 +14,7 @@ from .feed import Inputs
 from .history import Epoch
 from .recipe import TrainSettings
 from .schedule import learning_rate
+from .start import initial_decoder
 from .state import Progress
 from .step import StepLosses, TrainingStep
 
@@ -41,9 +42,7 @@ class Trainee:
     ) -> None:
         self.settings, self._steps, self._saved = settings, steps, saved
         self._seed = settings.seed + _NEXT_SEED * len(saved.collapsed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
-            self.decoder = DepthDecoder(decoder).to(device)
+        self.decoder = initial_decoder(decoder, settings.start, self._seed).to(device)
         self.average = EMA(self.decoder, settings.ema_decay, warmup=settings.ema_warmup)
         self._draw = torch.Generator(device).manual_seed(self._seed)
         for module in self.decoder.modules():

@@ -1,21 +1,27 @@
 """The design of a study: its file, and everything that can be known to be wrong with it before anything is trained."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator
 
 from ...cache import Features, SpaceClipError
 from ...evaluate import Protocol
 from ...extract import read_yaml
-from ...train import DecoderSettings, DepthDecoder, Plan, TrainSettings
+from ...train import DecoderSettings, DepthDecoder, Plan, StartSettings, TrainSettings, shared_weights
 from ..config import Experiment, check_settings, load_experiment
 from ..training import open_splits
+from .results import Start
 
 _Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
-_OF_THE_STUDY = ("train.seed", "train.order_seed")
+_OF_THE_STUDY = {
+    "train.seed": "from its seeds",
+    "train.order_seed": "from its seeds",
+    "train.start": "all arms start from the weights of the first",
+}
 
 
 class StudyFile(BaseModel):
@@ -24,7 +30,7 @@ class StudyFile(BaseModel):
     Attributes:
         base: The experiment's file.
         arms: For each arm by name the settings that are its own, in the spelling of `--set`; the first is what the
-            others are compared with.
+            others are compared with, and start from where their shape allows it.
         seeds: Of initial weights, dropout, order and flips; each arm is trained with each of them.
     """
 
@@ -66,7 +72,18 @@ class Arm:
     @property
     def parameters(self) -> int:
         """Of the network."""
-        return sum(weights.numel() for weights in DepthDecoder(self.decoder).parameters())
+        with torch.device("meta"):
+            return sum(weights.numel() for weights in DepthDecoder(self.decoder).parameters())
+
+    def start(self, first: "Arm") -> Start:
+        """What it starts from of another arm's initial weights."""
+        with torch.device("meta"):
+            shared = list(shared_weights(DepthDecoder(self.decoder), DepthDecoder(first.decoder)))
+        return Start(
+            parameters=sum(weight.own.numel() for weight in shared),
+            weights=[weight.name for weight in shared if weight.whole],
+            leading=[weight.name for weight in shared if not weight.whole],
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,7 @@ class Design:
     Attributes:
         file: The study's file.
         base: The experiment's file.
-        arms: The first is what the others are compared with.
+        arms: The first is what the others are compared with, and start from.
         seeds: Each arm is trained with each.
         training: Training features.
         validation: What arms are compared on.
@@ -128,6 +145,7 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
     for name, experiment in experiments.items():
         try:
             arm, protocol = _arm(name, study.arms[name], experiment, training, validation)
+            arm = _paired(arm, arms[0]) if arms else arm
             _require_comparable(arm, protocol, arms, protocols)
         except SpaceClipError as error:
             raise SpaceClipError(f"{file}: arm {name}: {error}") from error
@@ -138,8 +156,8 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
 
 def _experiment(file: Path, base: Path, name: str, own: Mapping[str, Any]) -> Experiment:
     for setting in own:
-        if setting in _OF_THE_STUDY:
-            raise SpaceClipError(f"{file}: arm {name}: {setting} is set by the study, from its seeds; leave it out")
+        if reason := next((why for one, why in _OF_THE_STUDY.items() if f"{setting}.".startswith(f"{one}.")), ""):
+            raise SpaceClipError(f"{file}: arm {name}: {setting} is set by the study ({reason}); leave it out")
         if not setting.startswith(("decoder.", "train.")):
             raise SpaceClipError(
                 f"{file}: arm {name}: {setting} is no arm's to set; an arm has settings decoder.* and train.*, all "
@@ -161,6 +179,12 @@ def _arm(
     scoring = experiment.evaluate.model_copy(update={"flip_average": False})
     protocol = scoring.protocol("validation", validation.about, settings.min_depth, settings.max_depth)
     return Arm(name, own, decoder, settings), protocol
+
+
+def _paired(arm: Arm, first: Arm) -> Arm:
+    """An arm that starts from what the first one starts from, where their shapes agree."""
+    start = StartSettings.between(arm.decoder, first.settings.start.of(first.decoder))
+    return replace(arm, settings=arm.settings.model_copy(update={"start": start}))
 
 
 def _require_comparable(arm: Arm, protocol: Protocol, before: Sequence[Arm], protocols: Sequence[Protocol]) -> None:

@@ -35,6 +35,22 @@ class RunResult(BaseModel):
     note: str = ""
 
 
+class Start(BaseModel):
+    """What an arm's initial weights have in common with those of the first.
+
+    Attributes:
+        parameters: So many are the same, for each seed.
+        weights: Names of the weights that are.
+        leading: Names of those of which only the leading input channels are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: int
+    weights: list[str]
+    leading: list[str]
+
+
 class Spread(BaseModel):
     """A number over seeds.
 
@@ -70,6 +86,7 @@ class ArmResult(BaseModel):
         name: Its name.
         own: The settings that tell it from the base.
         parameters: Of its network.
+        start: What it starts from of the first arm's initial weights.
         runs: One a seed, in the order of the study's.
         metrics: By metric, over the seeds that it was trained with.
         differences: By metric, to the first arm, over the seeds that both were trained with.
@@ -80,13 +97,20 @@ class ArmResult(BaseModel):
     name: str
     own: dict[str, Any]
     parameters: int
+    start: Start
     runs: list[RunResult]
     metrics: dict[str, Spread]
     differences: dict[str, Spread]
 
     @classmethod
     def of(
-        cls, name: str, own: Mapping[str, Any], parameters: int, runs: Sequence[RunResult], first: Sequence[RunResult]
+        cls,
+        name: str,
+        own: Mapping[str, Any],
+        parameters: int,
+        start: Start,
+        runs: Sequence[RunResult],
+        first: Sequence[RunResult],
     ) -> "ArmResult":
         """From its runs, and those of the first arm with the same seeds."""
         names = next((run.metrics for run in runs if run.metrics), {})
@@ -98,6 +122,7 @@ class ArmResult(BaseModel):
             name=name,
             own=dict(own),
             parameters=parameters,
+            start=start,
             runs=list(runs),
             metrics={name: spread for name, spread in metrics.items() if spread},
             differences={name: spread for name, spread in apart.items() if spread},

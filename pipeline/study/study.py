@@ -100,8 +100,8 @@ class _Study:
 
     def _results(self) -> StudyResults:
         design = self.design
+        first = design.arms[0]
         runs = {arm.name: [self._run(arm, seed) for seed in design.seeds] for arm in design.arms}
-        first = runs[design.arms[0].name]
         stores = {"train": design.training, "val": design.validation}
         return StudyResults(
             study=self.design.file.stem,
@@ -111,7 +111,10 @@ class _Study:
             backbone=BackboneFacts.of(design.training.identity["backbone"]),
             stores={name: [one.fingerprint for one in features.stores] for name, features in stores.items()},
             seeds=list(design.seeds),
-            arms=[ArmResult.of(arm.name, arm.own, arm.parameters, runs[arm.name], first) for arm in design.arms],
+            arms=[
+                ArmResult.of(arm.name, arm.own, arm.parameters, arm.start(first), runs[arm.name], runs[first.name])
+                for arm in design.arms
+            ],
         )
 
     def _run(self, arm: Arm, seed: int) -> RunResult:

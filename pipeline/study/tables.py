@@ -16,7 +16,7 @@ def markdown(results: StudyResults) -> str:
     parts = [
         f"# {results.study}",
         results.caption,
-        "\n".join(f"- {arm.name}: {own_settings(arm.own)}" for arm in arms),
+        "\n".join(_arm(arm, first) for arm in arms),
         markdown_table(
             ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
             [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
@@ -51,6 +51,15 @@ def csv(results: StudyResults) -> str:
 def own_settings(own: Mapping[str, Any]) -> str:
     """The settings that tell an arm from the base, in a line."""
     return ", ".join(f"{name}={json.dumps(value)}" for name, value in own.items()) or "as the base"
+
+
+def _arm(arm: ArmResult, first: ArmResult) -> str:
+    """Its settings, and what it starts from of the first one's initial weights."""
+    settings, same = f"- {arm.name}: {own_settings(arm.own)}", arm.start.parameters
+    if arm is first:
+        return settings
+    share = "all" if same == arm.parameters else f"{same:,} of {arm.parameters:,}"
+    return f"{settings}; {share} parameters start as those of {first.name}"
 
 
 def _spread(spread: Spread | None, sign: str = "") -> str:

@@ -14,7 +14,7 @@ from spaceclip.extract import read_yaml
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.study.design import StudyFile
-from spaceclip.pipeline.study.results import ArmResult, RunResult, StudyResults
+from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, StudyResults
 from spaceclip.train import load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -27,6 +27,7 @@ arms:
 seeds: [1, 2]
 """
 FLAT = "decoder.film: false"
+WHOLE = Start(parameters=1, weights=["head"], leading=[])
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,8 @@ def steps(monkeypatch):
 
 
 def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied_once, project, spaceclip):
-    spaceclip("train", "--config", "configs/tiny.yaml", "--seed", 2, "--set", "decoder.film=false", "--out", "alone")
+    flat = ("--set", "decoder.film=false", "--set", "train.start.film=true")
+    spaceclip("train", "--config", "configs/tiny.yaml", "--seed", 2, *flat, "--out", "alone")
     alone, in_study = load_checkpoint("alone").info, weights(project, "whole")["flat/seed2/checkpoint.safetensors"]
     assert (project / "alone/checkpoint.safetensors").read_bytes() == in_study
     found = json.loads((project / "results/whole/study.json").read_text())
@@ -125,14 +127,16 @@ def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied
     assert re.search(r"\| flat +\| +[\d,]+ \| +\d\.\d{4} ± \d\.\d{4} \|", table)
     assert "configs/tiny.yaml, validation protocol: no crop, 0.001 to 10 m" in table
     assert "seeds 1, 2; encoder random:" in table
-    assert "- whole: as the base\n- flat: decoder.film=false\n- steep: train.learning_rate=0.01\n" in table
+    first = "all parameters start as those of whole"
+    own = ("whole: as the base", f"flat: decoder.film=false; {first}", f"steep: train.learning_rate=0.01; {first}")
+    assert "".join(f"- {arm}\n" for arm in own) in table
     assert "Weights are the best epoch's, raw or EMA, chosen on the same images." in table
     assert "RANDOM WEIGHTS: the numbers say nothing of CLIP" in table
 
 
 def test_an_arm_that_changes_nothing_differs_by_nothing():
     first = [RunResult(seed=seed, status="trained", metrics={"rmse": 0.5 + seed}) for seed in (1, 2)]
-    arm = ArmResult.of("same", {}, 1, list(first), first)
+    arm = ArmResult.of("same", {}, 1, WHOLE, list(first), first)
     assert arm.differences["rmse"].mean == arm.differences["rmse"].deviation == 0
 
 
@@ -205,8 +209,9 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         (
             FLAT,
             "train.seed: 3",
-            r"arm flat: train\.seed is set by the study, from its seeds; leave it",
+            r"arm flat: train\.seed is set by the study \(from its seeds\); leave it out",
         ),
+        (FLAT, "train.start.film: true", r"arm flat: train\.start\.film is set by the study \(all arms start from"),
         (
             FLAT,
             "train.batch_size: 2",
