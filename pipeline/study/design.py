@@ -1,12 +1,15 @@
 """The design of a study: its file, and everything that can be known to be wrong with it before anything is trained."""
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator, model_validator
 
 from ...cache import Features, SpaceClipError
 from ...evaluate import Protocol
@@ -31,13 +34,15 @@ class StudyFile(BaseModel):
         base: The experiment's file.
         arms: For each arm by name the settings that are its own, in the spelling of `--set`; the first is what the
             others are compared with, and start from where their shape allows it.
+        grid: Lists of values by setting: an arm for each combination, named by its values, after those of `arms`.
         seeds: Of initial weights, dropout, order and flips; each arm is trained with each of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: Path
-    arms: dict[_Name, dict[str, Any]] = Field(min_length=1)
+    arms: dict[_Name, dict[str, Any]] = {}
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
 
     @field_validator("arms", mode="before")
@@ -51,6 +56,30 @@ class StudyFile(BaseModel):
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             raise ValueError(f"{', '.join(map(str, twice))} stands there twice; keep one of each")
         return seeds
+
+    @model_validator(mode="after")
+    def _arms_by_distinct_names(self) -> Self:
+        names = [*self.arms, *(name for name, _ in self._combinations())]
+        if not names:
+            raise ValueError("there are no arms; give some by name (arms), or lists of values (grid)")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the grid gives an arm named {twice[0]}, and there is another of that name; keep one")
+        return self
+
+    @property
+    def all_arms(self) -> dict[str, dict[str, Any]]:
+        """The settings of each arm that are its own, those of the grid too."""
+        return {**self.arms, **dict(self._combinations())}
+
+    def _combinations(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for values in product(*self.grid.values()) if self.grid else ():
+            own = dict(zip(self.grid, values, strict=True))
+            yield ",".join(f"{name.rpartition('.')[2]}={_in_name(value)}" for name, value in own.items()), own
+
+
+def _in_name(value: Any) -> str:
+    """A setting's value as part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "-", json.dumps(value, ensure_ascii=False).strip('[]{}"'))
 
 
 @dataclass(frozen=True)
@@ -132,7 +161,8 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
             scored otherwise; there is no validation split, or the features lack a layer.
     """
     study = check_settings(StudyFile, read_yaml(file), str(file))
-    experiments = {name: _experiment(file, study.base, name, own) for name, own in study.arms.items()}
+    owns = study.all_arms
+    experiments = {name: _experiment(file, study.base, name, own) for name, own in owns.items()}
     base = load_experiment(study.base)
     folders, expect = base.feature_folders(study.base.stem), {"backbone": base.backbone.expected_identity()}
     training, validation = open_splits(folders, expect, local_copy)
@@ -144,7 +174,7 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
     arms, protocols = list[Arm](), list[Protocol]()
     for name, experiment in experiments.items():
         try:
-            arm, protocol = _arm(name, study.arms[name], experiment, training, validation)
+            arm, protocol = _arm(name, owns[name], experiment, training, validation)
             arm = _paired(arm, arms[0]) if arms else arm
             _require_comparable(arm, protocol, arms, protocols)
         except SpaceClipError as error:

@@ -9,13 +9,14 @@ import statistics
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from spaceclip.extract import read_yaml
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.study.design import StudyFile
 from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, StudyResults
-from spaceclip.train import load_checkpoint
+from spaceclip.train import DepthDecoder, load_checkpoint
 from spaceclip.train.step import TrainingStep
 
 STUDY = """
@@ -28,6 +29,9 @@ seeds: [1, 2]
 """
 FLAT = "decoder.film: false"
 WHOLE = Start(parameters=1, weights=["head"], leading=[])
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,11 @@ def runs(name="arms"):
 def weights(project, name="arms"):
     files = (project / "results" / name).rglob("checkpoint.safetensors")
     return {str(file.relative_to(project / "results" / name)): file.read_bytes() for file in files}
+
+
+def count(decoder):
+    with torch.device("meta"):
+        return sum(weights.numel() for weights in DepthDecoder(decoder).parameters())
 
 
 def spread(values, agree=None):
@@ -225,6 +234,23 @@ def test_two_workers_give_the_table_of_one_process(study, project):
             "decoder.structural_layers: [7, 1, 0]",
             r"arm flat: .*lacks the hidden states \[7\], it holds",
         ),
+        ("arms:\n", "grid: { decoder.film: [] }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found \[\]; "),
+        ("arms:\n", "grid: { decoder.film: false }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found False; "),
+        (
+            "arms:\n",
+            "grid: { decoder.flim: [true] }\narms:\n",
+            r"arm flim=true: decoder\.flim: unknown setting; did you mean film\?",
+        ),
+        (
+            "arms:\n",
+            "grid: { train.min_depth: [1, 1] }\narms:\n",
+            r"arms\.yaml: the grid gives an arm named min_depth=1, and there is another of that name; keep one",
+        ),
+        (
+            "arms:\n",
+            "grid: { decoder.film: [false] }\narms:\n  film=false: {}\n",
+            r"arms\.yaml: arms\.film=false.*",
+        ),
         ("flat:", "whole:", r"arms\.yaml: .*whole stands in line 4 already; keep one"),
         ("[1, 2]", "[1, 2, 1]", r"arms\.yaml: seeds: found \[1, 2, 1\]; 1 stands there twice; keep one of each"),
         ("seeds", "sedes", r"arms\.yaml: sedes: unknown setting; did you mean seeds\?"),
@@ -250,9 +276,44 @@ def test_a_study_needs_a_validation_split(study, project):
     assert "val.json" in one_line(study(fails=True))
 
 
-@pytest.mark.parametrize("name", ["components", "seeds"])
-def test_the_studies_of_the_project_are_of_experiments_that_it_has(name):
-    root = Path(__file__).parents[2]
-    study = check_settings(StudyFile, read_yaml(root / f"configs/studies/{name}.yaml"), name)
-    for own in study.arms.values():
-        read_experiment(root / study.base, own)
+def test_a_grid_is_an_arm_for_each_combination_named_by_its_values(study):
+    grid = STUDY.partition("arms:")[0] + (
+        "grid:\n  decoder.film: [true, false]\n  decoder.structural_layers: [[2, 1, 0], [3, 2, 1]]\nseeds: [1]\n"
+    )
+    told = study(grid, "--dry-run").output
+    assert re.findall(r"^(\S+) \((.*)\): [\d,]+ parameters", told, re.MULTILINE) == [
+        (
+            f"film={film},structural_layers={layers.replace(', ', '-')}",
+            f"decoder.film={film}, decoder.structural_layers=[{layers}]",
+        )
+        for film in ("true", "false")
+        for layers in ("2, 1, 0", "3, 2, 1")
+    ]
+    assert study("base: configs/tiny.yaml\nseeds: [1]\n", fails=True).output == (
+        "Error: arms.yaml: there are no arms; give some by name (arms), or lists of values (grid)\n"
+    )
+
+
+def shipped(name):
+    study = check_settings(StudyFile, read_yaml(ROOT / f"configs/studies/{name}.yaml"), name)
+    return {arm: read_experiment(ROOT / study.base, own) for arm, own in study.all_arms.items()}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs/studies").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_studies_of_the_project_are_of_experiments_that_have_their_layers(file):
+    arms = shipped(file.stem).values()
+    assert all({*arm.decoder.layers} <= {*arm.extract.layers} for arm in arms)
+    assert len({(arm.decoder, arm.train) for arm in arms}) == len(arms)
+
+
+def test_the_widened_arm_of_components_has_as_many_parameters_as_the_whole_one():
+    parameters = {name: count(arm.decoder) for name, arm in shipped("components").items()}
+    assert parameters["wider"] == pytest.approx(parameters["both"], rel=0.01)
+    assert parameters["film"] < 0.9 * parameters["both"]
+    assert not shipped("components")["wider"].decoder.structural
+
+
+def test_the_demo_with_all_layers_is_the_demo_else():
+    demo, deep = (read_experiment(ROOT / f"configs/{name}.yaml") for name in ("demo", "demo_layers"))
+    every = demo.extract.model_copy(update={"layers": tuple(range(13))})
+    assert deep == demo.model_copy(update={"features": "demo", "extract": every})
