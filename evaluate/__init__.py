@@ -5,17 +5,19 @@ from .boundary import REGIONS, boundary_regions
 from .crops import CROPS, crop_mask
 from .csv_text import csv_text
 from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
-from .examples import Example, Examples, find_examples
+from .examples import SHOWN, Example, Examples, find_examples, ranked
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
+from .finished import finished_examples
 from .inference import predict
 from .kept_baselines import KeptDepths
 from .markdown import markdown_table
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
+from .panels import DepthScale
 from .probing import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
-from .report import report_page
+from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
 from .results import Results, Row
 from .saved_maps import SavedMaps
@@ -37,10 +39,12 @@ __all__ = [
     "REGIONS",
     "REPORT",
     "RESULTS",
+    "SHOWN",
     "STRENGTHS",
     "BackboneFacts",
     "CheckpointFacts",
     "DepthMaps",
+    "DepthScale",
     "EvaluateSettings",
     "Evaluation",
     "Example",
@@ -66,6 +70,7 @@ __all__ = [
     "evaluate_checkpoint",
     "evaluate_saved",
     "find_examples",
+    "finished_examples",
     "image_free_depths",
     "markdown_table",
     "predict",
@@ -74,12 +79,13 @@ __all__ = [
     "probe_figure",
     "probe_layers",
     "probe_markdown",
+    "ranked",
     "read_results",
     "read_truths",
     "reads_settings",
     "region_metrics",
-    "report_page",
     "results_tables",
+    "run_page",
     "score",
     "scored_split",
     "shown_rows",

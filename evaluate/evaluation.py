@@ -1,6 +1,6 @@
 """One evaluation: a checkpoint, or saved maps, scored by every protocol asked for."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..cache import FeatureCache, Features, SpaceClipError, out_of_memory
 from ..train import Checkpoint
 from .baselines import image_free_depths
-from .examples import Example, Examples, find_examples
+from .examples import Examples, find_examples, loader
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
 from .kept_baselines import KeptDepths
@@ -23,8 +23,8 @@ from .result_files import FILES, write_results
 from .result_folder import require_free, sweep_folder
 from .results import Results
 from .saved_maps import check_shape
-from .scoring import SAVED, DepthMaps, Scores, as_map, to_size
-from .split_scoring import MADE_BY, Baselines, Scored, score_split, split_facts
+from .scoring import SAVED, DepthMaps, as_map
+from .split_scoring import Baselines, Scored, score_split, split_facts
 from .truths import GroundTruth, read_truths, samples_digest
 
 Advance = Callable[[int, int], None]
@@ -38,17 +38,12 @@ class Evaluation:
 
     Attributes:
         results: The numbers.
-        scores: Of each row of the results, in their order.
-        baseline: Of the prediction without an image of the lowest AbsRel, under the protocol of the first row; None
-            without one.
-        examples: Images scored by that protocol, to be shown.
+        examples: Images scored by the protocol of the first row, to be shown.
         scale: The colours of their depth.
         checkpoint: What was scored; None for saved maps.
     """
 
     results: Results
-    scores: tuple[Scores, ...]
-    baseline: Scores | None
     examples: Examples
     scale: DepthScale
     checkpoint: Checkpoint | None
@@ -228,9 +223,11 @@ def _evaluate(
     scores = tuple(found.scores for found in scored)
     sweep_folder(out, FILES)
     write_results(out, results, scores)
-    examples = find_examples(scores[0].images, settings.figures, _loader(maps, first, scores[0]))
-    scale = DepthScale.of(examples.spread, settings.figure_scale)
-    return Evaluation(results, scores, scored[0].best_baseline, examples, scale, None)
+    protocol = plan[0][1]
+    load = loader(lambda rows: maps(first, [protocol], rows), first, protocol, scores[0].images)
+    examples = find_examples(scores[0].images, settings.figures, load)
+    scale = DepthScale.of((example.ground_truth for example in examples.all), settings.figure_scale)
+    return Evaluation(results, examples, scale, None)
 
 
 def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:
@@ -249,18 +246,3 @@ def _plan(
             protocol = protocol.model_copy(update={"flip_average": None})
         found += [(split, variant) for variant in settings.variants(protocol)]
     return found
-
-
-def _loader(maps: _Maps[_Split], split: _Split, scores: Scores) -> Callable[[Collection[str]], Iterator[Example]]:
-    """A function that predicts some images of a split once more, and gives them with their scores."""
-    protocol = scores.protocol
-    by_id = {image.sample_id: image for image in scores.images}
-
-    def load(names: Collection[str]) -> Iterator[Example]:
-        rows = [row for row, name in enumerate(split.sample_ids) if name in names]
-        for found in maps(split, [protocol], rows):
-            truth = found.truths[protocol.size]
-            prediction = to_size(found.depths[MADE_BY[protocol.flip_average]], (truth.shape[0], truth.shape[1]))
-            yield Example(by_id[found.sample_id], split.image(found.row), prediction, truth)
-
-    return load

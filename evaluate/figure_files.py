@@ -5,9 +5,8 @@ from pathlib import Path
 from ..cache import SpaceClipError, write_atomically
 from .evaluation import Evaluation
 from .figures import error_figure, prediction_figure
-from .report import report_page
+from .report import run_page
 from .result_files import ERRORS, FIGURE, REPORT, RESULTS
-from .text import printable
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> None:
@@ -20,12 +19,15 @@ def write_figures(folder: Path, evaluation: Evaluation) -> None:
     Raises:
         SpaceClipError: Some could not be drawn; the others are there.
     """
-    protocol, data, caption = evaluation.results.rows[0].protocol, evaluation.results.title, evaluation.caption
+    results, examples, scale = evaluation.results, evaluation.examples, evaluation.scale
+    first, data, caption = results.rows[0], results.title, evaluation.caption
+    breakdown = first.breakdown
+    assert breakdown  # only results that were read from a file may lack it
     failed = []
     for name, draw in (
-        (FIGURE, lambda: prediction_figure(evaluation.examples.spread, protocol, evaluation.scale, data, caption)),
-        (ERRORS, lambda: error_figure(evaluation.scores[0], evaluation.baseline, data, caption)),
-        (REPORT, lambda: printable(report_page(evaluation)).encode()),
+        (FIGURE, lambda: prediction_figure(examples.spread, first.protocol, scale, data, caption)),
+        (ERRORS, lambda: error_figure(breakdown, first.baseline_breakdown, data, caption)),
+        (REPORT, lambda: run_page(results, examples.ranked, scale, evaluation.checkpoint).encode()),
     ):
         try:
             content = draw()

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .charts import by_scene, draw_by_depth, draw_by_scene, png, scenes_height
+from .breakdown import Breakdown
+from .charts import draw_by_depth, draw_by_scene, png, scenes_height
 from .examples import Example
 from .panels import DEPTH_COLOURS, ERROR_COLOURS, HIGHEST_ERROR, UNKNOWN, DepthScale, Panels, panels
 from .protocol import Protocol
-from .scoring import Scores
 from .text import literal_text, printable
 
 if TYPE_CHECKING:
@@ -52,20 +52,20 @@ def prediction_figure(rows: Sequence[Example], protocol: Protocol, scale: DepthS
 
 
 @literal_text()
-def error_figure(scores: Scores, baseline: Scores | None, data: str, caption: str) -> bytes:
+def error_figure(found: Breakdown, baseline: Breakdown | None, data: str, caption: str) -> bytes:
     """Draw AbsRel by true depth and, where scenes are named, by scene, beside the baseline if any, as a PNG file.
 
     The bars by depth pool the pixels of all images; those by scene are means over images, worst scene first.
     """
     from matplotlib.figure import Figure
 
-    scenes = len(by_scene(scores))
-    figure = Figure(figsize=(11 if scenes else 6, scenes_height(scores) + 0.8), layout="constrained")
+    scenes = len(found.by_scene)
+    figure = Figure(figsize=(11 if scenes else 6, scenes_height(found) + 0.8), layout="constrained")
     figure.suptitle(printable(caption), x=0.01, ha="left", fontsize=9)
     axes = figure.subplots(1, 2 if scenes else 1, squeeze=False)[0]
-    draw_by_depth(axes[0], scores, baseline, printable(data))
+    draw_by_depth(axes[0], found, baseline, printable(data))
     if scenes:
-        draw_by_scene(axes[1], scores, baseline)
+        draw_by_scene(axes[1], found, baseline)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return png(figure)

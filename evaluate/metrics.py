@@ -97,6 +97,27 @@ def abs_rel_by_depth(
     return sums
 
 
+def abs_rel_by_place(
+    prediction: NDArray, target: NDArray, valid: NDArray[np.bool_], cells: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Sum |p - g| / g and count pixels in the cells of a grid over the frame: float64 [2, rows, columns].
+
+    Args:
+        prediction: [H, W] in metres.
+        target: [H, W] in metres.
+        valid: [H, W]; the pixels that count.
+        cells: Rows and columns, each of a share of the frame.
+    """
+    row, column = ((np.arange(length) * count) // length for length, count in zip(target.shape, cells, strict=True))
+    place = (row[:, None] * cells[1] + column)[valid]
+    truth = target[valid].astype(np.float64)
+    error = np.abs(prediction[valid] - truth) / truth
+    count = cells[0] * cells[1]
+    sums = np.zeros((2, count))
+    sums[0], sums[1] = np.bincount(place, error, count), np.bincount(place, minlength=count)
+    return sums.reshape(2, *cells)
+
+
 def better(name: str) -> Literal[1, -1]:
     """The sign of a change of a metric for the better."""
     return 1 if name.startswith("delta") else -1

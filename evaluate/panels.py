@@ -14,7 +14,7 @@ from .scoring import prepare
 
 DEPTH_COLOURS, ERROR_COLOURS, UNKNOWN = "viridis_r", "magma", 0.82
 HIGHEST_ERROR = 0.5  # one scale for every figure, so that two figures can be compared by eye
-_SHOWN_COLUMNS = 320
+SHOWN_COLUMNS = 320
 _TICKS = [base * 10.0**power for power in range(-3, 4) for base in (1, 2, 5)]
 
 
@@ -33,9 +33,9 @@ class DepthScale:
     kind: Literal["linear", "log"]
 
     @classmethod
-    def of(cls, examples: Iterable[Example], kind: Literal["linear", "log"]) -> "DepthScale":
-        """That spans the truth of some images."""
-        known = [example.ground_truth[example.ground_truth > 0] for example in examples]
+    def of(cls, truths: Iterable[NDArray], kind: Literal["linear", "log"]) -> "DepthScale":
+        """That spans the truths of some images, metres, 0 where unknown."""
+        known = [truth[truth > 0] for truth in truths]
         low, high = min(float(depth.min()) for depth in known), max(float(depth.max()) for depth in known)
         return cls(low, max(high, low * 1.01), kind)
 
@@ -73,17 +73,17 @@ class Panels:
     error: NDArray[np.float64]
 
 
-def panels(example: Example, protocol: Protocol) -> Panels:
-    """What is shown of an image that was scored."""
+def panels(example: Example, protocol: Protocol, columns: int = SHOWN_COLUMNS) -> Panels:
+    """What is shown of an image that was scored, about `columns` pixels wide."""
     truth = example.ground_truth
     prediction, valid = prepare(example.prediction, truth, protocol)
     known = truth > 0
     error = np.abs(prediction - truth) / np.where(known, truth, 1)
-    side = max(1, known.shape[1] // _SHOWN_COLUMNS)
+    side = max(1, known.shape[1] // columns)
     # Single LiDAR points would not be seen: blocks so large that most of them hold one.
     sparse_side = max(side, math.floor(math.sqrt(2 / max(float(known.mean()), 0.02))))
     return Panels(
-        image=_shrink(example.image),
+        image=_shrink(example.image, columns),
         truth=thin(truth, known, sparse_side),
         prediction=thin(prediction, np.ones_like(known), side),
         error=thin(error, valid, sparse_side),
@@ -101,7 +101,7 @@ def thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.flo
     return np.divide(total, count, out=np.full((height, width), np.nan), where=count > 0)
 
 
-def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    side = max(1, image.shape[1] // _SHOWN_COLUMNS)
+def _shrink(image: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    side = max(1, image.shape[1] // columns)
     known = np.ones(image.shape[:2], bool)
     return np.stack([thin(image[..., channel], known, side) for channel in range(3)], -1).round().astype(np.uint8)

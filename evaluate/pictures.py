@@ -2,6 +2,7 @@
 
 import io
 from base64 import b64encode
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +11,41 @@ from .examples import Example
 from .panels import DEPTH_COLOURS, ERROR_COLOURS, HIGHEST_ERROR, UNKNOWN, DepthScale, panels
 from .protocol import Protocol
 
+KINDS = IMAGE, TRUTH, PREDICTION, ERROR = "Image", "Ground truth", "Prediction", "Relative error"
+
 _STOPS = 9
+_QUALITY = 75
 
 
-def png_address(content: bytes) -> str:
-    """Of a PNG file."""
-    return f"data:image/png;base64,{b64encode(content).decode()}"
+def pictures(
+    example: Example, protocol: Protocol, scale: DepthScale, columns: int, kinds: Collection[str] = KINDS
+) -> dict[str, str]:
+    """Addresses of what is shown of an image that was scored, by kind.
 
-
-def thumbnails(example: Example, protocol: Protocol, scale: DepthScale) -> list[tuple[str, str]]:
-    """Name and address of the image, the truth, the prediction and the error of an image that was scored."""
-    shown = panels(example, protocol)
-    pictures = {
-        "Image": shown.image,
-        "Ground truth": coloured(scale(shown.truth), DEPTH_COLOURS),
-        "Prediction": coloured(scale(shown.prediction), DEPTH_COLOURS),
-        "Relative error": coloured(shown.error / HIGHEST_ERROR, ERROR_COLOURS),
+    Args:
+        example: The image.
+        protocol: How it was scored.
+        scale: The colours of depth.
+        columns: About how wide in pixels.
+        kinds: Of `KINDS`.
+    """
+    shown = panels(example, protocol, columns)
+    made = {
+        IMAGE: lambda: shown.image,
+        TRUTH: lambda: coloured(scale(shown.truth), DEPTH_COLOURS),
+        PREDICTION: lambda: coloured(scale(shown.prediction), DEPTH_COLOURS),
+        ERROR: lambda: coloured(shown.error / HIGHEST_ERROR, ERROR_COLOURS),
     }
-    return [(name, _jpeg_address(picture)) for name, picture in pictures.items()]
+    return {kind: picture_address(made[kind]()) for kind in kinds}
+
+
+def picture_address(picture: NDArray[np.uint8]) -> str:
+    """Of a picture [h, w, 3], as WebP."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(content, "webp", quality=_QUALITY)
+    return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
 
 
 def gradient(colours: str) -> str:
@@ -45,11 +63,3 @@ def coloured(values: NDArray[np.float64], colours: str) -> NDArray[np.uint8]:
     known = np.isfinite(values)
     rgb = colormaps[colours](np.where(known, values, 0).clip(0, 1), bytes=True)[..., :3]
     return np.where(known[..., None], rgb, np.uint8(255 * UNKNOWN))
-
-
-def _jpeg_address(picture: NDArray[np.uint8]) -> str:
-    from matplotlib.image import imsave
-
-    content = io.BytesIO()
-    imsave(content, np.ascontiguousarray(picture), format="jpeg", pil_kwargs={"quality": 88})
-    return f"data:image/jpeg;base64,{b64encode(content.getvalue()).decode()}"

@@ -1,7 +1,9 @@
 """Results as files: everything, plain numbers, and a table with a line for each image."""
 
+import csv
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,27 @@ def read_results(folder: Path) -> Results:
     except (ValueError, RecursionError) as error:
         reason = f"its JSON: {error}"
     raise SpaceClipError(f"{path} is no valid result, {reason}; evaluate again with --force")
+
+
+def read_metrics(folder: Path, images: int) -> list[dict[str, float]]:
+    """The metrics of each image of the first row, in the order of the split, from `per_image.csv`.
+
+    Args:
+        folder: Of the result.
+        images: How many the row is of.
+
+    Raises:
+        SpaceClipError: The table is not there, or not that of this result.
+    """
+    path = folder / PER_IMAGE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = [{name: float(line[name]) for name in METRICS} for line in islice(csv.DictReader(file), images)]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise SpaceClipError(f"{path} cannot be read ({error}); evaluate again with --force") from error
+    if len(found) < images:
+        raise SpaceClipError(f"{path} has {len(found)} lines, expected one of each of {images} images; evaluate again")
+    return found
 
 
 def _numbers(results: Results) -> dict[str, dict[str, float]]:

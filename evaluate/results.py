@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ..train import range_warning
 from .boundary import REGIONS
+from .breakdown import Breakdown
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .metrics import METRIC_LABELS, METRICS, better
 from .protocol import Protocol
@@ -64,6 +65,8 @@ class Row(BaseModel):
         regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
         scenes: Likewise for each scene.
         baselines: Likewise for predictions without an image (see `image_free_depths`), by name; none for saved maps.
+        breakdown: AbsRel by depth, place and scene; None in results that do not have it.
+        baseline_breakdown: Likewise of the baseline of the lowest AbsRel; None without one.
         variation: How much predictions vary over pixels and over images as a share of the truth (`Variation.ratios`).
     """
 
@@ -85,12 +88,15 @@ class Row(BaseModel):
     regions: dict[str, RegionMean]
     scenes: dict[str, SceneMean]
     baselines: dict[str, Metrics]
+    breakdown: Breakdown | None = None
+    baseline_breakdown: Breakdown | None = None
     variation: dict[str, float | None]
 
     @classmethod
     def of(cls, scores: Scores, baselines: Mapping[str, Scores], **facts: Any) -> Self:
         """From the scores of a prediction and of the baselines, and what is known of the images by field."""
         regions = {name: scores.region(name) for name in REGIONS}
+        best = min(baselines.values(), key=lambda found: found.mean["abs_rel"], default=None)
         return cls(
             protocol=scores.protocol,
             images=len(scores.images),
@@ -109,6 +115,8 @@ class Row(BaseModel):
                 for scene, images in scores.scenes().items()
             },
             baselines={name: found.mean for name, found in baselines.items()},
+            breakdown=scores.breakdown,
+            baseline_breakdown=best.breakdown if best else None,
             variation=scores.variation,
         )
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..cache import SpaceClipError
 from ..train import resize
 from .boundary import boundary_regions
+from .breakdown import Breakdown
 from .crops import crop_mask
-from .metrics import METRICS, abs_rel_by_depth, region_metrics
+from .metrics import METRICS, abs_rel_by_depth, abs_rel_by_place, region_metrics
 from .protocol import Protocol, Size
 from .variation import Variation
 
@@ -21,6 +22,7 @@ PLAIN, AVERAGED, SAVED = "plain", "averaged", "saved"
 WHOLE = "valid"
 
 _DEPTH_BINS = 10
+_PLACES = (6, 8)
 
 
 class DepthMaps(NamedTuple):
@@ -75,6 +77,7 @@ class Scores:
         mean_depth: Of those, in metres.
         depth_edges: [K + 1] bins of the true depth, in metres.
         depth_abs_rel: [K] AbsRel over all pixels of a bin together; NaN where the bin is empty.
+        place_abs_rel: [rows, columns] likewise for the cells of a grid over the frame; None where it was not scored.
         variation: See `Variation.ratios`.
     """
 
@@ -85,12 +88,22 @@ class Scores:
     mean_depth: float
     depth_edges: NDArray[np.float64]
     depth_abs_rel: NDArray[np.float64]
+    place_abs_rel: NDArray[np.float64] | None
     variation: dict[str, float | None]
 
     @property
     def mean(self) -> dict[str, float]:
         """Over images, each with equal weight."""
         return mean_metrics([image.metrics for image in self.images])
+
+    @property
+    def breakdown(self) -> Breakdown:
+        """AbsRel by depth, by place, and by scene."""
+        scenes = {
+            name: float(np.mean([image.metrics["abs_rel"] for image in images]))
+            for name, images in self.scenes().items()
+        }
+        return Breakdown.of(self.depth_edges, self.depth_abs_rel, self.place_abs_rel, scenes)
 
     def region(self, name: str) -> tuple[int, dict[str, float] | None]:
         """Number of images that have the region, and the mean over them; None without one."""
@@ -116,7 +129,7 @@ class Scorer:
 
     Attributes:
         protocol: The protocol.
-        regions: Whether boundaries and interiors are scored too.
+        regions: Whether boundaries, interiors and places in the frame are scored too.
     """
 
     protocol: Protocol
@@ -127,6 +140,7 @@ class Scorer:
     _metres: float = field(default=0.0, init=False)
     _variation: Variation = field(default_factory=Variation, init=False)
     _by_depth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, _DEPTH_BINS)), init=False)
+    _by_place: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, *_PLACES)), init=False)
 
     def add(self, sample_id: str, scene: str | None, prediction: NDArray, ground_truth: NDArray) -> None:
         """Score one prediction against a ground truth of its size, both [H, W] in metres.
@@ -145,6 +159,8 @@ class Scorer:
             masks = {WHOLE: valid} | (boundary_regions(ground_truth, valid) if self.regions else {})
             found = region_metrics(depth, ground_truth, masks)
             self._by_depth += abs_rel_by_depth(depth, ground_truth, valid, self._edges)
+            if self.regions:
+                self._by_place += abs_rel_by_place(depth, ground_truth, valid, _PLACES)
             self._variation.add(depth, ground_truth, valid)
         except SpaceClipError as error:
             raise SpaceClipError(f"{sample_id}: {error}") from error
@@ -164,16 +180,21 @@ class Scorer:
         """
         if not self._images:
             raise nothing_valid(self.protocol)
-        sums, pixels = self._by_depth
-        by_depth = np.divide(sums, pixels, out=np.full(_DEPTH_BINS, np.nan), where=pixels > 0)
+        by_depth, by_place = _means(self._by_depth), _means(self._by_place) if self.regions else None
         images, skipped = tuple(self._images), self.skipped
         mean_depth = self._metres / self._measured
-        variation = self._variation.ratios()
-        return Scores(self.protocol, images, skipped, self._measured, mean_depth, self._edges, by_depth, variation)
+        parts, variation = (self._edges, by_depth, by_place), self._variation.ratios()
+        return Scores(self.protocol, images, skipped, self._measured, mean_depth, *parts, variation)
 
     @property
     def _edges(self) -> NDArray[np.float64]:
         return np.linspace(self.protocol.min_depth, self.protocol.max_depth, _DEPTH_BINS + 1)
+
+
+def _means(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over counts; NaN where there is none."""
+    total, pixels = sums
+    return np.divide(total, pixels, out=np.full(total.shape, np.nan), where=pixels > 0)
 
 
 def nothing_valid(protocol: Protocol) -> SpaceClipError:

@@ -27,12 +27,6 @@ class Scored:
 
     row: Row
     scores: Scores
-    baselines: Mapping[str, Scores]
-
-    @property
-    def best_baseline(self) -> Scores | None:
-        """That of the lowest AbsRel; None without any."""
-        return self.baselines[self.row.best_baselines["abs_rel"]] if self.baselines else None
 
 
 def score_split(
@@ -69,7 +63,7 @@ def score_split(
     found = []
     for (_, scorer), variant in zip(scorers, unflipped, strict=True):
         scores, others = scorer.scores(), {name: other.scores() for name, other in without[variant].items()}
-        found.append(Scored(Row.of(scores, others, **facts_of(truths, scores)), scores, others))
+        found.append(Scored(Row.of(scores, others, **facts_of(truths, scores)), scores))
     return found
 
 

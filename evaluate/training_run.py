@@ -20,8 +20,8 @@ def training_settings(checkpoint: Checkpoint) -> dict[str, dict[str, str]]:
     return {title: dict(_flat(settings)) for title, settings in sections.items()}
 
 
-def training_charts(checkpoint: Checkpoint) -> list[bytes]:
-    """PNG files of the loss and, where a validation split was scored, its AbsRel over the epochs.
+def training_charts(checkpoint: Checkpoint) -> list[str]:
+    """Charts of the loss and, where a validation split was scored, its AbsRel over the epochs.
 
     None where the history of the run does not lie beside the checkpoint.
 

@@ -57,7 +57,7 @@ def _figure(examples: Sequence[Example], protocol: Protocol, data: str, caption:
     """A grid of pixels, and text beside it: laying out axes would take ten times as long, every epoch."""
     from matplotlib.figure import Figure
 
-    scale = DepthScale.of(examples, "log")
+    scale = DepthScale.of((example.ground_truth for example in examples), "log")
     strips = [_strip(example, protocol, scale) for example in examples]
     width = strips[0].shape[1]
     above = 16 * len(caption.splitlines()) + _LABEL

@@ -15,6 +15,7 @@ from .commands.data import data
 from .commands.evaluate import evaluate
 from .commands.extract import extract
 from .commands.probe import probe
+from .commands.report import report
 from .commands.settings import settings
 from .commands.show import show
 from .commands.study import study
@@ -98,5 +99,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, study, probe, show, compare, settings, cache, data):
+for command in (extract, train, evaluate, study, probe, report, show, compare, settings, cache, data):
     main.add_command(command)

@@ -1,7 +1,7 @@
 """Our results beside published ones."""
 
 from .files import compare_results, write_comparison
-from .formats import comma_separated, latex, markdown, terminal
+from .formats import cells, comma_separated, latex, markdown, terminal
 from .published import CONSTRAINTS, Constraint
 from .rows import Section, comparison
 
@@ -9,6 +9,7 @@ __all__ = [
     "CONSTRAINTS",
     "Constraint",
     "Section",
+    "cells",
     "comma_separated",
     "compare_results",
     "comparison",

@@ -69,6 +69,17 @@ def terminal(section: Section, width: int) -> "Iterator[RenderableType]":
     yield ""
 
 
+def cells(section: Section) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """The title, the header, the cells of each line, and the notes that their last cells number, as plain text."""
+    header = [*_FACTS, *(_HEADINGS[name] for name in section.columns), "Note"]
+    lines = [
+        [*_facts(line), *(cell(line, name) for name in section.columns), f"[{section.number(line)}]"]
+        for line in section.lines
+    ]
+    notes = [f"{mark} {text}".strip() for mark, text in _notes(section)]
+    return _title(section), header, lines, [*notes, *section.footnotes]
+
+
 def markdown(sections: Sequence[Section]) -> str:
     """A document with a table for each data set; our rows are bold."""
     return "\n".join(map(_markdown_section, sections))

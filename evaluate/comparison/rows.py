@@ -86,6 +86,13 @@ class Section:
         return [list(group) for _, group in groupby(self.lines, lambda line: (line.ours, key[line.ours](line)))]
 
     @property
+    def comparable(self) -> "Section":
+        """Our rows that may stand beside published ones, and those."""
+        beside = {line.beside for line in self.lines}
+        kept = tuple(line for line in self.lines if (line.beside if line.ours else line.protocol in beside))
+        return replace(self, lines=kept)
+
+    @property
     def warnings(self) -> list[str]:
         """Which of our rows were not scored alike, a sentence each, each once."""
         return list(dict.fromkeys(line.otherwise for line in self.lines if line.otherwise))

@@ -12,6 +12,7 @@ from spaceclip.evaluate import (
     Results,
     Row,
     SavedMapsFacts,
+    run_page,
 )
 from spaceclip.evaluate.comparison.comparable import unlike
 from spaceclip.evaluate.comparison.formats import comma_separated, latex, markdown, terminal
@@ -382,3 +383,13 @@ def test_csv_has_every_fact_in_its_column(both):
     assert study["beside"] == "controlled"
     paper = published["nyu", "SPACE-CLIP"]
     assert (paper["crop"], paper["flip_average"], paper["median_scaling"]) == ("none", "True", "")
+
+
+@pytest.mark.parametrize(("backbone", "beside"), [(CLIP, True), (RANDOM, False)])
+def test_a_page_has_published_rows_only_where_a_row_may_stand_beside_them(backbone, beside):
+    results = result(row(), row(name="validation"), backbone=backbone)
+    page = run_page(results, {}, None, None)
+    assert ("beside published rows" in page) is ("Monocular depth on NYU" in page) is ("NeWCRFs" in page) is beside
+    marked = re.findall(r'<tr class="marked">(.*?)</tr>', page, re.DOTALL)
+    assert len(marked) == beside
+    assert all("this run" in line and "0.1000" in line for line in marked)

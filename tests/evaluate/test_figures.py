@@ -27,10 +27,10 @@ def drawn(make_maps, scored):
 def test_figures_are_drawn_without_pyplot(drawn, protocol, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would now fail
     rows, scores, baseline = drawn
-    scale = DepthScale.of(rows, "log")
+    scale = DepthScale.of([row.ground_truth for row in rows], "log")
     for content in (
         prediction_figure(rows, protocol, scale, "synthetic", CAPTION),
-        error_figure(scores, baseline, "synthetic", CAPTION),
+        error_figure(scores.breakdown, baseline.breakdown, "synthetic", CAPTION),
     ):
         with Image.open(io.BytesIO(content)) as image:
             assert image.width > 1000
@@ -55,7 +55,7 @@ def figures(monkeypatch):
 def test_all_rows_share_one_scale_in_metres_that_names_the_data_set(drawn, protocol, figures):
     rows, *_ = drawn
     near = replace(rows[0], ground_truth=rows[0].ground_truth / 4)
-    scale = DepthScale.of([near, rows[1]], "linear")
+    scale = DepthScale.of([near.ground_truth, rows[1].ground_truth], "linear")
     prediction_figure([near, rows[1]], protocol, scale, "NYU Depth V2", CAPTION)
     *parts, bars = figures[0].subfigs
     for row, part in zip((near, rows[1]), parts, strict=True):
@@ -76,7 +76,7 @@ def test_all_rows_share_one_scale_in_metres_that_names_the_data_set(drawn, proto
 def test_a_scale_spans_the_truth_of_all_images(drawn, kind):
     rows, _, _ = drawn
     truth = np.concatenate([row.ground_truth[row.ground_truth > 0] for row in rows])
-    scale = DepthScale.of(rows, kind)
+    scale = DepthScale.of([row.ground_truth for row in rows], kind)
     assert (scale(truth).min(), scale(truth).max()) == pytest.approx((0, 1), abs=1e-6)
     low, middle, high = scale(np.array([3.0, 4.5, 6.75]))
     assert (high - middle) / (middle - low) == pytest.approx({"linear": 1.5, "log": 1}[kind], rel=1e-6)
@@ -87,14 +87,14 @@ def test_a_scale_spans_the_truth_of_all_images(drawn, kind):
 
 def test_the_errors_name_the_data_set_and_metres(drawn, figures):
     _, scores, baseline = drawn
-    error_figure(scores, baseline, "KITTI", CAPTION)
+    error_figure(scores.breakdown, baseline.breakdown, "KITTI", CAPTION)
     assert figures[0].axes[0].get_xlabel() == "KITTI: true depth (m)"
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_scenes_without_names_and_saved_maps_without_a_baseline_are_drawn(make_maps, scored, named):
     scores = scored([row if named else row._replace(scene=None) for row in make_maps(2)])
-    with Image.open(io.BytesIO(error_figure(scores, None, "synthetic", CAPTION))) as image:
+    with Image.open(io.BytesIO(error_figure(scores.breakdown, None, "synthetic", CAPTION))) as image:
         assert image.width == (1650 if named else 900)
 
 

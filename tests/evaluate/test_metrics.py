@@ -12,7 +12,7 @@ from spaceclip.cache import SpaceClipError
 from spaceclip.evaluate import metrics
 from spaceclip.evaluate.boundary import boundary_regions
 from spaceclip.evaluate.crops import crop_mask
-from spaceclip.evaluate.metrics import METRICS, abs_rel_by_depth, depth_metrics, region_metrics
+from spaceclip.evaluate.metrics import METRICS, abs_rel_by_depth, abs_rel_by_place, depth_metrics, region_metrics
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "metrics.npz")
 EXPECTED = json.loads(str(GOLDEN["expected"]))
@@ -163,6 +163,21 @@ def test_what_cannot_be_scored_is_refused_in_one_line(prediction, target, valid,
     with pytest.raises(SpaceClipError, match=message) as refusal:
         depth_metrics(prediction, target, valid)
     assert "\n" not in str(refusal.value)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(st.integers(1, 13), st.integers(1, 13)), st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_error_by_place_agrees_with_a_loop_over_pixels(size, cells):
+    generator = np.random.default_rng(sum(size))
+    prediction, target = generator.uniform(1, 9, (2, *size)).astype(np.float32)
+    valid, expected = generator.random(size) < 0.7, np.zeros((2, *cells))
+    for (row, column), known in np.ndenumerate(valid):
+        if known:
+            p, g = float(prediction[row, column]), float(target[row, column])
+            at = row * cells[0] // size[0], column * cells[1] // size[1]
+            expected[0][at] += abs(p - g) / g
+            expected[1][at] += 1
+    np.testing.assert_allclose(abs_rel_by_place(prediction, target, valid, cells), expected, rtol=1e-12)
 
 
 def test_error_by_depth_agrees_with_masks():

@@ -10,29 +10,32 @@ from spaceclip.evaluate import (
     METRICS,
     REGIONS,
     BackboneFacts,
-    Evaluation,
+    DepthScale,
     Example,
-    Examples,
     Results,
     Row,
     SavedMapsFacts,
     find_examples,
-    report_page,
+    ranked,
+    run_page,
 )
-from spaceclip.evaluate.panels import DepthScale
 from spaceclip.train import Checkpoint, CheckpointInfo, DecoderSettings, TrainSettings
 
 HISTORY = "epoch,loss,silog,ssim,skipped,val_raw,val_ema\n1,4.0,6.0,0.4,0,{0}\n2,3.0,5.0,0.3,0,{0}\n"
 
 
 class Page(HTMLParser):
-    """A page as a reader finds it; refuses elements that are not closed in their order."""
+    """A page as a reader finds it; refuses elements that are not closed in their order.
+
+    Attributes:
+        shown: Pictures by the name of their image, of each group.
+    """
 
     def __init__(self, text):
         super().__init__()
         self.names, self.open, self.addresses, self.tables, self.text = [], [], [], {}, ""
         self.shown: dict[str, dict[str, list[bytes]]] = {}
-        self._title, self.source = "", text
+        self._title, self._group, self._figure, self.source = "", "", "", text
         self.feed(text)
         self.close()
         assert self.open == []
@@ -40,7 +43,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.names.append(tag)
         self.addresses += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("img", "meta"):
+        if tag not in ("img", "meta", "link"):
             self.open.append(tag)
         if tag in ("h2", "h3"):
             self._title = ""
@@ -50,8 +53,10 @@ class Page(HTMLParser):
             self.tables[self._title].append([])
         elif tag in ("td", "th"):
             self.tables[self._title][-1].append("")
+        elif tag == "figure":
+            self._group = str(dict(attrs)["data-group"])
         elif tag == "img" and "figure" in self.open:
-            self.shown[self._title][self._figure].append(content_of(dict(attrs)["src"]))
+            self.shown[self._group][self._figure].append(content_of(dict(attrs)["src"]))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -63,14 +68,14 @@ class Page(HTMLParser):
             self.tables[self._title][-1][-1] += data
         elif self.open[-2:] == ["figcaption", "b"]:
             self._figure = data
-            self.shown.setdefault(self._title, {})[data] = []
-        if "style" not in self.open:
+            self.shown.setdefault(self._group, {})[data] = []
+        if not {"style", "script"} & set(self.open):
             self.text += f"{data} "
 
 
 def content_of(address):
     head, _, content = address.partition(",")
-    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    assert head in ("data:image/webp;base64", "data:image/svg+xml;base64"), head
     return base64.b64decode(content, validate=True)
 
 
@@ -100,9 +105,8 @@ def page(make_maps):
                 depth, truth = found.depths["plain"].numpy(), found.truths[None]
                 yield Example(image, np.full((6, 8, 3), 200, np.uint8), depth, truth)
 
-        examples = find_examples(scores[0].images, 2, load) if scores else Examples((), (), ())
-        scale = DepthScale(2, 8, "linear")
-        return Page(report_page(Evaluation(results, tuple(scores), None, examples, scale, checkpoint)))
+        examples = find_examples(scores[0].images, 2, load).ranked if scores else {}
+        return Page(run_page(results, examples, DepthScale(2, 8, "linear") if scores else None, checkpoint))
 
     return lay_out
 
@@ -135,10 +139,12 @@ def test_an_evaluation_gives_the_same_page_again(page, results, both, trained):
 
 def test_the_page_needs_nothing_from_elsewhere(page, results, both):
     found = page(results, both)
-    assert found.addresses
-    for address in found.addresses:
-        assert Image.open(io.BytesIO(content_of(address))).width > 1
-    assert not {"script", "link", "iframe", "object"} & set(found.names)
+    assert found.addresses.pop(0) == "data:,"  # no icon, else a browser asks for one
+    assert len(found.addresses) == 3 + 4 * 12
+    for content in map(content_of, found.addresses):
+        assert content.startswith(b"<?xml") or Image.open(io.BytesIO(content)).width > 1
+    assert not {"iframe", "object", "form"} & set(found.names)
+    assert (found.names.count("script"), found.names.count("link")) == (1, 1)
     assert "url(" not in found.source
 
 
@@ -150,6 +156,8 @@ def test_every_table_scrolls_by_itself(page, results, both):
 def test_the_top_says_what_was_measured(page, results, both):
     text = " ".join(page(results, both).text.split())
     for part in (
+        "Asked How far from the measured depth are the predictions of runs/demo/best.safetensors, EMA weights of",
+        "Measured controlled protocol: no crop, 0.001 to 10 m, native size, with flip averaging, no median scaling;",
         "Data set synthetic",
         "runs/demo/best.safetensors, EMA weights of epoch 7 (best on validation)",
         f"SHA-256 {'0' * 64}",
@@ -234,52 +242,67 @@ def test_the_worst_scenes_stand_first_and_the_rest_is_counted(page, results):
     assert "3 more in per_scene.csv" in found.text
 
 
-def test_the_worst_and_best_images_are_those_of_the_first_row_and_are_to_be_seen(page, results, both):
+def test_the_answer_is_the_first_row_against_the_best_without_an_image(page, results):
+    row = results.rows[0]
+    base, found = row.baselines["median map"]["abs_rel"], row.metrics["abs_rel"]
+    text = " ".join(page(results).text.split())
+    better = f"{1 - found / base:.1%} better than the best prediction without an image (median map, {base:.4f})."
+    assert f"by AbsRel {better}" in text
+    worse = row.model_copy(update={"metrics": row.metrics | {"abs_rel": 1.5 * base}})
+    found = page(results.model_copy(update={"rows": (worse,)}))
+    assert "50.0% worse than the best prediction without an image" in found.text
+
+
+def test_the_gallery_has_the_best_median_and_worst_images_of_the_first_row(page, results, both):
     found = page(results, both)
     ordered = sorted(both[0].images, key=lambda image: image.metrics["abs_rel"])
-    for title, wanted in (("Best images", ordered[:5]), ("Worst images", ordered[:-6:-1])):
-        assert list(found.shown[title]) == [image.sample_id for image in wanted]
-        for image in wanted:
-            assert f"AbsRel {image.metrics['abs_rel']:.4f}" in found.text
-        for pictures in found.shown[title].values():
+    groups = {"best": ordered[:4], "median": ordered[4:8], "worst": ordered[8:]}
+    assert {group: list(shown) for group, shown in found.shown.items()} == {
+        group: [image.sample_id for image in wanted] for group, wanted in groups.items()
+    }
+    for image in ordered:
+        assert f"AbsRel {image.metrics['abs_rel']:.4f}" in found.text
+    for shown in found.shown.values():
+        for pictures in shown.values():
             photo, truth, prediction, error = (Image.open(io.BytesIO(content)) for content in pictures)
             assert photo.size == (8, 6)
-            assert photo.getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=3)
+            assert photo.convert("RGB").getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=3)
             assert truth.size == prediction.size == error.size == (80, 60)
 
 
-@pytest.mark.parametrize(("count", "worst", "best"), [(3, 3, 0), (7, 5, 2), (10, 5, 5)])
-def test_no_image_is_among_both_worst_and_best(make_maps, scored, count, worst, best):
+@pytest.mark.parametrize(
+    ("count", "wanted", "sizes"), [(1, 9, (0, 0, 1)), (2, 9, (1, 0, 1)), (7, 9, (2, 2, 3)), (12, 6, (2, 2, 2))]
+)
+def test_no_image_is_in_two_groups(make_maps, scored, count, wanted, sizes):
     images = scored(make_maps(count)).images
-    blank = np.zeros((1, 1), np.float32)
-
-    def load(names):
-        return [
-            Example(image, np.zeros((1, 1, 3), np.uint8), blank, blank) for image in images if image.sample_id in names
-        ]
-
-    examples = find_examples(images, 2, load)
-    assert (len(examples.worst), len(examples.best)) == (worst, best)
-    named = [example.score.sample_id for example in (*examples.worst, *examples.best)]
-    assert len(set(named)) == len(named)
-    assert [example.score for example in examples.spread] == [images[0], images[-1]]
+    groups = ranked(images, wanted)
+    assert tuple(map(len, groups.values())) == sizes
+    found = [image for group in groups.values() for image in group]
+    errors = [image.metrics["abs_rel"] for image in found]
+    assert errors == sorted(errors)
+    assert len({image.sample_id for image in found}) == len(found)
+    everything = sorted(image.metrics["abs_rel"] for image in images)
+    assert (errors[-1], errors[0]) == (everything[-1], everything[0] if count > 1 else everything[-1])
+    if count == 12:
+        assert errors[2:4] == everything[5:7]
 
 
 def test_nothing_of_a_result_is_read_as_html(page, make_maps, scored):
-    wicked = "<script>alert('&amp;')</script>\"><img src=x>"
+    wicked = "<script src=x>alert('&amp;')</script>\"><img src=x>"
     scores = scored([row._replace(sample_id=wicked, scene=wicked) for row in make_maps(1)])
     model = SavedMapsFacts(path=wicked, name=wicked, depth_scale=None)
     found = page(Results(data=wicked, model=model, backbone=None, rows=(Row.of(scores, {}, split="test"),)), [scores])
-    assert "script" not in found.names
+    assert found.names.count("script") == 1
     assert "x" not in found.addresses
-    assert list(found.shown["Worst images"]) == [found.tables["Scenes, highest AbsRel first"][1][0]] == [wicked]
+    assert list(found.shown["worst"]) == [found.tables["Scenes, highest AbsRel first"][1][0]] == [wicked]
     assert f"Depth evaluation: {wicked}" in found.text
 
 
 def test_what_is_not_known_is_left_out(page, results):
-    found = page(results)
-    assert found.addresses == []
-    assert [title for title in ("Worst images", "Predictions", "Training") if title in found.text] == []
+    row = results.rows[0].model_copy(update={"breakdown": None})  # as of a result of an earlier version
+    found = page(results.model_copy(update={"rows": (row,)}))
+    assert found.addresses == ["data:,"]
+    assert [title for title in ("Gallery", "Where the error lies", "Training") if title in found.text] == []
 
 
 def test_saved_maps_have_neither_backbone_nor_baseline_nor_training(page, make_maps, scored, protocol):
@@ -303,10 +326,12 @@ def test_the_training_run_is_drawn_and_its_settings_are_listed(page, results, tr
         save(figure, *given, **named)
 
     monkeypatch.setattr(Figure, "savefig", watched)
-    found = page(results, checkpoint=trained(HISTORY.format(scored_too)))
+    row = results.rows[0].model_copy(update={"breakdown": None})
+    bare = results.model_copy(update={"rows": (row, *results.rows[1:])})
+    found = page(bare, checkpoint=trained(HISTORY.format(scored_too)))
     axes = [figure.axes[0] for figure in drawn]
     assert [ax.get_title() for ax in axes] == ["Training loss", "Validation AbsRel"][:panels]
-    assert len(found.addresses) == panels
+    assert len(found.addresses) == 1 + panels
     assert axes[0].lines[0].get_xydata().tolist() == [[1, 4], [2, 3]]
     if panels == 2:
         raw, ema, _ = axes[1].lines

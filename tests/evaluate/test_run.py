@@ -173,8 +173,8 @@ def test_only_images_that_were_scored_are_shown_each_with_its_own_maps(tmp_path,
     found = evaluate_checkpoint(checkpoint, splits, make_cache(1, seed=3), SETTINGS, tmp_path)
     examples = found.examples
     assert [shown.score.sample_id for shown in examples.spread] == ["sample_0", "sample_3"]
-    assert (len(examples.worst), len(examples.best)) == (2, 0)
-    for shown in (*examples.spread, *examples.worst):
+    assert {group: len(found) for group, found in examples.ranked.items()} == {"best": 1, "median": 0, "worst": 1}
+    for shown in examples.all:
         row = int(shown.score.sample_id[-1])
         assert (shown.image == row).all()
         np.testing.assert_array_equal(shown.ground_truth, splits["val"].truths[row])

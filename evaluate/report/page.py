@@ -1,0 +1,137 @@
+"""What a page says, and the page as HTML that needs nothing beside it."""
+
+import platform
+import subprocess
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from ..text import printable
+from .gallery import Gallery, Picture
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are shown; the first of a row names it.
+
+    Attributes:
+        header: Of the columns.
+        rows: Each as long as the header.
+        caption: What must be known to read it.
+        marked: Numbers of the rows that stand out.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    marked: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing (see `charts.chart`), and what it shows, for those who do not see it."""
+
+    address: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; what is empty in it is left out.
+
+    Attributes:
+        title: Its heading.
+        text: Paragraphs.
+        tables: Below them.
+        charts: Beside each other.
+        pictures: Beside each other, as views of features.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
+    pictures: Sequence[Picture] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to see."""
+        return not (any(table.rows for table in self.tables) or self.charts or self.pictures)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that a page says.
+
+    Attributes:
+        title: Its heading.
+        asked: The question, in a line.
+        measured: On what, and how, in a line.
+        answered: What was found, in a line.
+        sections: In their order; the gallery follows them.
+        details: The sections behind it.
+        notices: What makes the numbers mean less than they seem to.
+        headlines: Label, value, and what stands beside it, of the numbers that most readers look for.
+        gallery: Images with predictions.
+        provenance: Facts by name, under a title each: settings, features, versions, times.
+    """
+
+    title: str
+    asked: str
+    measured: str
+    answered: str
+    sections: Sequence[Section]
+    details: Sequence[Section] = ()
+    notices: Sequence[str] = ()
+    headlines: Sequence[tuple[str, str, str]] = ()
+    gallery: Gallery | None = None
+    provenance: Mapping[str, Mapping[str, str]] | None = None
+
+
+def render(page: Page) -> str:
+    """The page as HTML; the same page gives the same text.
+
+    It loads nothing: its policy forbids it to, and lets no script run but its own.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    template, style, script = ((_HERE / name).read_text(encoding="utf-8") for name in _PARTS)
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    text = made.from_string(template).render(
+        page=page, style=style, script=script, digest=digest, provenance=page.provenance or {}
+    )
+    return printable(text)
+
+
+_PARTS = ("page.html.j2", "page.css", "page.js")
+
+
+def made_with() -> dict[str, str]:
+    """The code, libraries and machine at work, by name."""
+    import torch
+
+    libraries = ("torch", "numpy", "zarr", "matplotlib")
+    return {
+        "SpaceCLIP": f"{version('spaceclip')}, {_commit()}",
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "Libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
+        "Accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def _commit() -> str:
+    """Of this code; it may lie below a checkout that is not its own."""
+    git = ("git", "-C", str(_HERE))
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "commit not known"
+    return f"commit {commit}{' with changes' if changed else ''}"

@@ -1,0 +1,30 @@
+"""`spaceclip report`: one page to look at."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..features import local_copy_option
+from ..paths import FEATURES, FOLDER
+
+if TYPE_CHECKING:
+    from ...cache import Location
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=FOLDER)
+@click.option("--features", type=FEATURES, help="The folder of all splits. [default: the one of its name in features/]")
+@click.option("--images", type=click.IntRange(min=1), help="How many the gallery shows. [default: 15]")
+@click.option("--device", default="auto", show_default=True)
+@local_copy_option
+def report(folder: Path, features: "Location | None", images: int | None, device: str, local_copy: Path | None) -> None:
+    """Write RUN/report.html: one page, which needs nothing beside it.
+
+    RUN is a folder that `spaceclip evaluate` wrote. Numbers are those of the folder; only the images
+    of the gallery are decoded again.
+    """
+    from ...evaluate import SHOWN
+    from ..report import write_report
+
+    click.echo(write_report(folder, features, images=images or SHOWN, device=device, local_copy=local_copy))

@@ -1,0 +1,103 @@
+"""The page in a real browser."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from spaceclip.evaluate import DepthScale, Example, Results, Row, find_examples, run_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")
+
+KEYS = """
+<script>
+const told = [];
+function press(key, target = document.body) {
+  target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  told.push(document.querySelector("figure[aria-current] b")?.textContent ?? "none");
+}
+function choose(name, value) {
+  const menu = document.querySelector(`select[name=${name}]`);
+  menu.value = value;
+  menu.dispatchEvent(new Event("change"));
+  told.push(document.querySelector("output").textContent);
+}
+press("ArrowRight");
+press("ArrowRight");
+press("ArrowRight", document.querySelector(".wide"));
+press("ArrowLeft");
+press("ArrowLeft");
+told.push(document.activeElement === document.querySelector("figure"));
+choose("group", "worst");
+press("ArrowRight");
+press("ArrowLeft");
+choose("scene", document.querySelector("figure[aria-current]").dataset.scene);
+choose("group", "");
+document.body.dataset.told = told.join("|");
+</script>
+</body>
+"""
+
+
+@pytest.fixture
+def page(make_maps, scored, facts):
+    """A page of six images of three scenes, and the images in the order of their AbsRel."""
+    maps = make_maps(6)
+    scores = scored(maps)
+    by_id = {image.sample_id: image for image in scores.images}
+
+    def load(names):
+        for one in maps:
+            image = np.zeros((6, 8, 3), np.uint8)
+            yield Example(by_id[one.sample_id], image, one.depths["plain"].numpy(), one.truths[None])
+
+    results = Results(rows=(Row.of(scores, {}, split="test"),), **facts)
+    examples = find_examples(scores.images, 2, load).ranked
+    ordered = sorted(scores.images, key=lambda image: image.metrics["abs_rel"])
+    return run_page(results, examples, DepthScale(2, 8, "log"), None), ordered
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Opens a page; gives it as it then is, and what the console says."""
+
+    def opened(text):
+        file = tmp_path / "page.html"
+        file.write_text(text)
+        done = subprocess.run(
+            [
+                str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-extensions", "--dump-dom",
+                "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", file.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return opened
+
+
+def test_the_page_opens_without_a_word_in_the_console_and_may_load_nothing(page, browse):
+    text, _ = page
+    found, told = browse(text)
+    assert "6 of 6 images" in found
+    assert told == []
+    other = '<img src="http://127.0.0.1:9/x.png"><script>document.title = "taken over"</script></body>'
+    found, told = browse(text.replace("</body>", other))
+    assert "<title>Depth evaluation" in found
+    assert len(told) == 2
+    assert all("Content Security Policy" in line for line in told)
+
+
+def test_arrow_keys_go_from_image_to_image_and_the_filters_choose_which(page, browse):
+    text, ordered = page
+    policy = text[text.index('<meta http-equiv="Content') :].partition("\n")[0]
+    found, told = browse(text.replace(policy, "").replace("</body>", KEYS))
+    assert told == []
+    names = [image.sample_id for image in ordered]
+    same_scene = [image for image in ordered[4:] if image.scene == ordered[4].scene]
+    assert found.partition('data-told="')[2].partition('"')[0].split("|") == [
+        *(names[0], names[1], names[1], names[0], names[0], "true"),
+        *("2 of 6 images", names[4], names[4]),
+        *(f"{len(same_scene)} of 6 images", "2 of 6 images"),
+    ]
