@@ -12,6 +12,7 @@ from .figures import error_figure, prediction_figure
 from .finished import finished_examples
 from .inference import predict
 from .kept_baselines import KeptDepths
+from .latex import latex_file, latex_table, latex_text
 from .markdown import markdown_table
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
 from .panels import DepthScale
@@ -72,6 +73,9 @@ __all__ = [
     "find_examples",
     "finished_examples",
     "image_free_depths",
+    "latex_file",
+    "latex_table",
+    "latex_text",
     "markdown_table",
     "predict",
     "prediction_figure",

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..csv_text import csv_text
+from ..latex import latex_file, latex_table, latex_text
 from ..metrics import METRICS
 from ..results import DATA_NAMES
 from .rows import Line, Section
@@ -109,54 +110,24 @@ def _markdown_text(text: str) -> str:
 
 def latex(sections: Sequence[Section]) -> str:
     """A `table*` for each data set, for documents with the package booktabs; our rows are bold."""
-    return "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(_latex_section, sections))
+    return latex_file(map(_latex_section, sections))
 
 
 def _latex_section(section: Section) -> str:
-    head = [_latex_text(text) for text in (*_FACTS, *(_HEADINGS[name] for name in section.columns), "Note")]
-    groups = ["\n".join(_latex_line(section, line) for line in group) for group in section.groups]
+    warnings = [rf"\textbf{{Warning: {latex_text(text)}}}" for text in section.warnings]
     notes = [f"{mark} {text}".strip() for mark, text in _notes(section)]
-    lines = [
-        r"\begin{table*}",
-        r"\centering\small\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_latex_text(_title(section))}. Rows in bold are ours.}}",
-        rf"\begin{{tabular}}{{{'l' * len(_FACTS)}{'r' * (len(section.columns) + 1)}}}",
-        r"\toprule",
-        f"{' & '.join(head)} \\\\",
-        r"\midrule",
-        "\n\\midrule\n".join(groups),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\par\medskip\raggedright\footnotesize",
-        *(rf"\textbf{{Warning: {_latex_text(text)}}}\par" for text in section.warnings),
-        *(rf"{_latex_text(text)}\par" for text in (*notes, *section.footnotes)),
-        r"\end{table*}",
-    ]
-    return "\n".join(lines) + "\n"
+    return latex_table(
+        f"{_title(section)}. Rows in bold are ours.",
+        f"{'l' * len(_FACTS)}{'r' * (len(section.columns) + 1)}",
+        [*_FACTS, *(_HEADINGS[name] for name in section.columns), "Note"],
+        [[_latex_cells(section, line) for line in group] for group in section.groups],
+        [*warnings, *map(latex_text, (*notes, *section.footnotes))],
+    )
 
 
-def _latex_line(section: Section, line: Line) -> str:
-    cells = [_latex_text(text) for text in (*_facts(line), *(cell(line, name) for name in section.columns))]
-    cells = [rf"\textbf{{{text}}}" if line.ours and text else text for text in cells]
-    return f"{' & '.join([*cells, str(section.number(line))])} \\\\"
-
-
-_LATEX = {
-    **{character: rf"\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "δ": r"$\delta$",
-}
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def _latex_cells(section: Section, line: Line) -> list[str]:
+    cells = [latex_text(text) for text in (*_facts(line), *(cell(line, name) for name in section.columns))]
+    return [*(rf"\textbf{{{text}}}" if line.ours and text else text for text in cells), str(section.number(line))]
 
 
 def comma_separated(sections: Sequence[Section]) -> str:

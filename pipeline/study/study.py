@@ -19,12 +19,12 @@ from ..training import start_line
 from ..validation import ValidationScores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
-from .tables import csv, markdown, own_settings
+from .tables import csv, latex, markdown, own_settings
 
 if TYPE_CHECKING:
     from distributed import Client
 
-TABLE, CSV = "study.md", "study.csv"
+TABLE, LATEX, CSV = "study.md", "study.tex", "study.csv"
 _Key = tuple[str, int]
 
 
@@ -95,6 +95,7 @@ class _Study:
         results = self._results()
         write_atomically(self.out / STUDY, results.model_dump_json(indent=1).encode() + b"\n")
         write_atomically(self.out / TABLE, markdown(results).encode())
+        write_atomically(self.out / LATEX, latex(results).encode())
         write_atomically(self.out / CSV, csv(results).encode())
         return results
 

@@ -1,13 +1,15 @@
-"""A study's results as tables: in Markdown for people, as csv for programs."""
+"""A study's results as tables: in Markdown for people, in LaTeX for papers, as csv for programs."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...evaluate import METRIC_LABELS, METRICS, csv_text, markdown_table
+from ...evaluate import METRIC_LABELS, METRICS, csv_text, latex_file, latex_table, latex_text, markdown_table
 from .results import ArmResult, Spread, StudyResults
 
 _CHOSEN_BY = "abs_rel"
+_IN_PRINT = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
+"""Metrics that fit on a printed page with their deviations."""
 
 
 def markdown(results: StudyResults) -> str:
@@ -16,7 +18,7 @@ def markdown(results: StudyResults) -> str:
     parts = [
         f"# {results.study}",
         results.caption,
-        "\n".join(_arm(arm, first) for arm in arms),
+        "\n".join(f"- {_arm(arm, first)}" for arm in arms),
         markdown_table(
             ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
             [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
@@ -28,8 +30,44 @@ def markdown(results: StudyResults) -> str:
         ),
         "Differences are paired by seed; *agree*: for how many seeds one has the sign of the mean.",
     ]
-    notes = list(_notes(results))
-    return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])]) + "\n"
+    notes = "\n".join(f"- {note}".replace("*", "\\*") for note in _notes(results))
+    return "\n\n".join(filter(None, (*parts, notes))) + "\n"
+
+
+def latex(results: StudyResults) -> str:
+    """The metrics of each arm, and how they differ from the first, for documents with the package booktabs."""
+    arms, first, labels = results.arms, results.arms[0], [METRIC_LABELS[name] for name in _IN_PRINT]
+    names = [latex_text(arm.name) + "*" * any(run.note for run in arm.runs) for arm in arms]
+    mean, numbers = "Mean ± sample deviation over the seeds.", "r" * len(_IN_PRINT)
+    tables = [
+        latex_table(
+            f"{results.study}: {results.caption} {mean}",
+            f"lr{numbers}",
+            ["Arm", "Parameters", *labels],
+            [[[name, f"{arm.parameters:,}", *_printed(arm.metrics)] for name, arm in zip(names, arms, strict=True)]],
+            [latex_text(line) for line in (*(_arm(arm, first) for arm in arms), *_notes(results))],
+        ),
+        latex_table(
+            f"{results.study}: differences from {first.name}, paired by seed. {mean} Agree: for how many seeds the "
+            f"difference of {METRIC_LABELS[_CHOSEN_BY].split()[0]} has the sign of the mean.",
+            f"l{numbers}r",
+            ["Arm", *labels, "Agree"],
+            [
+                [
+                    [name, *_printed(arm.differences, "+"), _difference(arm)[1]]
+                    for name, arm in zip(names[1:], arms[1:], strict=True)
+                ]
+            ],
+            [],
+        ),
+    ]
+    return latex_file(tables if arms[1:] else tables[:1])
+
+
+def _printed(spreads: Mapping[str, Spread], sign: str = "") -> Iterator[str]:
+    for name in _IN_PRINT:
+        text = _spread(spreads.get(name), sign).replace("±", r"\pm")
+        yield text if text == "-" else f"${text}$"
 
 
 def csv(results: StudyResults) -> str:
@@ -55,7 +93,7 @@ def own_settings(own: Mapping[str, Any]) -> str:
 
 def _arm(arm: ArmResult, first: ArmResult) -> str:
     """Its settings, and what it starts from of the first one's initial weights."""
-    settings, same = f"- {arm.name}: {own_settings(arm.own)}", arm.start.parameters
+    settings, same = f"{arm.name}: {own_settings(arm.own)}", arm.start.parameters
     if arm is first:
         return settings
     share = "all" if same == arm.parameters else f"{same:,} of {arm.parameters:,}"
@@ -84,6 +122,6 @@ def _notes(results: StudyResults) -> Iterator[str]:
     for arm in results.arms:
         for run in arm.runs:
             if run.note:
-                yield f"\\* {arm.name}, seed {run.seed}: {run.note}"
+                yield f"* {arm.name}, seed {run.seed}: {run.note}"
         if (trained := sum(run.status == "trained" for run in arm.runs)) < len(arm.runs):
             yield f"{arm.name}: the numbers are of {trained} of {len(arm.runs)} seeds"

@@ -167,6 +167,24 @@ def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_t
     assert runs()[:6] == runs("whole")
 
 
+def test_the_table_for_papers_has_means_and_paired_differences_with_their_deviations(project):
+    text = (project / "results/whole/study.tex").read_text()
+    arms = {arm["name"]: arm for arm in json.loads((project / "results/whole/study.json").read_text())["arms"]}
+    shown = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
+    flat = [f"${one['mean']:.4f} \\pm {one['deviation']:.4f}$" for one in map(arms["flat"]["metrics"].get, shown)]
+    assert f"flat & {arms['flat']['parameters']:,} & {' & '.join(flat)} \\\\\n" in text
+    differences = map(arms["steep"]["differences"].get, shown)
+    apart = [f"${one['mean']:+.4f} \\pm {one['deviation']:.4f}$" for one in differences]
+    agree = arms["steep"]["differences"]["abs_rel"]["agree"]
+    assert f"steep & {' & '.join(apart)} & {agree} of 2 \\\\\n" in text
+    assert r"steep: train.learning\_rate=0.01; all parameters start as those of whole\par" in text
+    assert text.isascii()
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert {row.count("&") + 1 for row in rows} == {len(columns)}
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 2
+
+
 def test_weights_of_the_last_epoch_are_not_said_to_be_chosen(project):
     results = StudyResults.model_validate_json((project / "results/whole/study.json").read_text())
     runs = [run.model_copy(update={"chosen": "last"}) for run in results.arms[0].runs]
@@ -188,6 +206,9 @@ def test_arms_that_fail_or_collapse_stay_in_the_table(study):
     assert "- dead: the numbers are of 0 of 2 seeds\n" in told.stdout
     row = r"\| asleep +\| +\d\.\d{4} \* \| +\d\.\d{4} \* \| +\+\d\.\d{4} ± \d\.\d{4} \| +2 of 2 \|"
     assert re.search(row, told.stdout)
+    text = Path("results/arms/study.tex").read_text()
+    assert re.search(r"^dead\* & [\d,]+ & - & - & - & - & - & - \\\\$", text, re.MULTILINE)
+    assert "\n* asleep, seed 2: COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted at 100\\%" in text
 
 
 @pytest.mark.usefixtures("forked_workers")
