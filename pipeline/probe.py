@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from ..cache import SpaceClipError, require_disjoint, write_atomically
 from ..evaluate import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
 from ..train import TrainSettings
@@ -26,6 +28,7 @@ def probe_features(
     pairs: bool = False,
     strengths: Sequence[float] = (),
     max_depth: float | None = None,
+    beside: Sequence[Path] = (),
     local_copy: Path | None = None,
     force: bool = False,
 ) -> tuple[ProbeResults, Path]:
@@ -39,6 +42,7 @@ def probe_features(
         pairs: Probe each two layers together too.
         strengths: Of the ridge, to choose from; by default `STRENGTHS`.
         max_depth: Depths that count lie strictly below, metres; by default what training takes.
+        beside: Folders of finished probes of the same images by other encoders, to be shown too.
         local_copy: Folder that keeps what is read of a bucket.
         force: Replace finished probes.
 
@@ -47,13 +51,14 @@ def probe_features(
 
     Raises:
         SpaceClipError: The features cannot be probed (see `probe_layers`), lack a split, or their splits share scenes;
-            or the folder holds finished probes.
+            the folder holds finished probes; or what shall stand beside is none, or of other images.
     """
     name, defaults = folders[0].name, TrainSettings()
     out = out or Path("results") / f"{name}-probe{'' if split == 'val' else f'-{split}'}"
     require_writable(out)
     if (out / PROBE).exists() and not force:
         raise SpaceClipError(f"{out} holds finished probes: give another --out, or --force to replace them")
+    others = [read_probes(folder) for folder in beside]
     training = open_training(folders, None, local_copy)
     lacking = [str(folder) for folder in folders if split not in split_pointers(folder)]
     held_out = None if lacking else open_validation(folders, training, local_copy, split=split)
@@ -74,12 +79,26 @@ def probe_features(
         depth_range=(defaults.min_depth, defaults.max_depth if max_depth is None else max_depth),
         progress=progress,
     )
+    for other in others:
+        results.require_same_patches(other)
     out.mkdir(parents=True, exist_ok=True)
     for file, content in (
-        (TABLE, probe_markdown(results).encode()),
+        (TABLE, probe_markdown(results, others).encode()),
         (CSV, probe_csv(results).encode()),
-        (FIGURE, probe_figure(results)),
+        (FIGURE, probe_figure(results, others)),
         (PROBE, results.model_dump_json(indent=1).encode() + b"\n"),
     ):
         write_atomically(out / file, content)
     return results, out
+
+
+def read_probes(folder: Path) -> ProbeResults:
+    """What `spaceclip probe` has left in a folder.
+
+    Raises:
+        SpaceClipError: It holds no probes, or such as this version cannot read.
+    """
+    try:
+        return ProbeResults.model_validate_json((folder / PROBE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise SpaceClipError(f"{folder / PROBE}: no probes can be read; run spaceclip probe --out {folder}") from error

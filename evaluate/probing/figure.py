@@ -1,5 +1,6 @@
 """Probes as a figure: a metric by layer beside the best prediction without an image, and by pair of layers."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,13 @@ _DRAWN = ("r2", "abs_rel")
 
 
 @literal_text()
-def probe_figure(results: ProbeResults) -> bytes:
-    """Draw R2 and AbsRel by layer and, where pairs were probed, by pair of layers, as a PNG file."""
+def probe_figure(results: ProbeResults, beside: Sequence[ProbeResults] = ()) -> bytes:
+    """Draw R2 and AbsRel by layer and, where pairs were probed, by pair of layers, as a PNG file.
+
+    Args:
+        results: What is drawn.
+        beside: Single layers of other encoders, of the same patches.
+    """
     from matplotlib.figure import Figure
 
     pairs = bool(results.pairs)
@@ -25,19 +31,22 @@ def probe_figure(results: ProbeResults) -> bytes:
     figure.suptitle(printable(results.caption), x=0.01, ha="left", fontsize=9)
     axes = figure.subplots(1 + pairs, 2, squeeze=False, height_ratios=[1, 1.5] if pairs else None)
     for column, metric in enumerate(_DRAWN):
-        _draw_layers(axes[0, column], results, metric)
+        _draw_layers(axes[0, column], (results, *beside), metric)
         if pairs:
             _draw_pairs(figure, axes[1, column], results, metric)
     return png(figure)
 
 
-def _draw_layers(ax: "Axes", results: ProbeResults, metric: str) -> None:
-    layers = [probe.layers[0] for probe in results.singles]
-    ax.plot(layers, [getattr(probe.metrics, metric) for probe in results.singles], "o-", label="linear probe")
+def _draw_layers(ax: "Axes", drawn: Sequence[ProbeResults], metric: str) -> None:
+    for results in drawn:
+        layers = [probe.layers[0] for probe in results.singles]
+        values = [getattr(probe.metrics, metric) for probe in results.singles]
+        ax.plot(layers, values, "o-", label=printable(f"linear probe, {results.backbone.name}"))
+    results = drawn[0]
     name = results.best_baseline(metric)
     value = getattr(results.baselines[name], metric)
-    ax.axhline(value, color="C1", linestyle="--", label=f"best without an image: {name}")
-    ax.set(xlabel="hidden state", ylabel=PATCH_METRICS[metric], xticks=layers)
+    ax.axhline(value, color="0.4", linestyle="--", label=f"best without an image: {name}")
+    ax.set(xlabel="hidden state", ylabel=PATCH_METRICS[metric], xticks=[probe.layers[0] for probe in results.singles])
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(y=0.15)
     ax.legend(frameon=False, fontsize=8)

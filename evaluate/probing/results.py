@@ -169,6 +169,23 @@ class ProbeResults(BaseModel):
         sign = -1 if metric == "r2" else 1
         return min(self.baselines, key=lambda name: sign * getattr(self.baselines[name], metric))
 
+    def require_same_patches(self, other: "ProbeResults") -> None:
+        """Other probes must be of the same patches, else they cannot be set beside these.
+
+        Raises:
+            SpaceClipError: They were fitted to others, or scored on others.
+        """
+        # What predictions without an image score follows from the depths of both splits alone.
+        ours, theirs = (
+            [value for metrics in results.baselines.values() for value in metrics.model_dump().values()]
+            for results in (self, other)
+        )
+        if self.depth_range != other.depth_range or not np.allclose(ours, theirs, rtol=1e-6):
+            raise SpaceClipError(
+                f"probes of {other.name} cannot stand beside those of {self.name}: they were fitted to or scored on "
+                "other patches; probe features of the same images, split and --max-depth"
+            )
+
     @property
     def caption(self) -> str:
         """What all numbers are, a line each."""

@@ -1,6 +1,6 @@
 """What probes found as tables: in Markdown for people, as csv for programs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..csv_text import csv_text
 from ..markdown import markdown_table
@@ -9,7 +9,7 @@ from .results import PATCH_METRICS, PatchMetrics, Probe, ProbeResults
 _SHOWN_PAIRS = 10
 
 
-def probe_markdown(results: ProbeResults) -> str:
+def probe_markdown(results: ProbeResults, beside: Sequence[ProbeResults] = ()) -> str:
     """The probes of single layers beside predictions without an image, the best pairs, and what to be careful of."""
     image_free = [[name, "", *_cells(metrics)] for name, metrics in results.baselines.items()]
     header = ["Layer", "Ridge", *PATCH_METRICS.values()]
@@ -21,6 +21,11 @@ def probe_markdown(results: ProbeResults) -> str:
         parts += [
             f"The {len(pairs[:_SHOWN_PAIRS])} of {len(pairs)} layer pairs with the lowest AbsRel on this split:",
             markdown_table(["Layers", *header[1:]], list(_rows(pairs[:_SHOWN_PAIRS]))),
+        ]
+    for other in beside:
+        parts += [
+            f"Beside them, of the same patches, encoder {other.backbone.label}:",
+            markdown_table(header, list(_rows(other.singles))),
         ]
     parts += [f"Warning: {text}" for text in results.warnings]
     return "\n\n".join(parts) + "\n"

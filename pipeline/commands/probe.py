@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..features import local_copy_option
-from ..paths import FEATURES, NEW
+from ..paths import FEATURES, FOLDER, NEW
 from .extract import numbers
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     help="Strength of the ridge; of several the best on held-out train scenes. [default: 1e-5, 1e-4, ... 1]",
 )
 @click.option("--max-depth", type=float, help="Farthest depth in metres that counts. [default: 80, as train]")
+@click.option(
+    "--beside",
+    type=FOLDER,
+    multiple=True,
+    help="Show these probes too: a folder of an earlier run on the same images with another encoder.",
+)
 @click.option("--force", is_flag=True, help="Replace the probes that the folder holds.")
 @local_copy_option
 def probe(features: "tuple[Location, ...]", **options: Any) -> None:
@@ -40,9 +46,8 @@ def probe(features: "tuple[Location, ...]", **options: Any) -> None:
     FEATURES is a folder with train.json and val.json; several are read as one. The maps are ridge regressions to the
     log of a patch's mean depth, in closed form, from one pass over the train split.
     """
-    from ...evaluate import probe_markdown
-    from ..probe import probe_features
+    from ..probe import TABLE, probe_features
 
-    results, out = probe_features(features, **options)
-    click.echo(probe_markdown(results), nl=False)
+    _, out = probe_features(features, **options)
+    click.echo((out / TABLE).read_text(encoding="utf-8"), nl=False)
     click.echo(f"{out}: probe.png (figure), probe.csv, probe.md, probe.json")

@@ -50,6 +50,25 @@ def test_some_layers_and_a_given_ridge_on_the_test_split_which_is_said(extracted
     assert found["held_out"]["stores"] == [FeatureCache.open(f"{FEATURES}/test.json").digest]
 
 
+def test_probes_of_another_encoder_stand_beside_if_they_are_of_the_same_patches(extracted, spaceclip, one_line):
+    for split in ("train", "val"):
+        config = ("--config", "configs/tiny.yaml", "--split", split, "--set", "backbone.seed=5")
+        spaceclip("extract", *config, "--out", "features/other")
+    spaceclip("probe", "features/other", "--out", "other")
+    told = spaceclip("probe", FEATURES, "--beside", "other").stdout
+    assert "Beside them, of the same patches, encoder random:" in told
+    assert told.count("| 3 ") == 2
+    alone = (OUT / "probe.png").read_bytes()
+    spaceclip("probe", FEATURES, "--force")
+    assert (OUT / "probe.png").read_bytes() != alone
+    assert "were fitted to or scored on other patches" in one_line(
+        FEATURES, "--beside", "other", "--max-depth", 10, "--out", "third"
+    )
+    assert not Path("third").exists()
+    Path("none").mkdir()
+    assert "no probes can be read; run spaceclip probe --out none" in one_line(FEATURES, "--beside", "none", "--force")
+
+
 def test_a_finished_result_is_replaced_only_when_asked_for(extracted, spaceclip, one_line):
     spaceclip("probe", FEATURES, "--layers", 0, "--out", "mine")
     before = Path("mine/probe.json").read_bytes()
