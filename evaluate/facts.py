@@ -95,7 +95,12 @@ class BackboneFacts(BaseModel):
         return cls(name=name, **facts, random=name.startswith("random:"))
 
     @property
+    def embedded(self) -> bool:
+        """Whether it is a small one that comes with the package."""
+        return self.name.startswith("embedded:")
+
+    @property
     def label(self) -> str:
         """One short line."""
-        revision = self.revision if self.random else self.revision[:12]
+        revision = self.revision if self.random or self.embedded else self.revision[:12]
         return f"{self.name} ({revision}, weights {self.weights[:12]})"

@@ -82,6 +82,7 @@ def probe_features(
     for other in others:
         results.require_same_patches(other)
     out.mkdir(parents=True, exist_ok=True)
+    (out / PROBE).unlink(missing_ok=True)  # written last: it says that the others are whole
     for file, content in (
         (TABLE, probe_markdown(results, others).encode()),
         (CSV, probe_csv(results).encode()),

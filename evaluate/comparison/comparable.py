@@ -22,6 +22,8 @@ def unlike(results: Results, row: Row) -> tuple[str, ...]:
     reasons = []
     if results.backbone and results.backbone.random:
         reasons.append("random encoder weights")
+    if results.backbone and results.backbone.embedded:
+        reasons.append("a small encoder trained on rendered scenes")
     if protocol.median_scaling:
         reasons.append("median scaled")
     if protocol.name == "validation":

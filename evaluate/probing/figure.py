@@ -41,12 +41,16 @@ def _draw_layers(ax: "Axes", drawn: Sequence[ProbeResults], metric: str) -> None
     for results in drawn:
         layers = [probe.layers[0] for probe in results.singles]
         values = [getattr(probe.metrics, metric) for probe in results.singles]
-        ax.plot(layers, values, "o-", label=printable(f"linear probe, {results.backbone.name}"))
+        ax.plot(layers, values, "o-", label=printable(f"{results.backbone.label}, {results.storage}"))
     results = drawn[0]
     name = results.best_baseline(metric)
     value = getattr(results.baselines[name], metric)
     ax.axhline(value, color="0.4", linestyle="--", label=f"best without an image: {name}")
-    ax.set(xlabel="hidden state", ylabel=PATCH_METRICS[metric], xticks=[probe.layers[0] for probe in results.singles])
+    ax.set(
+        xlabel="hidden state",
+        ylabel=PATCH_METRICS[metric],
+        xticks=sorted({probe.layers[0] for each in drawn for probe in each.singles}),
+    )
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(y=0.15)
     ax.legend(frameon=False, fontsize=8)

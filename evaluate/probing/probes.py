@@ -57,7 +57,7 @@ def probe_layers(
     layers = sorted(set(training.layers if layers is None else layers))
     if wrong := [strength for strength in strengths if not 0 < strength < np.inf]:
         raise SpaceClipError(f"ridge {wrong[0]:g}: expected a strength above 0, such as {STRENGTHS[2]:g}")
-    if not 0 < depth_range[0] < depth_range[1]:
+    if not 0 < depth_range[0] < depth_range[1] < np.inf:
         raise SpaceClipError("the depth range is {:g} to {:g} m, expected 0 < least < most".format(*depth_range))
     for features in (training, held_out):
         features.require(layers, depth=True)

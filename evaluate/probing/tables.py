@@ -24,7 +24,7 @@ def probe_markdown(results: ProbeResults, beside: Sequence[ProbeResults] = ()) -
         ]
     for other in beside:
         parts += [
-            f"Beside them, of the same patches, encoder {other.backbone.label}:",
+            f"Beside them, of the same patches, {other.storage} features of {other.backbone.label}:",
             markdown_table(header, list(_rows(other.singles))),
         ]
     parts += [f"Warning: {text}" for text in results.warnings]

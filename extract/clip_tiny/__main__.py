@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ...cache import SpaceClipError
 from ..sources.synthetic import EncoderSettings
 from .pairs import render
 from .pretrain import Recipe, pretrain
@@ -16,15 +17,20 @@ _UNSEEN, _CANDIDATES = 1, 200  # added to the seed; pictures among which a capti
 @click.command()
 @click.option("--work", type=click.Path(path_type=Path), default=Path("clip-tiny"), help="Pairs, state and log.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where the tower goes.")
-@click.option("--scenes", type=int, default=Recipe().scenes, show_default=True, help="Fewer for a trial.")
-@click.option("--steps", type=int, default=Recipe().steps, show_default=True, help="Fewer for a trial.")
-@click.option("--until", type=int, default=None, help="Stop after this step; the same command goes on.")
+@click.option("--scenes", type=click.IntRange(1), default=Recipe().scenes, show_default=True, help="Fewer for a trial.")
+@click.option("--steps", type=click.IntRange(1), default=Recipe().steps, show_default=True, help="Fewer for a trial.")
+@click.option("--until", type=click.IntRange(1), default=None, help="Stop after this step; the same command goes on.")
 def main(work: Path, out: Path, scenes: int, steps: int, until: int | None) -> None:
     """Train the embedded encoder anew: two cores, under two hours; it can be interrupted and goes on."""
     recipe = Recipe(scenes=scenes, steps=steps)
     trained = EncoderSettings(scenes=recipe.scenes, views_per_scene=recipe.views_per_scene)
     pairs = render(work / "pairs", trained, recipe.captions)
-    model, tokenizer = pretrain(pairs, recipe, work, until)
+    try:
+        model, tokenizer = pretrain(pairs, recipe, work, until)
+    except SpaceClipError as error:
+        raise click.ClickException(str(error)) from error
+    if until is not None and until < recipe.steps:
+        return
     unseen = EncoderSettings(scenes=_CANDIDATES, views_per_scene=1, seed=trained.seed + _UNSEEN)
     found = retrieval(model, tokenizer, render(work / "unseen", unseen, 1))
     save(model, recipe, found, work / "log.csv", out)

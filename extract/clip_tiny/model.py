@@ -19,9 +19,10 @@ VISION: dict[str, Any] = {
     "image_size": GRID * PATCH,
     "patch_size": PATCH,
     "hidden_act": "gelu",
+    "projection_dim": 256,
 }
 _TEXT: dict[str, Any] = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 3}
-_JOINT, _DECODER = 256, 128
+_JOINT, _DECODER = VISION["projection_dim"], 128
 
 
 class TinyClip(nn.Module):
@@ -35,6 +36,7 @@ class TinyClip(nn.Module):
         super().__init__()
         text = CLIPTextConfig(
             **_TEXT,
+            projection_dim=_JOINT,
             vocab_size=vocabulary,
             max_position_embeddings=words.LENGTH,
             pad_token_id=words.PADDING,

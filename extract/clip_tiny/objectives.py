@@ -1,4 +1,4 @@
-"""What the small CLIP is trained for: contrast, names of regions, masked prediction. None of them knows of depth."""
+"""What the small CLIP is trained for: contrast, names of regions, masked prediction. None of them takes a depth map."""
 
 import torch
 from torch import Tensor

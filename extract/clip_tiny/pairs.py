@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -49,47 +48,70 @@ def render(folder: Path, settings: EncoderSettings, captions: int) -> Pairs:
         captions: So many of each picture.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = json.dumps({"captions": captions, "stamp": SyntheticSource(settings).entries[0].stamp})
-    files = [
-        (folder / f"{settings.views_per_scene}x{start:06d}.npz", start) for start in range(0, settings.scenes, _BLOCK)
+    blocks = [
+        _Block(
+            folder / f"{settings.views_per_scene}x{start:06d}.npz",
+            range(start, min(start + _BLOCK, settings.scenes)),
+            settings,
+            captions,
+        )
+        for start in range(0, settings.scenes, _BLOCK)
     ]
-    left = [(file, start) for file, start in files if not file.exists() or str(np.load(file)["record"]) != record]
+    left = [block for block in blocks if not block.done()]
     begun = time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(partial(_render_block, settings, captions, record), left), 1):
+        for done, _ in enumerate(pool.map(_Block.render, left), 1):
             rate = done / (time.perf_counter() - begun)
             click.echo(
                 f"rendered {done} of {len(left)} files, {rate * _BLOCK * settings.views_per_scene:.1f} pictures/s, "
                 f"{(len(left) - done) / rate / 60:.0f} min left",
                 err=True,
             )
-    return _joined([file for file, _ in files])
+    return _joined([block.file for block in blocks])
 
 
-def _render_block(settings: EncoderSettings, captions: int, record: str, block: tuple[Path, int]) -> None:
-    file, start = block
-    source = SyntheticSource(settings)
-    views = settings.views_per_scene
-    shown = range(start * views, min(start + _BLOCK, settings.scenes) * views)
-    pictures, regions, words, phrases = [], [], [], {}
-    for index in shown:
-        picture = source.picture(index)
-        rng = np.random.default_rng([settings.seed, index])
-        words.append([caption(picture, rng) for _ in range(captions)])
-        pictures.append(prepare_image(picture.image, None).transpose(2, 0, 1))
-        rows, columns = (((np.arange(CELLS) + 0.5) * size / CELLS).astype(int) for size in picture.things.shape)
-        cells = picture.things[np.ix_(rows, columns)]
-        names = {k: phrases.setdefault(phrase(picture.name(int(k))), len(phrases)) for k in np.unique(cells)}
-        regions.append(np.vectorize(names.__getitem__, otypes=[np.int16])(cells))
-    part = file.with_suffix(".part.npz")
-    np.savez(
-        part,
-        pictures=np.stack(pictures),
-        regions=np.stack(regions),
-        words=json.dumps([words, list(phrases)]),
-        record=record,
-    )
-    part.replace(file)
+@dataclass(frozen=True)
+class _Block:
+    """Some scenes, and the file of their pairs."""
+
+    file: Path
+    scenes: range
+    settings: EncoderSettings
+    captions: int
+
+    @property
+    def record(self) -> str:
+        """What the file was made of."""
+        stamp = SyntheticSource(self.settings).entries[0].stamp
+        return json.dumps({"captions": self.captions, "scenes": len(self.scenes), "stamp": stamp})
+
+    def done(self) -> bool:
+        if not self.file.exists():
+            return False
+        with np.load(self.file) as content:
+            return str(content["record"]) == self.record
+
+    def render(self) -> None:
+        source, views = SyntheticSource(self.settings), self.settings.views_per_scene
+        pictures, regions, words, phrases = [], [], [], {}
+        for index in range(self.scenes.start * views, self.scenes.stop * views):
+            picture = source.picture(index)
+            rng = np.random.default_rng([self.settings.seed, index])
+            words.append([caption(picture, rng) for _ in range(self.captions)])
+            pictures.append(prepare_image(picture.image, None).transpose(2, 0, 1))
+            rows, columns = (((np.arange(CELLS) + 0.5) * size / CELLS).astype(int) for size in picture.things.shape)
+            cells = picture.things[np.ix_(rows, columns)]
+            names = {k: phrases.setdefault(phrase(picture.name(int(k))), len(phrases)) for k in np.unique(cells)}
+            regions.append(np.vectorize(names.__getitem__, otypes=[np.int16])(cells))
+        part = self.file.with_suffix(".part.npz")
+        np.savez(
+            part,
+            pictures=np.stack(pictures),
+            regions=np.stack(regions),
+            words=json.dumps([words, list(phrases)]),
+            record=self.record,
+        )
+        part.replace(self.file)
 
 
 def _joined(files: list[Path]) -> Pairs:

@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import hashlib
+import json
 import math
 import time
 from pathlib import Path
@@ -50,7 +52,7 @@ class Recipe(BaseModel):
     views_per_scene: int = 3
     captions: int = 4
     batch_size: int = 128
-    steps: int = 1400
+    steps: int = 3000
     whole: float = 0.05
     visible: float = 0.25
     learning_rate: float = 1e-3
@@ -60,6 +62,15 @@ class Recipe(BaseModel):
     regions: float = 1.0
     masked: float = 1.0
     seed: int = 0
+
+    def work(self, steps: int) -> float:
+        """What the first steps take together, in steps that see a share of the patches."""
+        return steps + max(0, steps - self.whole_from) * (1 / self.visible - 1)
+
+    @property
+    def whole_from(self) -> int:
+        """The first step in which the tower sees all patches."""
+        return round((1 - self.whole) * self.steps)
 
 
 def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = None) -> tuple[TinyClip, Tokenizer]:
@@ -75,8 +86,13 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
         The model and the tokenizer of its captions.
 
     Raises:
-        SpaceClipError: The folder holds the state of another recipe.
+        SpaceClipError: The folder holds the state of another recipe or other pairs, or there are fewer pairs than a
+            batch takes.
     """
+    if len(pairs.pictures) < recipe.batch_size:
+        raise SpaceClipError(
+            f"{len(pairs.pictures)} pairs, expected a batch of {recipe.batch_size} at least: more --scenes"
+        )
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
     tokenizer = words.learn([text for captions in pairs.captions for text in captions] + pairs.phrases)
@@ -88,14 +104,17 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
         ],
         betas=(0.9, 0.95),
     )
+    learned_from = {"recipe": recipe.model_dump(), "captions": _digest(pairs)}
     state, first = folder / "state.pt", 0
     if state.exists():
         held = torch.load(state, weights_only=True)
-        if held["recipe"] != recipe.model_dump():
-            raise SpaceClipError(f"{state}: the state of another recipe; give its settings again, or another --work")
+        for what, found in learned_from.items():
+            if held[what] != found:
+                raise SpaceClipError(f"{state} does not fit the {what}; give its settings again, or another --work")
         model.load_state_dict(held["model"])
         optimizer.load_state_dict(held["optimizer"])
         first = held["step"]
+    _keep_rows(folder / "log.csv", first)
     # The weights are kept in float32, and in the type that is fastest for the passes.
     fast = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
     working = copy.deepcopy(model).to(fast)
@@ -107,37 +126,39 @@ def pretrain(pairs: Pairs, recipe: Recipe, folder: Path, until: int | None = Non
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(recipe, step)
         rng = np.random.default_rng([recipe.seed, 1, step])
-        found = _losses(working, draw(next(order), rng), phrases, recipe, step, rng)
-        loss = recipe.contrast * found[0] + recipe.regions * found[1] + recipe.masked * found[2]
+        whole = step >= recipe.whole_from
+        found = _losses(working, draw(next(order), rng), phrases, None if whole else recipe.visible, rng)
+        loss = recipe.contrast * found[0] + recipe.regions * found[1]
+        if not whole:
+            loss = loss + recipe.masked * found[2]
         loss.backward()
         _step(model, working, optimizer)
         sums.append([value.item() for value in found])
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == last:
-            rate = (step + 1 - first) / (time.perf_counter() - begun)
-            _log(folder / "log.csv", step + 1, recipe, np.mean(sums, axis=0), rate, last)
+            _log(folder / "log.csv", step + 1, recipe, np.mean(sums, axis=0))
+            took, work = time.perf_counter() - begun, recipe.work(step + 1)
+            left = took * (recipe.work(last) - work) / (work - recipe.work(first))
+            rate = (step + 1 - first) * recipe.batch_size / took
+            click.echo(f"{rate:.0f} pictures/s, {left / 60:.0f} min left", err=True)
             sums = []
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == last:
-            _save(
-                state,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                    "recipe": recipe.model_dump(),
-                },
-            )
+            reached = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            _save(state, reached | learned_from)
     return model.eval(), tokenizer
 
 
 def _losses(
-    model: TinyClip, batch: Batch, phrases: Tensor, recipe: Recipe, step: int, rng: np.random.Generator
+    model: TinyClip, batch: Batch, phrases: Tensor, share: float | None, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The three losses, and the share of pictures whose own caption is the nearest in the batch."""
-    count = len(batch.pixels)
-    shuffled = torch.from_numpy(rng.random((count, _PATCHES), dtype=np.float32).argsort(1))
-    seen = round(recipe.visible * _PATCHES)
-    whole = step >= round((1 - recipe.whole) * recipe.steps)
-    visible, hidden = (None, None) if whole else (shuffled[:, :seen], shuffled[:, seen : 2 * seen])
+    """The three losses, and the share of pictures whose own caption is the nearest in the batch.
+
+    Of all patches the tower sees a share, and as many of the others are predicted; without one it sees all, and the
+    third loss is not a number.
+    """
+    visible, hidden = None, None
+    if share is not None:
+        shuffled = torch.from_numpy(rng.random((len(batch.pixels), _PATCHES), dtype=np.float32).argsort(1))
+        visible, hidden = shuffled[:, : (seen := round(share * _PATCHES))], shuffled[:, seen : 2 * seen]
     tokens = model.picture_tokens(batch.pixels.to(model.region_scale.dtype), visible)
     cells = batch.cells if visible is None else batch.cells.gather(1, visible[..., None].expand(-1, -1, 16))
     named, cells = cells.unique(return_inverse=True)
@@ -147,7 +168,7 @@ def _losses(
     regions = objectives.region_names(
         model.region_vectors(tokens), model.text_vectors(phrases[named]), cells, model.region_scale
     )
-    masked = torch.zeros(())
+    masked = torch.tensor(torch.nan)
     if visible is not None and hidden is not None:
         predicted = model.reconstruction(tokens[:, 1:], visible, hidden)
         masked = objectives.reconstruction(predicted, batch.pixels, hidden)
@@ -173,10 +194,10 @@ def _learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
 
 
-def _log(file: Path, step: int, recipe: Recipe, means: Any, rate: float, last: int) -> None:
+def _log(file: Path, step: int, recipe: Recipe, means: Any) -> None:
     names = ("contrast", "regions", "masked", "nearest_caption")
     row = {"step": step, "pictures": step * recipe.batch_size} | {
-        name: f"{value:.4f}" for name, value in zip(names, means, strict=True)
+        name: "" if math.isnan(value) else f"{value:.4f}" for name, value in zip(names, means, strict=True)
     }
     fresh = not file.exists()
     with file.open("a", newline="") as stream:
@@ -184,12 +205,20 @@ def _log(file: Path, step: int, recipe: Recipe, means: Any, rate: float, last: i
         if fresh:
             writer.writeheader()
         writer.writerow(row)
-    told = ", ".join(f"{name} {row[name]}" for name in names)
-    click.echo(
-        f"step {step} of {recipe.steps}: {told}; {rate * recipe.batch_size:.0f} pictures/s, "
-        f"{(last - step) / rate / 60:.0f} min left",
-        err=True,
-    )
+    losses = ", ".join(f"{name} {row[name]}" for name in names if row[name])
+    click.echo(f"step {step} of {recipe.steps}: {losses}; ", err=True, nl=False)
+
+
+def _keep_rows(file: Path, steps: int) -> None:
+    """Take out the rows of steps that are done again."""
+    if file.exists():
+        header, *rows = file.read_text().splitlines(keepends=True)
+        file.write_text("".join([header, *(row for row in rows if int(row.split(",")[0]) <= steps)]))
+
+
+def _digest(pairs: Pairs) -> str:
+    """Of all words, and so of the number that each has as a token."""
+    return hashlib.sha256(json.dumps([pairs.captions, pairs.phrases]).encode()).hexdigest()
 
 
 def _save(file: Path, state: dict[str, Any]) -> None:

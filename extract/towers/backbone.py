@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ...cache import SpaceClipError
 from .device import use_ieee_float32
+from .embedded import EMBEDDED, embedded_folder
 
 RANDOM = "random:"
+_EMBEDDED_REVISION = "comes with SpaceCLIP"
 
 # The paper's encoder, pinned to the commit that its numbers belong to.
 PINNED = {"openai/clip-vit-base-patch16": "57c216476eefef5ab752ec549e440a49ae4ae5f3"}
@@ -22,7 +24,8 @@ class BackboneSettings(BaseModel):
     """Which frozen encoder, and how it computes.
 
     Attributes:
-        name: Hub id, local folder, or `random:<hub id, folder or config.json>` for seeded random weights.
+        name: Hub id, local folder, `embedded:clip-tiny` for the small CLIP that comes with the package, or
+            `random:<any of these, or a config.json>` for seeded random weights.
         revision: Commit on the hub; the default model has a pinned one.
         seed: Of random weights.
         precision: `float32`, `bfloat16`, `float16`, or `auto`: float16 on CUDA, bfloat16 on a CPU that has it,
@@ -41,12 +44,14 @@ class BackboneSettings(BaseModel):
         found: dict[str, Any] = {"name": _known_as(self.name)}
         if self.name.startswith(RANDOM):
             found["revision"] = _random_revision(self.seed)
+        elif self.name.startswith(EMBEDDED):
+            found["revision"] = _EMBEDDED_REVISION
         elif not Path(self.name).is_dir() and (revision := self.revision or PINNED.get(self.name)):
             found["revision"] = revision
         if self.precision != "auto":
             found["precision"] = self.precision
         # What lies at a path of this machine may be another encoder by now; a commit on the hub is always the same.
-        if Path(self.name.removeprefix(RANDOM)).exists():
+        if Path(embedded_folder(self.name.removeprefix(RANDOM))).exists():
             found["weights"] = load_backbone(self.name, seed=self.seed, precision="float32").identity["weights"]
         return found
 
@@ -117,7 +122,7 @@ def load_backbone(
     """Load an image encoder alone; a text tower is never built.
 
     Args:
-        name: Hub id, local folder, or `random:<hub id, folder or config.json>`.
+        name: Hub id, local folder, `embedded:clip-tiny`, or `random:<any of these, or a config.json>`.
         revision: Commit on the hub.
         seed: Of random weights.
         precision: Compute precision, see `BackboneSettings`.
@@ -133,7 +138,11 @@ def load_backbone(
     device = torch.device(device)
     dtype = compute_dtype(precision, device)
     if name.startswith(RANDOM):
-        model, revision = make_random(name.removeprefix(RANDOM), seed), _random_revision(seed)
+        model, revision = make_random(embedded_folder(name.removeprefix(RANDOM)), seed), _random_revision(seed)
+    elif name.startswith(EMBEDDED):
+        if revision:
+            raise SpaceClipError(f"backbone {name} comes with SpaceCLIP and has no revision {revision}; leave it out")
+        model, revision = load_pretrained(embedded_folder(name), None)[0], _EMBEDDED_REVISION
     else:
         model, revision = load_pretrained(name, revision or PINNED.get(name))
     return ClipBackbone(model, {"name": _known_as(name), "revision": revision}, device, dtype)

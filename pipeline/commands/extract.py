@@ -69,7 +69,7 @@ def numbers(_context: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--max-pixels", type=int, help="Refuse larger pictures. [default: what Pillow takes for a bomb]")
 @click.option(
     "--backbone",
-    help="Hub id or local folder; random:<hub id, folder or config.json> for random weights. "
+    help="Hub id, local folder or embedded:clip-tiny; random:<any of these, or a config.json> for random weights. "
     "[default: the paper's CLIP ViT-B/16]",
 )
 @click.option("--revision", help="Commit of the backbone on the hub.")

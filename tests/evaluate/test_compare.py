@@ -234,6 +234,11 @@ def test_random_weights_are_never_comparable_and_reasons_add_up():
     assert unlike(result(found, backbone=RANDOM), found) == expected
 
 
+def test_the_embedded_encoder_stands_beside_no_published_row():
+    found = BackboneFacts.of({"name": "embedded:clip-tiny", "revision": "comes with SpaceCLIP", "weights": "ab"})
+    assert unlike(result(row(), model=CHOSEN, backbone=found), row()) == ("a small encoder trained on rendered scenes",)
+
+
 def test_checkpoints_are_text_free_and_saved_maps_are_what_one_says():
     named = [
         ("mine", result(row())),

@@ -204,6 +204,12 @@ def test_skipped_and_quarantined_images_are_counted_apart(make_maps, scored):
         ("openai/clip", "57c216476eefef5ab752", False, "openai/clip (57c216476eef, weights ab)"),
         ("models/clip", "local folder", False, "models/clip (local folder, weights ab)"),
         (
+            "embedded:clip-tiny",
+            "comes with SpaceCLIP",
+            False,
+            "embedded:clip-tiny (comes with SpaceCLIP, weights ab)",
+        ),
+        (
             "random:openai/clip",
             "random weights, seed 3",
             True,

@@ -33,7 +33,7 @@ def run(*arguments):
 
 def test_the_help_names_each_form_of_an_encoder():
     told = " ".join(run("extract", "--help").output.split())
-    assert "Hub id or local folder; random:<hub id, folder or config.json> for random weights." in told
+    assert "Hub id, local folder or embedded:clip-tiny; random:<any of these, or a config.json> for random" in told
 
 
 def test_a_bad_picture_stops_the_run_unless_it_may_be_quarantined(broken, spaceclip):

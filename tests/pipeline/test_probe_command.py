@@ -56,7 +56,7 @@ def test_probes_of_another_encoder_stand_beside_if_they_are_of_the_same_patches(
         spaceclip("extract", *config, "--out", "features/other")
     spaceclip("probe", "features/other", "--out", "other")
     told = spaceclip("probe", FEATURES, "--beside", "other").stdout
-    assert "Beside them, of the same patches, encoder random:" in told
+    assert "Beside them, of the same patches, float16 features of random:" in told
     assert told.count("| 3 ") == 2
     alone = (OUT / "probe.png").read_bytes()
     spaceclip("probe", FEATURES, "--force")

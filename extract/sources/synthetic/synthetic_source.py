@@ -17,7 +17,7 @@ from .shading import Kind, Scene
 from .streets import street
 
 KINDS: dict[Kind, Callable[[np.random.Generator], Scene]] = {"room": room, "street": street}
-_VERSION = 3  # of the generator: to be raised whenever the same settings give other pictures
+_VERSION = 3  # of the generator: to be raised whenever the same settings give other pictures or captions
 
 ENCODER_SEED = 1_000_000
 """Seeds from here on are the embedded encoder's own: it learnt from their scenes, and nobody else may use them."""
