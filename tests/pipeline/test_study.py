@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from spaceclip.extract import read_yaml
+from spaceclip.extract.clip_tiny.model import VISION
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.study.design import StudyFile
@@ -328,7 +329,8 @@ def test_the_studies_of_the_project_are_of_experiments_that_have_their_layers(fi
 
 
 def test_the_widened_arm_of_components_has_as_many_parameters_as_the_whole_one():
-    parameters = {name: count(arm.decoder) for name, arm in shipped("components").items()}
+    channels = VISION["hidden_size"]  # of the demo's encoder
+    parameters = {name: count(arm.decoder.for_features(channels)) for name, arm in shipped("components").items()}
     assert parameters["wider"] == pytest.approx(parameters["both"], rel=0.01)
     assert parameters["film"] < 0.9 * parameters["both"]
     assert not shipped("components")["wider"].decoder.structural
