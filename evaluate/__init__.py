@@ -2,10 +2,11 @@
 
 from .baselines import image_free_depths
 from .boundary import REGIONS, boundary_regions
+from .breakdown import Breakdown
 from .crops import CROPS, crop_mask
 from .csv_text import csv_text
 from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
-from .examples import SHOWN, Example, Examples, find_examples, ranked
+from .examples import SHOWN, Example, Examples, find_examples, loader, ranked
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
@@ -20,9 +21,10 @@ from .probing import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_lay
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
-from .results import Results, Row
+from .results import DATA_NAMES, Results, Row
 from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
+from .split_scoring import score_images
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths
 from .validation import validate
@@ -30,6 +32,7 @@ from .validation_figure import shown_rows, validation_figure
 
 __all__ = [
     "CROPS",
+    "DATA_NAMES",
     "ERRORS",
     "FIGURE",
     "METRICS",
@@ -43,6 +46,7 @@ __all__ = [
     "SHOWN",
     "STRENGTHS",
     "BackboneFacts",
+    "Breakdown",
     "CheckpointFacts",
     "DepthMaps",
     "DepthScale",
@@ -76,6 +80,7 @@ __all__ = [
     "latex_file",
     "latex_table",
     "latex_text",
+    "loader",
     "markdown_table",
     "predict",
     "prediction_figure",
@@ -91,6 +96,7 @@ __all__ = [
     "results_tables",
     "run_page",
     "score",
+    "score_images",
     "scored_split",
     "shown_rows",
     "split_of",

@@ -57,7 +57,7 @@ def legend(ax: "Axes", count: int, *, room: float = 0.0) -> None:
         room: Share of the height to add above what is drawn, for a legend inside.
     """
     if count > 4:
-        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(count, 4))
+        ax.figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
         return
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + room * (high - low))
@@ -106,8 +106,17 @@ def scenes_height(found: Breakdown) -> float:
     return max(3.4, 1.0 + 0.2 * min(len(found.by_scene), SHOWN_SCENES))
 
 
-def draw_by_place(ax: "Axes", found: Breakdown, highest: float | None = None) -> None:
-    """AbsRel by place in the frame, of all images together: a grid with its numbers."""
+def draw_by_place(
+    ax: "Axes", found: Breakdown, title: str = "Error by place in the frame", highest: float | None = None
+) -> None:
+    """AbsRel by place in the frame, of all images together: a grid with its numbers.
+
+    Args:
+        ax: Where.
+        found: Of the images.
+        title: What it is of.
+        highest: AbsRel of the last colour; by default its own highest.
+    """
     grid = np.array([_values(row) for row in found.by_place or ()])
     top = highest or float(np.nanmax(grid))
     # Light is right: where a page turns the colours of a chart over, for the dark, that is dark.
@@ -116,7 +125,7 @@ def draw_by_place(ax: "Axes", found: Breakdown, highest: float | None = None) ->
         if not np.isnan(value):
             colour = "white" if value > 0.7 * top else "black"
             ax.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7, color=colour)
-    ax.set(xticks=[], yticks=[], title="Error by place in the frame")
+    ax.set(xticks=[], yticks=[], title=printable(title))
     ax.spines[:].set_visible(False)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,24 @@ def training_charts(checkpoint: Checkpoint) -> list[str]:
     Raises:
         SpaceClipError: The history is no table of this version.
     """
-    path, kept = checkpoint.path.with_name(HISTORY), checkpoint.info.epoch
-    if not path.is_file():
+    history, kept = read_curves(checkpoint.path.parent), checkpoint.info.epoch
+    if not history:
         return []
-    history = _read(path, ("epoch", "loss", *_VALIDATION))
     draws = [partial(draw_epochs, history=history, lines={"loss": "loss"}, title="Training loss", kept=kept)]
     if any(map(math.isfinite, history["val_raw"])):
         draws.append(partial(draw_epochs, history=history, lines=_VALIDATION, title="Validation AbsRel", kept=kept))
     return [chart(draw, height=2.9) for draw in draws]
 
 
-def _read(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
-    """Columns of a table by name; a number that is not there is NaN."""
+def read_curves(folder: Path) -> dict[str, list[float]]:
+    """Epochs, loss, and validation AbsRel of raw and EMA weights of a run, NaN where one is not known; none without it.
+
+    Raises:
+        SpaceClipError: The history is no table of this version.
+    """
+    path, names = folder / HISTORY, ("epoch", "loss", *_VALIDATION)
+    if not path.is_file():
+        return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))

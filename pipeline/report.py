@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 from ..cache import SpaceClipError, write_atomically
 from ..evaluate import REPORT, RESULTS, DepthScale, SavedMapsFacts, finished_examples, read_results, run_page
 from ..train import load_checkpoint
+from .config import load_experiment
 from .device import choose_device
 from .features import open_scored
 from .paths import require_writable
+from .progress import progress
+from .study import STUDY, decode_arms, read_study, study_gallery, study_page
+from .training import open_splits
 
 if TYPE_CHECKING:
     from ..cache import Location
@@ -25,8 +29,8 @@ def write_report(
     """Write the page of a folder into it.
 
     Args:
-        folder: Of an evaluation.
-        features: The folder of features that it was scored on; by default that of its name.
+        folder: Of an evaluation or a study.
+        features: The folder of features that was scored on; by default that of its name, or of the study's base.
         images: How many the gallery shows.
         device: Where to decode them.
         local_copy: Folder that keeps what is read of a bucket.
@@ -37,8 +41,12 @@ def write_report(
     require_writable(folder)
     if (folder / RESULTS).exists():
         page = _run(folder, features, images, device, local_copy)
+    elif (folder / STUDY).exists():
+        page = _study(folder, features, images, device, local_copy)
     else:
-        raise SpaceClipError(f"{folder}: holds no {RESULTS}; run `spaceclip evaluate` first")
+        raise SpaceClipError(
+            f"{folder}: holds neither {RESULTS} nor {STUDY}; run `spaceclip evaluate` or `spaceclip study` first"
+        )
     write_atomically(folder / REPORT, page.encode())
     return folder / REPORT
 
@@ -54,6 +62,18 @@ def _run(folder: Path, features: "Location | None", images: int, device: str, lo
     examples = finished_examples(folder, results, checkpoint, splits, images)
     scale = DepthScale.of((one.ground_truth for group in examples.values() for one in group), "log")
     return run_page(results, examples, scale, checkpoint)
+
+
+def _study(folder: Path, features: "Location | None", images: int, device: str, local_copy: Path | None) -> str:
+    results = read_study(folder)
+    base = Path(results.base)
+    folders = [features] if features else load_experiment(base).feature_folders(base.stem)
+    _, validation = open_splits([_present(one) for one in folders], None, local_copy)
+    if validation is None:
+        raise SpaceClipError(f"{', '.join(map(str, folders))}: no validation split, expected that of the study")
+    with progress("decode", "images") as report:
+        arms = decode_arms(results, folder, validation, choose_device(device), report)
+    return study_page(results, folder, arms, study_gallery(arms, validation, images) if arms else None)
 
 
 def _present(features: "Location") -> "Location":

@@ -1,18 +1,37 @@
 """One self-contained HTML page: of an evaluation, or of anything else that is laid out as a `Page`."""
 
-from .gallery import Gallery, Shown, gallery_columns
+from ..charts import chart, draw_by_place, draw_depths, draw_runs, draw_seeds, seeds_height
+from ..pictures import ERROR, IMAGE, PREDICTION, TRUTH, pictures
+from ..training_run import read_curves, training_settings
+from .gallery import Gallery, Picture, Shown, gallery_columns
 from .page import Chart, Page, Section, Table, made_with, render
-from .run import run_page
+from .run import BOUNDARIES, RANDOM, run_page
 
 __all__ = [
+    "BOUNDARIES",
+    "ERROR",
+    "IMAGE",
+    "PREDICTION",
+    "RANDOM",
+    "TRUTH",
     "Chart",
     "Gallery",
     "Page",
+    "Picture",
     "Section",
     "Shown",
     "Table",
+    "chart",
+    "draw_by_place",
+    "draw_depths",
+    "draw_runs",
+    "draw_seeds",
     "gallery_columns",
     "made_with",
+    "pictures",
+    "read_curves",
     "render",
     "run_page",
+    "seeds_height",
+    "training_settings",
 ]

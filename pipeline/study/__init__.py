@@ -1,8 +1,22 @@
 """Studies: arms of one experiment, each trained with several seeds, compared on the validation split."""
 
+from .decoded import decode_arms, study_gallery
 from .design import Design, prepare
-from .results import StudyResults
+from .page import study_page
+from .results import STUDY, StudyResults, read_study
 from .study import outlook, run_study
 from .tables import markdown
 
-__all__ = ["Design", "StudyResults", "markdown", "outlook", "prepare", "run_study"]
+__all__ = [
+    "STUDY",
+    "Design",
+    "StudyResults",
+    "decode_arms",
+    "markdown",
+    "outlook",
+    "prepare",
+    "read_study",
+    "run_study",
+    "study_gallery",
+    "study_page",
+]

@@ -2,10 +2,12 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...cache import SpaceClipError
 from ...evaluate import BackboneFacts, Protocol
 
 STUDY = "study.json"
@@ -114,8 +116,7 @@ class ArmResult(BaseModel):
     ) -> "ArmResult":
         """From its runs, and those of the first arm with the same seeds."""
         names = next((run.metrics for run in runs if run.metrics), {})
-        both = [(run.metrics, other.metrics) for run, other in zip(runs, first, strict=True)]
-        pairs = [(own, other) for own, other in both if own and other] if runs is not first else []
+        pairs = [] if runs is first else _pairs(runs, first)
         metrics = {name: Spread.of([run.metrics[name] for run in runs if run.metrics]) for name in names}
         apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
         return cls(
@@ -127,6 +128,15 @@ class ArmResult(BaseModel):
             metrics={name: spread for name, spread in metrics.items() if spread},
             differences={name: spread for name, spread in apart.items() if spread},
         )
+
+    def apart(self, first: "ArmResult", metric: str) -> list[float]:
+        """By how much a metric differs from that of another arm, for each seed that both were trained with."""
+        return [own[metric] - other[metric] for own, other in _pairs(self.runs, first.runs)]
+
+
+def _pairs(runs: Sequence[RunResult], others: Sequence[RunResult]) -> list[tuple[dict[str, float], dict[str, float]]]:
+    both = [(run.metrics, other.metrics) for run, other in zip(runs, others, strict=True)]
+    return [(own, other) for own, other in both if own and other]
 
 
 class StudyResults(BaseModel):
@@ -168,3 +178,20 @@ class StudyResults(BaseModel):
             "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
         )
         return f"{self.base}, {self.protocol.label}; {count}; {encoder}. Weights are {weights}."
+
+
+def read_study(folder: Path) -> StudyResults:
+    """Read the `study.json` of a folder.
+
+    Raises:
+        SpaceClipError: It is not there, or of another version.
+    """
+    path = folder / STUDY
+    try:
+        return StudyResults.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise SpaceClipError(f"{path} is not there, expected the results of a study: run `spaceclip study`") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        reason = f"{'.'.join(map(str, fault['loc'])) or 'its JSON'}: {fault['msg']}"
+    raise SpaceClipError(f"{path} is of another version ({reason}); give `spaceclip study` again, which writes it anew")

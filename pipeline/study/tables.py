@@ -7,6 +7,9 @@ from typing import Any
 from ...evaluate import METRIC_LABELS, METRICS, csv_text, latex_file, latex_table, latex_text, markdown_table
 from .results import ArmResult, Spread, StudyResults
 
+MEANS = "Mean ± sample deviation over the seeds."
+PAIRED = "Differences are paired by seed; *agree*: for how many seeds one has the sign of the mean."
+
 _CHOSEN_BY = "abs_rel"
 _IN_PRINT = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
 """Metrics that fit on a printed page with their deviations."""
@@ -18,19 +21,13 @@ def markdown(results: StudyResults) -> str:
     parts = [
         f"# {results.study}",
         results.caption,
-        "\n".join(f"- {_arm(arm, first)}" for arm in arms),
-        markdown_table(
-            ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)],
-            [[arm.name, f"{arm.parameters:,}", *(_spread(arm.metrics.get(name)) for name in METRICS)] for arm in arms],
-        ),
-        "Mean ± sample deviation over the seeds.",
-        markdown_table(
-            [METRIC_LABELS[_CHOSEN_BY], *(f"seed {seed}" for seed in results.seeds), f"less {first.name}", "Agree"],
-            [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in arms],
-        ),
-        "Differences are paired by seed; *agree*: for how many seeds one has the sign of the mean.",
+        "\n".join(f"- {arm.name}: {settings_of(arm, first)}" for arm in arms),
+        markdown_table(*arms_table(results)),
+        MEANS,
+        markdown_table(*seeds_table(results)),
+        PAIRED,
     ]
-    notes = "\n".join(f"- {note}".replace("*", "\\*") for note in _notes(results))
+    notes = "\n".join(f"- {note}".replace("*", "\\*") for note in notes_of(results))
     return "\n\n".join(filter(None, (*parts, notes))) + "\n"
 
 
@@ -38,17 +35,20 @@ def latex(results: StudyResults) -> str:
     """The metrics of each arm, and how they differ from the first, for documents with the package booktabs."""
     arms, first, labels = results.arms, results.arms[0], [METRIC_LABELS[name] for name in _IN_PRINT]
     names = [latex_text(arm.name) + "*" * any(run.note for run in arm.runs) for arm in arms]
-    mean, numbers = "Mean ± sample deviation over the seeds.", "r" * len(_IN_PRINT)
+    numbers = "r" * len(_IN_PRINT)
     tables = [
         latex_table(
-            f"{results.study}: {results.caption} {mean}",
+            f"{results.study}: {results.caption} {MEANS}",
             f"lr{numbers}",
             ["Arm", "Parameters", *labels],
             [[[name, f"{arm.parameters:,}", *_printed(arm.metrics)] for name, arm in zip(names, arms, strict=True)]],
-            [latex_text(line) for line in (*(_arm(arm, first) for arm in arms), *_notes(results))],
+            [
+                latex_text(line)
+                for line in (*(f"{arm.name}: {settings_of(arm, first)}" for arm in arms), *notes_of(results))
+            ],
         ),
         latex_table(
-            f"{results.study}: differences from {first.name}, paired by seed. {mean} Agree: for how many seeds the "
+            f"{results.study}: differences from {first.name}, paired by seed. {MEANS} Agree: for how many seeds the "
             f"difference of {METRIC_LABELS[_CHOSEN_BY].split()[0]} has the sign of the mean.",
             f"l{numbers}r",
             ["Arm", *labels, "Agree"],
@@ -66,8 +66,24 @@ def latex(results: StudyResults) -> str:
 
 def _printed(spreads: Mapping[str, Spread], sign: str = "") -> Iterator[str]:
     for name in _IN_PRINT:
-        text = _spread(spreads.get(name), sign).replace("±", r"\pm")
+        text = spread_text(spreads.get(name), sign).replace("±", r"\pm")
         yield text if text == "-" else f"${text}$"
+
+
+def arms_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: all metrics of each arm."""
+    header = ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)]
+    return header, [
+        [arm.name, f"{arm.parameters:,}", *(spread_text(arm.metrics.get(name)) for name in METRICS)]
+        for arm in results.arms
+    ]
+
+
+def seeds_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: AbsRel of each seed, and what differs from the first arm."""
+    label, first = METRIC_LABELS[_CHOSEN_BY], results.arms[0]
+    header = [label, *(f"seed {seed}" for seed in results.seeds), f"less {first.name}", "Agree"]
+    return header, [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in results.arms]
 
 
 def csv(results: StudyResults) -> str:
@@ -91,16 +107,17 @@ def own_settings(own: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={json.dumps(value)}" for name, value in own.items()) or "as the base"
 
 
-def _arm(arm: ArmResult, first: ArmResult) -> str:
-    """Its settings, and what it starts from of the first one's initial weights."""
-    settings, same = f"{arm.name}: {own_settings(arm.own)}", arm.start.parameters
+def settings_of(arm: ArmResult, first: ArmResult) -> str:
+    """Its own settings, and what it starts from of the first one's initial weights."""
+    settings, same = own_settings(arm.own), arm.start.parameters
     if arm is first:
         return settings
     share = "all" if same == arm.parameters else f"{same:,} of {arm.parameters:,}"
     return f"{settings}; {share} parameters start as those of {first.name}"
 
 
-def _spread(spread: Spread | None, sign: str = "") -> str:
+def spread_text(spread: Spread | None, sign: str = "") -> str:
+    """Mean and sample deviation."""
     if spread is None:
         return "-"
     deviation = "" if spread.deviation is None else f" ± {spread.deviation:.4f}"
@@ -115,10 +132,11 @@ def _each_seed(arm: ArmResult) -> Iterator[str]:
 
 def _difference(arm: ArmResult) -> tuple[str, str]:
     spread = arm.differences.get(_CHOSEN_BY)
-    return (_spread(spread, "+"), f"{spread.agree} of {spread.seeds}") if spread else ("-", "-")
+    return (spread_text(spread, "+"), f"{spread.agree} of {spread.seeds}") if spread else ("-", "-")
 
 
-def _notes(results: StudyResults) -> Iterator[str]:
+def notes_of(results: StudyResults) -> Iterator[str]:
+    """What went wrong, a line each; of single runs behind an asterisk."""
     for arm in results.arms:
         for run in arm.runs:
             if run.note:

@@ -1,0 +1,205 @@
+"""The page of a study: what was asked, the tables, every seed a point, curves, where the arms err, and pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...evaluate import METRIC_LABELS, REGIONS, Breakdown
+from ...evaluate.report import (
+    BOUNDARIES,
+    RANDOM,
+    Chart,
+    Gallery,
+    Page,
+    Section,
+    Table,
+    chart,
+    draw_by_place,
+    draw_depths,
+    draw_runs,
+    draw_seeds,
+    made_with,
+    read_curves,
+    render,
+    seeds_height,
+    training_settings,
+)
+from .decoded import DecodedArm
+from .results import ArmResult, Spread, StudyResults
+from .tables import MEANS, PAIRED, arms_table, notes_of, seeds_table, settings_of, spread_text
+
+_DRAWN = ("abs_rel", "rmse", "delta1")
+_CHOSEN_BY = "abs_rel"
+
+
+def study_page(results: StudyResults, folder: Path, arms: Sequence[DecodedArm], gallery: Gallery | None) -> str:
+    """The page as HTML that needs nothing beside it.
+
+    Args:
+        results: The study's.
+        folder: Of the study, for the histories of its runs.
+        arms: Those that were decoded.
+        gallery: What they predict; None without any.
+
+    Raises:
+        SpaceClipError: A history is no table of this version.
+    """
+    first, others = results.arms[0], results.arms[1:]
+    asked = f"What changes against {first.name}: {', '.join(arm.name for arm in others)}?"
+    if not others:
+        asked = f"How far do the scores of {first.name} vary with the seed?"
+    page = Page(
+        title=f"Study: {results.study}",
+        asked=asked,
+        measured=f"{results.caption} The test split was not looked at.",
+        answered=answer(results),
+        notices=[*([RANDOM] if results.backbone.random else []), *notes_of(results)],
+        sections=list(_sections(results, folder)),
+        gallery=gallery,
+        details=list(_errors(arms, gallery.data if gallery else "")),
+        provenance=_provenance(results, arms),
+    )
+    return render(page)
+
+
+def answer(results: StudyResults) -> str:
+    """The arm of the lowest AbsRel, and which arms differ from the first in every seed."""
+    first = results.arms[0]
+    scored = [arm for arm in results.arms if _CHOSEN_BY in arm.metrics]
+    if not scored:
+        return "Nothing yet: no run is trained."
+    lowest = min(scored, key=lambda arm: arm.metrics[_CHOSEN_BY].mean)
+    found = lowest.metrics[_CHOSEN_BY]
+    parts = [f"Lowest AbsRel on validation: {lowest.name}, {spread_text(found)} ({_seeds(found.seeds)})."]
+    verdicts: dict[str, list[str]] = {}
+    for arm in results.arms[1:]:
+        if spread := arm.differences.get(_CHOSEN_BY):
+            verdicts.setdefault(_verdict(spread), []).append(f"{arm.name} ({spread_text(spread, '+')})")
+    told = [f"{verdict} {', '.join(verdicts[verdict])}" for verdict in _VERDICTS if verdict in verdicts]
+    if told:
+        parts.append(f"Against {first.name}: {'; '.join(told)}.")
+    return " ".join(parts)
+
+
+_VERDICTS = _LOWER, _HIGHER, _UNDECIDED, _SINGLE = (
+    "lower in every seed",
+    "higher in every seed",
+    "of no one sign",
+    "in a single seed",
+)
+
+
+def _verdict(spread: Spread) -> str:
+    if spread.seeds == 1:
+        return _SINGLE
+    if spread.agree != spread.seeds:
+        return _UNDECIDED
+    return _LOWER if spread.mean < 0 else _HIGHER
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def _sections(results: StudyResults, folder: Path) -> Iterator[Section]:
+    first, others = results.arms[0], results.arms[1:]
+    arms = Table(*arms_table(results), caption=f"{MEANS} Numbers of a validation split stand beside no published row.")
+    yield Section("Arms", tables=[arms, Table(*seeds_table(results), caption=PAIRED.replace("*", ""))])
+    yield Section("Seeds", [_chance(results)], charts=[_values(results.arms), *_differences(first, others)])
+    yield Section("Training", charts=list(_curves(results, folder)))
+
+
+def _chance(results: StudyResults) -> str:
+    count, chance = len(results.seeds), 2.0 ** (1 - len(results.seeds))
+    agree = f"Were there no difference, all {count} seeds would still agree in sign in {chance:.0%} of cases."
+    text = "A point is a seed; beside the points their mean and sample deviation."
+    return f"{text} {agree if count > 1 else 'One seed says little.'}"
+
+
+def _differences(first: ArmResult, others: Sequence[ArmResult]) -> Iterator[Chart]:
+    for name in _DRAWN:
+        apart = {arm.name: arm.apart(first, name) for arm in others}
+        if any(apart.values()):
+            label = f"{METRIC_LABELS[name]}, less {first.name}"
+            drawn = chart(partial(draw_seeds, arms=apart, label=label, zero=first.name), seeds_height(len(apart)))
+            yield Chart(drawn, f"{label}, by arm and seed")
+
+
+def _values(arms: Sequence[ArmResult]) -> Chart:
+    label = METRIC_LABELS[_CHOSEN_BY]
+    values = {arm.name: [run.metrics[_CHOSEN_BY] for run in arm.runs if run.metrics] for arm in arms}
+    return Chart(
+        chart(partial(draw_seeds, arms=values, label=label), seeds_height(len(values))), f"{label} by arm and seed"
+    )
+
+
+def _curves(results: StudyResults, folder: Path) -> Iterator[Chart]:
+    """The loss and the validation AbsRel of all runs; of each epoch that of the better weights, raw or averaged."""
+    found = {
+        arm.name: [curves for run in arm.runs if (curves := read_curves(folder / arm.name / f"seed{run.seed}"))]
+        for arm in results.arms
+    }
+    loss = {name: [(one["epoch"], one["loss"]) for one in runs] for name, runs in found.items()}
+    error = {
+        name: [(one["epoch"], np.fmin(one["val_raw"], one["val_ema"]).tolist()) for one in runs]
+        for name, runs in found.items()
+    }
+    if any(found.values()):
+        height = 2.9 + 0.2 * (len(found) // 4)
+        yield Chart(chart(partial(draw_runs, arms=loss, title="Training loss"), height), "Training loss of all runs")
+        title = "Validation AbsRel, the better of raw and EMA weights"
+        yield Chart(chart(partial(draw_runs, arms=error, title=title), height), f"{title}, of all runs")
+
+
+def _errors(arms: Sequence[DecodedArm], data: str) -> Iterator[Section]:
+    """Where the decoded runs err."""
+    if not arms:
+        return
+    found = {arm.name: arm.scores.breakdown for arm in arms}
+    text = f"Of one run of each arm: {', '.join(f'{arm.name} seed {arm.seed}' for arm in arms)}."
+    depths = chart(partial(draw_depths, arms=found, data=data), 3.4 + 0.2 * (len(found) // 4))
+    yield Section("Error by depth", [text], charts=[Chart(depths, "AbsRel by true depth, a line for each arm")])
+    yield Section("Error by place in the frame", [text], charts=list(_places(found)))
+    yield Section("Error at boundaries", [BOUNDARIES, text], [_regions(arms)])
+
+
+def _places(found: Mapping[str, Breakdown]) -> Iterator[Chart]:
+    cells = [value for one in found.values() for row in one.by_place or () for value in row if value is not None]
+    for name, one in found.items():
+        draw = partial(draw_by_place, found=one, title=name, highest=max(cells))
+        yield Chart(chart(draw, 2.6), f"AbsRel of {name} by place in the frame")
+
+
+def _regions(arms: Sequence[DecodedArm]) -> Table:
+    by_arm = {arm.name: {name: arm.scores.region(name) for name in REGIONS} for arm in arms}
+    present = [name for name in REGIONS if any(regions[name][1] for regions in by_arm.values())]
+    header = ["AbsRel ↓", *(f"{name.replace('_', ' ')}" for name in present)]
+    rows = [
+        [arm, *(f"{mean[_CHOSEN_BY]:.4f}" if (mean := regions[name][1]) else "-" for name in present)]
+        for arm, regions in by_arm.items()
+    ]
+    return Table(header, rows if present else [])
+
+
+def _provenance(results: StudyResults, arms: Sequence[DecodedArm]) -> dict[str, dict[str, str]]:
+    backbone, first = results.backbone, results.arms[0]
+    facts = {
+        "Study": {
+            "Base": results.base,
+            "Seeds": ", ".join(map(str, results.seeds)),
+            "Backbone": backbone.name,
+            "Revision": backbone.revision,
+            "Encoder weights": backbone.weights,
+            **{f"Stores, {split}": ", ".join(stores) for split, stores in results.stores.items()},
+        },
+        "Arms": {arm.name: settings_of(arm, first) for arm in results.arms},
+    }
+    if arms:
+        facts |= {f"{title}, {arms[0].name}": found for title, found in training_settings(arms[0].checkpoint).items()}
+        facts["Time of the training runs; arms of a seed share theirs"] = {
+            f"{arm.name}, seed {arm.seed}": str(arm.checkpoint.info.receipt or "not known") for arm in arms
+        }
+        facts["Weights, SHA-256"] = {f"{arm.name}, seed {arm.seed}": arm.checkpoint.info.sha256 for arm in arms}
+    return facts | {"This page was made with": made_with()}

@@ -1,0 +1,190 @@
+"""`spaceclip report` of a study: its page, made of validation images alone."""
+
+import contextlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from spaceclip.cache import FeatureCache
+from spaceclip.pipeline.cli import main
+from spaceclip.pipeline.study.page import answer
+from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, read_study
+
+STUDY = """
+base: configs/tiny.yaml
+arms:
+  whole: {}
+  flat: { decoder.film: false, train.epochs: 1 }
+seeds: [1, 2]
+"""
+OUT = Path("results/arms")
+
+
+@pytest.fixture(scope="module")
+def studied_once(tmp_path_factory, extracted_once):
+    folder = shutil.copytree(extracted_once, tmp_path_factory.mktemp("studied"), dirs_exist_ok=True)
+    file = folder / "configs/tiny.yaml"
+    file.write_text(file.read_text().replace("epochs: 3", "epochs: 2"))
+    (folder / "arms.yaml").write_text(STUDY)
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(main, ["study", "arms.yaml"])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def studied(tmp_path, monkeypatch, studied_once):
+    """A study of two arms and two seeds."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(studied_once, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def page(studied, spaceclip):
+    """Makes the page of the study; gives its source."""
+
+    def make(*options):
+        assert spaceclip("report", OUT, *options).output == f"{OUT / 'report.html'}\n"
+        return (OUT / "report.html").read_text()
+
+    return make
+
+
+@pytest.fixture
+def one_line(studied, spaceclip):
+    """Runs what must end in one line of error."""
+
+    def run(*arguments):
+        told = spaceclip("report", *arguments, fails=True).output
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
+
+
+def cells(source):
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", source, re.DOTALL)
+    return [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in rows]
+
+
+def change(path, content):
+    found = json.loads(path.read_text())
+    content(found)
+    path.write_text(json.dumps(found))
+
+
+def test_the_page_needs_no_test_split_and_shows_every_arm_on_validation_images(page):
+    val = FeatureCache.open("features/tiny/val.json")
+    test = FeatureCache.open("features/tiny/test.json")
+    for path in (Path("features/tiny/test.json"), Path(str(test.path))):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    source = page("--images", 100)
+    figures = re.findall(r"<figure.*?</figure>", source, re.DOTALL)
+    assert sorted(re.search("<b>(.*?)</b>", one)[1] for one in figures) == sorted(val.sample_ids)
+    study = read_study(OUT)
+    whole, flat = (
+        [float(found) for found in re.findall(r"AbsRel (0\.\d{4})</small>", " ".join(figures))[at::2]] for at in (0, 1)
+    )
+    for arm, shown in zip(study.arms, (whole, flat), strict=True):
+        assert np.mean(shown) == pytest.approx(arm.runs[0].metrics["abs_rel"], abs=2e-4)
+    assert whole == sorted(whole)  # best first, by the first arm
+    for one in figures:
+        name = re.search("<b>(.*?)</b>", one)[1]
+        assert re.findall('alt="(.*?)"', one) == [
+            f"Image of {name}", f"Ground truth of {name}",
+            *(f"{kind} of {name} by {arm}" for arm in ("whole", "flat") for kind in ("Prediction", "Relative error")),
+        ]  # fmt: skip
+
+
+def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monkeypatch):
+    from matplotlib.axes import Axes
+
+    points, plot = [], Axes.plot
+
+    def watched(self, *given, **named):
+        if len(given) == 3 and given[2] == "o":
+            points.append(list(given[0]))
+        return plot(self, *given, **named)
+
+    monkeypatch.setattr(Axes, "plot", watched)
+    source, (whole, flat) = page(), read_study(OUT).arms
+    table = {row[0]: row[1:] for row in reversed(cells(source)) if row}  # of several tables the first
+    assert table["flat"][0] == f"{flat.parameters:,}"
+    found = flat.metrics["abs_rel"]
+    assert table["flat"][1] == f"{found.mean:.4f} ± {found.deviation:.4f}"
+    assert points[:2] == [[run.metrics["abs_rel"] for run in arm.runs] for arm in (whole, flat)]
+    for metric, drawn in zip(("abs_rel", "rmse", "delta1"), points[2:], strict=True):
+        seeds = [own.metrics[metric] - other.metrics[metric] for own, other in zip(flat.runs, whole.runs, strict=True)]
+        assert drawn == pytest.approx(seeds)
+    text = " ".join(re.sub("<.*?>", " ", source).split())
+    assert "What changes against whole: flat?" in text
+    assert "The test split was not looked at." in text
+    assert "stand beside no published row" in text
+    assert "Random encoder weights" in text
+
+
+def test_a_failed_run_stays_in_the_page_and_another_seed_is_shown_in_its_place(page):
+    def fail(found):
+        found["arms"][1]["runs"][0] |= {"status": "failed", "metrics": {}, "note": "no more memory"}
+
+    change(OUT / "study.json", fail)
+    source = page("--images", 3)
+    assert "* flat, seed 1: no more memory" in source
+    assert "flat: the numbers are of 1 of 2 seeds" in source
+    assert "whole seed 1, flat seed 2" in source
+
+
+def test_a_page_of_other_numbers_than_its_table_is_refused_in_one_line(one_line, spaceclip):
+    Path("features").rename("moved")
+    assert "features/tiny: the features are not there" in one_line(OUT)
+    spaceclip("report", OUT, "--features", "moved/tiny", "--images", 1)
+    change(OUT / "study.json", lambda found: found["stores"].update(val=["0123456789ab"]))
+    assert "those of the study 0123456789ab" in one_line(OUT, "--features", "moved/tiny")
+    change(OUT / "study.json", lambda found: found["arms"][0].pop("runs"))
+    assert "study.json is of another version (arms.0.runs: Field required)" in one_line(OUT)
+
+
+def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(one_line):
+    change(OUT / "study.json", lambda found: found["arms"][1]["runs"][0]["metrics"].update(abs_rel=0.125))
+    assert "flat/seed1/checkpoint.safetensors: was trained anew since the table was written" in one_line(OUT)
+
+
+@pytest.mark.parametrize(
+    ("arms", "lowest", "against"),
+    [
+        (
+            {"base": [3, 4], "good": [2, 2], "bad": [5, 5], "mixed": [2, 6]},
+            "Lowest AbsRel on validation: good, 2.0000 ± 0.0000 (2 seeds).",
+            {
+                "lower in every seed": "good (-1.5000 ± 0.7071)",
+                "higher in every seed": "bad (+1.5000 ± 0.7071)",
+                "of no one sign": "mixed (+0.5000 ± 2.1213)",
+            },
+        ),
+        (
+            {"base": [None, 4], "other": [5, 5]},
+            "Lowest AbsRel on validation: base, 4.0000 (1 seed).",
+            {"in a single seed": "other (+1.0000)"},
+        ),
+        ({"base": [3, 4]}, "Lowest AbsRel on validation: base, 3.5000 ± 0.7071 (2 seeds).", {}),
+        ({"base": [None, None], "other": [None, None]}, "Nothing yet: no run is trained.", {}),
+    ],
+)
+def test_the_answer_says_which_arms_differ_in_every_seed(studied, arms, lowest, against):
+    runs = {
+        name: [
+            RunResult(seed=seed, status="trained" if value else "open", metrics={"abs_rel": value} if value else {})
+            for seed, value in enumerate(values)
+        ]
+        for name, values in arms.items()
+    }
+    start = Start(parameters=0, weights=[], leading=[])
+    found = [ArmResult.of(name, {}, 1, start, own, runs["base"]) for name, own in runs.items()]
+    verdicts = "; ".join(f"{verdict} {arm}" for verdict, arm in against.items())
+    told = answer(read_study(OUT).model_copy(update={"arms": found}))
+    assert told == (f"{lowest} Against base: {verdicts}." if against else lowest)
