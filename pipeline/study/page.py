@@ -53,7 +53,7 @@ def study_page(results: StudyResults, folder: Path, arms: Sequence[DecodedArm], 
     page = Page(
         title=f"Study: {results.study}",
         asked=asked,
-        measured=f"{results.caption} The test split was not looked at.",
+        measured=f"{results.caption} For this page no test image was looked at.",
         answered=answer(results),
         notices=[*([RANDOM] if results.backbone.random else []), *notes_of(results)],
         sections=list(_sections(results, folder)),

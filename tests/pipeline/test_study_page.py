@@ -123,7 +123,7 @@ def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monke
         assert drawn == pytest.approx(seeds)
     text = " ".join(re.sub("<.*?>", " ", source).split())
     assert "What changes against whole: flat?" in text
-    assert "The test split was not looked at." in text
+    assert "For this page no test image was looked at." in text
     assert "stand beside no published row" in text
     assert "Random encoder weights" in text
 
