@@ -44,7 +44,7 @@ def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(eva
 def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(evaluated, spaceclip, one_line):
     written = Path("results/tiny/report.html").read_bytes()
     Path("empty").mkdir()
-    assert "empty: holds no results.json; run `spaceclip evaluate` first" in one_line("empty")
+    assert "empty: holds neither results.json nor study.json" in one_line("empty")
     Path("features").rename("moved")
     assert "features/tiny: the features are not there" in one_line("results/tiny")
     assert "other samples than were scored" in one_line("results/tiny", "--features", "moved/tiny/val.json")
