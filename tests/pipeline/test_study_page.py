@@ -85,7 +85,8 @@ def test_the_page_needs_no_test_split_and_shows_every_arm_on_validation_images(p
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     source = page("--images", 100)
     figures = re.findall(r"<figure.*?</figure>", source, re.DOTALL)
-    assert sorted(re.search("<b>(.*?)</b>", one)[1] for one in figures) == sorted(val.sample_ids)
+    names = [name for one in figures for name in re.findall("<b>(.*?)</b>", one)]
+    assert sorted(names) == sorted(val.sample_ids)
     study = read_study(OUT)
     whole, flat = (
         [float(found) for found in re.findall(r"AbsRel (0\.\d{4})</small>", " ".join(figures))[at::2]] for at in (0, 1)
@@ -93,8 +94,7 @@ def test_the_page_needs_no_test_split_and_shows_every_arm_on_validation_images(p
     for arm, shown in zip(study.arms, (whole, flat), strict=True):
         assert np.mean(shown) == pytest.approx(arm.runs[0].metrics["abs_rel"], abs=2e-4)
     assert whole == sorted(whole)  # best first, by the first arm
-    for one in figures:
-        name = re.search("<b>(.*?)</b>", one)[1]
+    for one, name in zip(figures, names, strict=True):
         assert re.findall('alt="(.*?)"', one) == [
             f"Image of {name}", f"Ground truth of {name}",
             *(f"{kind} of {name} by {arm}" for arm in ("whole", "flat") for kind in ("Prediction", "Relative error")),
