@@ -19,7 +19,7 @@ SPLITS = ("train", "val", "test")
 ENCODERS = ("embedded:clip-tiny", "embedded:clip-tiny, int8", "random:embedded:clip-tiny")
 
 
-def command(*words: str | Path) -> None:
+def command(*words: str | Path | int) -> None:
     spaceclip([str(word) for word in words], standalone_mode=False)
 
 
