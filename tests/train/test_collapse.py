@@ -55,7 +55,7 @@ def _dead_of_some_seeds(monkeypatch):
                 decoder.head.predict.bias.fill_(-50)  # pyright: ignore[reportOptionalMemberAccess]
         return decoder
 
-    monkeypatch.setattr("spaceclip.train.trainee.DepthDecoder", some_dead)
+    monkeypatch.setattr("spaceclip.train.start.DepthDecoder", some_dead)
 
 
 def contents(plan):
