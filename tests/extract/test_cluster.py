@@ -313,13 +313,29 @@ def test_a_failure_that_repeats_is_one_line(cluster, make_job, fail, tmp_path):
     assert max(map(tries.count, tries)) == 4
 
 
-def test_a_worker_that_fails_at_all_is_given_no_more_and_others_do_its_shards(cluster, make_job, fail):
-    job, pending, alone = make_job()
-    broken, told = min(cluster.nthreads()), []
-    fail(broken)
+def test_a_worker_that_fails_at_all_is_given_no_more_and_others_do_its_shards(cluster, make_job, fail, tmp_path):
+    job, pending, alone = make_job(settings=SETTINGS.model_copy(update={"shard": 1}))
+    (broken, sound), told, tries = sorted(cluster.nthreads()), [], tmp_path / "tries"
+
+    def take_time():
+        from spaceclip.extract.cluster import worker as ours
+
+        plugin: Any = ours.ShardWorker
+        plugin.real = real = plugin.extract
+
+        def extract(*given):
+            time.sleep(0.2)  # else it may have done all before the other has failed often enough
+            return real(*given)
+
+        plugin.extract = extract
+
+    cluster.run(take_time, workers=[sound])
+    fail(broken, counted=tries)
     assert computed(cluster, job, pending, ignore, say=told.append) == 24
     assert files(job.store) == files(alone)
-    assert [line.startswith(f"{broken} is given no more: it failed") for line in told] == [True]
+    # Dask places the tasks, and now and then gives it but two: then it is not known to fail at all.
+    known = len(tries.read_text().split()) >= 3
+    assert [line.startswith(f"{broken} is given no more: it failed") for line in told] == [True] * known
 
 
 def test_a_worker_whose_device_fails_in_mid_run_is_named_and_others_do_its_shards(cluster, make_job):

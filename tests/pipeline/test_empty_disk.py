@@ -5,11 +5,13 @@ import io
 import json
 import zipfile
 from hashlib import sha256
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from spaceclip.cache import FeatureCache
 from spaceclip.evaluate import read_results
+from spaceclip.extract.fetch import plan
 
 CONFIG = """
 data: {{ kind: kitti, root: disk/kitti, split: {{ val: 0.5 }} }}
@@ -55,6 +57,7 @@ def fetch(web, made_up, tmp_path):
 
 def test_every_command_from_an_empty_disk_to_the_table(tmp_path, monkeypatch, tiny, spaceclip, fetch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
     (tmp_path / "road.yaml").write_text(CONFIG.format(tiny=tiny))
     assert "disk/kitti: all there" in spaceclip(*fetch).output
     spaceclip("data", "check", "kitti", "--root", "disk/kitti")
