@@ -34,6 +34,9 @@ def probe_figure(results: ProbeResults, beside: Sequence[ProbeResults] = ()) -> 
         _draw_layers(axes[0, column], (results, *beside), metric)
         if pairs:
             _draw_pairs(figure, axes[1, column], results, metric)
+    names = [printable(f"{each.backbone.label}, {each.storage}") for each in (results, *beside)]
+    lines = axes[0, 0].get_lines()[: len(names)]
+    figure.legend(lines, names, title="linear probe of", loc="outside lower left", frameon=False, fontsize=8)
     return png(figure)
 
 
@@ -41,7 +44,7 @@ def _draw_layers(ax: "Axes", drawn: Sequence[ProbeResults], metric: str) -> None
     for results in drawn:
         layers = [probe.layers[0] for probe in results.singles]
         values = [getattr(probe.metrics, metric) for probe in results.singles]
-        ax.plot(layers, values, "o-", label=printable(f"{results.backbone.label}, {results.storage}"))
+        ax.plot(layers, values, "o-")
     results = drawn[0]
     name = results.best_baseline(metric)
     value = getattr(results.baselines[name], metric)
