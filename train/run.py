@@ -13,6 +13,7 @@ from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_che
 from .curves import Curves
 from .decoder import DecoderSettings
 from .history import HISTORY, history_csv
+from .provenance import made_with
 from .recipe import TrainSettings
 from .state import Progress, StateFolder
 from .timing import Encoding, Receipt
@@ -121,7 +122,7 @@ class Run:
         assert self.saved.best is not None
         images, epochs = self.saved.steps * self.plan.settings.batch_size, self.plan.settings.epochs
         encoding = Encoding.of(self._cache, self._validation, images // epochs)
-        receipt = Receipt.of(self.saved.seconds, images, encoding)
+        receipt = Receipt.of(self.saved.seconds, images, encoding, made_with(self._device))
         info = self._describe({**self.saved.best, "collapsed": self.saved.collapsed, "receipt": receipt})
         with self._writing():
             write_atomically(self.plan.out / HISTORY, history_csv(self.saved.history))

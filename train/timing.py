@@ -62,6 +62,7 @@ class Receipt(BaseModel):
         computing: Share of the steps, and of saving the state, of all decoders that were trained together.
         validating: Share of the scoring of raw and averaged weights.
         encoding: What the cache saves; None where it is not known.
+        made_with: Code, libraries and machine of the process that ended it, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,13 +74,26 @@ class Receipt(BaseModel):
     computing: float
     validating: float
     encoding: Encoding | None = None
+    made_with: dict[str, str] = {}
 
     @classmethod
-    def of(cls, seconds: Mapping[str, float], images: int, encoding: Encoding | None = None) -> Self:
+    def of(
+        cls,
+        seconds: Mapping[str, float],
+        images: int,
+        encoding: Encoding | None = None,
+        made_with: Mapping[str, str] | None = None,
+    ) -> Self:
         """From the seconds of each kind, and the images learned from, those of each epoch anew."""
         total = sum(seconds.values())
         shares = {kind: seconds.get(kind, 0.0) / total for kind in _KINDS}
-        return cls(seconds=total, images_per_second=images / total, encoding=encoding, **shares)
+        return cls(
+            seconds=total,
+            images_per_second=images / total,
+            encoding=encoding,
+            made_with=dict(made_with or {}),
+            **shares,
+        )
 
     def __str__(self) -> str:
         shares = ", ".join(f"{getattr(self, kind):.0%} {kind}" for kind in _KINDS)

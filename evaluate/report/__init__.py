@@ -4,7 +4,7 @@ from ..charts import chart, draw_by_place, draw_depths, draw_runs, draw_seeds, s
 from ..pictures import ERROR, IMAGE, PREDICTION, TRUTH, pictures
 from ..training_run import read_curves, training_settings
 from .gallery import Gallery, Picture, Shown, gallery_columns
-from .page import Chart, Page, Section, Table, made_with, render
+from .page import Chart, Page, Section, Table, render
 from .run import BOUNDARIES, RANDOM, run_page
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "draw_runs",
     "draw_seeds",
     "gallery_columns",
-    "made_with",
     "pictures",
     "read_curves",
     "render",

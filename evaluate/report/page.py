@@ -1,12 +1,9 @@
 """What a page says, and the page as HTML that needs nothing beside it."""
 
-import platform
-import subprocess
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 from ..text import printable
@@ -110,28 +107,3 @@ def render(page: Page) -> str:
 
 
 _PARTS = ("page.html.j2", "page.css", "page.js")
-
-
-def made_with() -> dict[str, str]:
-    """The code, libraries and machine at work, by name."""
-    import torch
-
-    libraries = ("torch", "numpy", "zarr", "matplotlib")
-    return {
-        "SpaceCLIP": f"{version('spaceclip')}, {_commit()}",
-        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "Libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
-        "Accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-    }
-
-
-def _commit() -> str:
-    """Of this code; it may lie below a checkout that is not its own."""
-    git = ("git", "-C", str(_HERE))
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode
-    except (OSError, subprocess.CalledProcessError):
-        return "commit not known"
-    return f"commit {commit}{' with changes' if changed else ''}"

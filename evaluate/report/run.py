@@ -16,7 +16,7 @@ from ..results import Results, Row
 from ..tables import by_protocol, heading, results_tables, warnings_of
 from ..training_run import training_charts, training_settings
 from .gallery import Gallery, Picture, Shown
-from .page import Chart, Page, Section, Table, made_with, render
+from .page import Chart, Page, Section, Table, render
 
 _LABELS = [METRIC_LABELS[name] for name in METRICS]
 _HEADLINES = ("abs_rel", "rmse", "log10", "delta1")
@@ -182,7 +182,8 @@ def _provenance(results: Results, checkpoint: Checkpoint | None) -> dict[str, di
         facts |= training_settings(checkpoint)
         if info.receipt:
             facts["Time of the training run"] = {"Receipt": str(info.receipt)}
-    return facts | {"This page was made with": made_with()}
+            facts["The weights were made with"] = info.receipt.made_with
+    return facts
 
 
 def _cells(metrics: Mapping[str, float]) -> list[str]:

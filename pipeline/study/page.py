@@ -20,7 +20,6 @@ from ...evaluate.report import (
     draw_depths,
     draw_runs,
     draw_seeds,
-    made_with,
     read_curves,
     render,
     seeds_height,
@@ -202,4 +201,15 @@ def _provenance(results: StudyResults, arms: Sequence[DecodedArm]) -> dict[str, 
             f"{arm.name}, seed {arm.seed}": str(arm.checkpoint.info.receipt or "not known") for arm in arms
         }
         facts["Weights, SHA-256"] = {f"{arm.name}, seed {arm.seed}": arm.checkpoint.info.sha256 for arm in arms}
-    return facts | {"This page was made with": made_with()}
+        facts["The weights were made with"] = _made_with(arms)
+    return facts
+
+
+def _made_with(arms: Sequence[DecodedArm]) -> dict[str, str]:
+    """By arms; runs may be added to a study with other code, elsewhere."""
+    found: dict[str, list[str]] = {}
+    for arm in arms:
+        if receipt := arm.checkpoint.info.receipt:
+            made = "; ".join(f"{name} {value}" for name, value in receipt.made_with.items())
+            found.setdefault(made, []).append(arm.name)
+    return {", ".join(names): made for made, names in found.items() if made}

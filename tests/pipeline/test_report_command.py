@@ -1,11 +1,14 @@
 """`spaceclip report`: the page of a run, made again from what lies in its folder."""
 
 import json
+import os
+import platform
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from spaceclip.train import provenance
 
 CONFIG = ("--config", "configs/tiny.yaml")
 
@@ -14,6 +17,19 @@ CONFIG = ("--config", "configs/tiny.yaml")
 def evaluated(trained, spaceclip):
     spaceclip("evaluate", *CONFIG)
     return trained
+
+
+@pytest.fixture
+def one_line(spaceclip):
+    """Runs what must end in one line of error."""
+
+    def run(*arguments):
+        told = spaceclip("report", *arguments, fails=True).output
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
 
 
 def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(evaluated, spaceclip):
@@ -31,16 +47,59 @@ def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(eva
 def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(evaluated, spaceclip, one_line):
     written = Path("results/tiny/report.html").read_bytes()
     Path("empty").mkdir()
-    assert "empty: holds neither results.json nor study.json" in one_line("report", "empty")
+    assert "empty: holds neither results.json nor study.json" in one_line("empty")
     Path("features").rename("moved")
-    assert "features/tiny: the features are not there" in one_line("report", "results/tiny")
-    assert "other samples than were scored" in one_line("report", "results/tiny", "--features", "moved/tiny/val.json")
+    assert "features/tiny: the features are not there" in one_line("results/tiny")
+    assert "other samples than were scored" in one_line("results/tiny", "--features", "moved/tiny/val.json")
     spaceclip("report", "results/tiny", "--features", "moved/tiny")
     assert Path("results/tiny/report.html").read_bytes() == written
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Has this code lie in another commit, with other libraries, on another machine."""
+
+    def move(commit):
+        git = tmp_path / "bin" / "git"
+        git.parent.mkdir(exist_ok=True)
+        git.write_text(f"#!/bin/sh\necho {commit}\n")
+        git.chmod(0o755)
+        monkeypatch.setenv("PATH", str(git.parent), prepend=os.pathsep)
+        provenance._commit.cache_clear()
+        monkeypatch.setattr(platform, "python_version", lambda: f"3.{commit[:2]}")
+
+    yield move
+    provenance._commit.cache_clear()
+
+
+def test_the_page_of_the_same_files_is_the_same_in_another_commit_and_on_another_machine(
+    evaluated, spaceclip, elsewhere
+):
+    page = Path("results/tiny/report.html")
+    written = page.read_bytes()
+    for commit in ("11" * 20, "22" * 20):
+        elsewhere(commit)
+        spaceclip("report", "results/tiny")
+        assert page.read_bytes() == written
+    spaceclip("evaluate", *CONFIG)
+    assert page.read_bytes() == written
+
+
+def test_the_page_names_the_commit_that_trained_the_weights_and_not_the_one_that_draws_it(
+    extracted, spaceclip, elsewhere
+):
+    elsewhere("33" * 20)
+    spaceclip("train", *CONFIG)
+    elsewhere("44" * 20)
+    spaceclip("evaluate", *CONFIG)
+    text = Path("results/tiny/report.html").read_text()
+    assert f"commit {'33' * 20}" in text
+    assert "3.33 on" in text
+    assert "44" * 20 not in text
 
 
 def test_weights_that_were_replaced_are_not_shown_with_the_numbers_of_others(evaluated, spaceclip, one_line):
     spaceclip("train", *CONFIG, "--seed", 5, "--out", "other")
     for name in ("checkpoint.json", "checkpoint.safetensors"):
         shutil.copy(f"other/{name}", f"results/tiny/{name}")
-    assert "was trained anew since results/tiny was written" in one_line("report", "results/tiny")
+    assert "was trained anew since results/tiny was written" in one_line("results/tiny")
