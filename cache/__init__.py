@@ -13,6 +13,7 @@ from .format.metadata import GROUP, read_attributes
 from .format.objects import PlainObject, host_memory
 from .format.statistics import MOMENTS, DepthRange, content_hash
 from .joined import joined
+from .looks import Look, Looks, count_looks, note_looks
 from .malloc import keep_freed_memory
 from .places.folder import is_begun, write_atomically
 from .places.location import Location, Url, locate
@@ -61,6 +62,8 @@ __all__ = [
     "Features",
     "Garbage",
     "Location",
+    "Look",
+    "Looks",
     "PlainObject",
     "Pointer",
     "Problem",
@@ -83,6 +86,7 @@ __all__ = [
     "connections",
     "content_hash",
     "copy",
+    "count_looks",
     "depth_bytes",
     "entries_digest",
     "feature_bytes",
@@ -98,6 +102,7 @@ __all__ = [
     "link_parts",
     "locate",
     "missing_parts",
+    "note_looks",
     "only_writer",
     "out_of_memory",
     "part_name",

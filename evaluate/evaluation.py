@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, Features, SpaceClipError, out_of_memory
+from ..cache import FeatureCache, Features, Look, Looks, SpaceClipError, note_looks, out_of_memory
 from ..train import Checkpoint
 from .baselines import image_free_depths
 from .examples import Examples, find_examples, loader
@@ -131,7 +132,8 @@ def evaluate_checkpoint(
             baselines[depths] = image_free_depths(training, *depths, progress=advance)
             if depths in kept:
                 kept[depths].write(baselines[depths])
-        found = _evaluate(facts, info.backbone, splits, splits, decoded, baselines, plan, settings, out, advance, name)
+        rest = (splits, splits, decoded, baselines, plan, settings, out, advance, name)
+        found = _evaluate(facts, lambda _split: info.sha256, info.backbone, *rest)
     return replace(found, checkpoint=checkpoint)
 
 
@@ -163,6 +165,7 @@ def evaluate_saved(
     Raises:
         SpaceClipError: The folder holds another result, a map cannot be read or scored, or no pixel is valid.
     """
+    hashes: dict[str, str] = {}
 
     def saved(truth: _Split, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
         truths = read_truths(truth, [protocol.size for protocol in protocols])
@@ -172,18 +175,23 @@ def evaluate_saved(
             # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
             known = any(depth.any() for depth in found.values())
             depth = read(sample_id) if known else np.ones((1, 1), np.float32)
+            hashes[sample_id] = sha256(depth.tobytes()).hexdigest()
             check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
             yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
+
+    def maps_hash(split: GroundTruth) -> str:
+        return sha256("".join(hashes.get(name, "") for name in split.sample_ids).encode()).hexdigest()
 
     plan = _plan(settings, splits, depth_range, saved=True)
     if not force:
         require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
     with out_of_memory("end what else holds memory"):
-        return _evaluate(facts, None, {}, splits, saved, {}, plan, settings, out, progress, name)
+        return _evaluate(facts, maps_hash, None, {}, splits, saved, {}, plan, settings, out, progress, name)
 
 
 def _evaluate(
     facts: CheckpointFacts | SavedMapsFacts,
+    hash_of: Callable[[GroundTruth], str],
     backbone: Mapping[str, Any] | None,
     features: Mapping[str, FeatureCache],
     splits: Mapping[str, _Split],
@@ -209,8 +217,11 @@ def _evaluate(
         variants = [variant for at, variant in plan if at == split]
         images = counted(maps(splits[split], variants, range(len(splits[split]))))
         facts_of = partial(split_facts, split, splits[split], features.get(split))
-        for variant, found in zip(variants, score_split(images, facts_of, variants, baselines), strict=True):
-            by_plan[split, variant] = found
+        scored = score_split(images, facts_of, variants, baselines)
+        # Noted before anybody can see a number.
+        looked = _look(facts, hash_of, splits[split], variants, out) if scored[0].row.split == "test" else None
+        for variant, found in zip(variants, scored, strict=True):
+            by_plan[split, variant] = replace(found, row=found.row.model_copy(update={"looks": looked}))
     scored = [by_plan[each] for each in plan]
     first = splits[where[0]]
     results = Results(
@@ -228,6 +239,21 @@ def _evaluate(
     examples = find_examples(scores[0].images, settings.figures, load)
     scale = DepthScale.of((example.ground_truth for example in examples.all), settings.figure_scale)
     return Evaluation(results, examples, scale, None)
+
+
+def _look(
+    facts: CheckpointFacts | SavedMapsFacts,
+    hash_of: Callable[[GroundTruth], str],
+    split: GroundTruth,
+    variants: Sequence[Protocol],
+    out: Path,
+) -> Looks:
+    """Note that something was scored on a test split; the variants of a protocol are one look."""
+    if not isinstance(split, FeatureCache):
+        return Looks(uncounted="it was read from its own files, not from a store")
+    kind = "checkpoint" if isinstance(facts, CheckpointFacts) else "maps"
+    protocols = dict.fromkeys(variant.setting for variant in variants)
+    return note_looks(split.path, [Look(kind, hash_of(split), protocol, str(out)) for protocol in protocols])
 
 
 def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ..cache import Looks
 from ..train import range_warning
 from .boundary import REGIONS
 from .breakdown import Breakdown
@@ -61,6 +62,7 @@ class Row(BaseModel):
         samples_sha256: Of the ids of all images of the split.
         list_sha256: Of the list that named the images; None where there is none.
         storage: How the features that were read are kept: `float16` or `int8`; None for saved maps.
+        looks: How often the test split was looked at, this time included; None of other splits.
         metrics: Mean over images, each with equal weight.
         regions: Likewise for boundaries and interiors, by name (see `REGIONS`).
         scenes: Likewise for each scene.
@@ -84,6 +86,7 @@ class Row(BaseModel):
     samples_sha256: str | None = None
     list_sha256: str | None = None
     storage: str | None = None
+    looks: Looks | None = None
     metrics: Metrics
     regions: dict[str, RegionMean]
     scenes: dict[str, SceneMean]
@@ -154,12 +157,15 @@ class Row(BaseModel):
 
     @property
     def count(self) -> str:
-        """How many images, of which split, and how their features are kept."""
+        """How many images, of which split, how their features are kept, and how often a test split was looked at."""
         skipped = f", {len(self.skipped)} skipped without a valid pixel" if self.skipped else ""
         quarantined = f", {len(self.quarantined)} quarantined" if self.quarantined else ""
         storage = f", {self.storage} features" if self.storage else ""
         distinct = f" ({self.distinct} distinct)" if self.distinct not in (None, self.images) else ""
-        return f"mean over {self.images} images{distinct} of the {self.split} split{skipped}{quarantined}{storage}"
+        looks = f"; {self.looks}" if self.looks else ""
+        return (
+            f"mean over {self.images} images{distinct} of the {self.split} split{skipped}{quarantined}{storage}{looks}"
+        )
 
 
 DATA_NAMES = {"kitti": "KITTI", "nyu": "NYU Depth V2"}

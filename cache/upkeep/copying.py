@@ -16,6 +16,7 @@ from ..format.arrays import identity_parts
 from ..format.identity import Storage
 from ..format.ledger import Record, commit, ledger_digest
 from ..format.metadata import damaged_metadata
+from ..looks import Looks, carry_looks, count_looks
 from ..places.location import Location, locate
 from ..places.lock import only_writer
 from ..places.opening import place_at
@@ -42,6 +43,7 @@ class Copied:
         shards: Shards of the copy.
         copied: Of these, shards that this run copied.
         bytes: Bytes that it wrote.
+        looks: At the test split, those at the original too.
     """
 
     store: Location
@@ -49,6 +51,7 @@ class Copied:
     shards: int
     copied: int
     bytes: int
+    looks: Looks
 
 
 def copy(
@@ -104,9 +107,13 @@ def copy(
         if complete:
             if rate := EncoderRate.read(source.path):
                 rate.write(target)
+            try:
+                carry_looks(source.path, target)
+            except OSError as error:
+                raise _unwritten(writer, error) from error
             digest = ledger_digest(writer.records)
             Pointer.to(target, pointer, conversion.spec.fingerprint, len(source), digest).write(pointer)
-    return Copied(target, pointer if complete else None, len(source.records), len(lacking), size)
+    return Copied(target, pointer if complete else None, len(source.records), len(lacking), size, count_looks(target))
 
 
 def _pointer_name(given: Location, store: Location) -> str:

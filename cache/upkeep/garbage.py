@@ -15,6 +15,7 @@ from ..encoder_rate import forget_rate
 from ..errors import StoreError
 from ..format.ledger import FOLDER
 from ..format.metadata import ATTRIBUTE, GROUP, SAMPLES
+from ..looks import forget_looks
 from ..places.folder import is_begun
 from ..places.location import Location
 from ..places.lock import only_writer
@@ -156,6 +157,7 @@ def _delete(store: Location, still_ours: Callable[[], None]) -> None:
     """
     place = place_at(store)
     forget_rate(store)
+    forget_looks(store)
     with ThreadPoolExecutor(_THREADS) as pool:
         still_ours()
         place.delete(GROUP)

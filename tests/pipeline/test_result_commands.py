@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from spaceclip.cache import FeatureCache
 from spaceclip.evaluate import METRICS, EvaluateSettings, Results, Row, SavedMapsFacts
 from spaceclip.evaluate.results import RegionMean
 
@@ -50,3 +52,33 @@ def test_a_finished_result_is_replaced_only_by_the_same_evaluation_or_by_force(t
     assert spaceclip("show", "results/tiny").output == first
     spaceclip("evaluate", *validation, "--out", "elsewhere")
     assert "validation protocol" in spaceclip("evaluate", *validation, "--force").output
+
+
+def test_looks_at_the_test_split_are_counted_and_every_table_and_page_says_how_many(trained, spaceclip):
+    def said(folder):
+        return " ".join(spaceclip("show", folder).output.split())
+
+    spaceclip("evaluate", *CONFIG, "--protocol", "validation", "--out", "validation")
+    assert "looked at" not in said("validation")
+    spaceclip("evaluate", *CONFIG)
+    spaceclip("evaluate", *CONFIG, "--out", "again")
+    once = "test split looked at once by then, by 1 checkpoint"
+    assert once in said("results/tiny")
+    assert once in said("again")
+    spaceclip("report", "results/tiny")
+    assert once in (trained / "results/tiny/report.html").read_text()
+    maps = [trained / f"maps/{sample}.npy" for sample in FeatureCache.open("features/tiny/test.json").sample_ids]
+    for file in maps:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.full((24, 32), 3, np.float32))
+    saved = ("evaluate", "--predictions", "maps", "--out")
+    spaceclip(*saved, "flat", "--features", "features/tiny")
+    spaceclip(*saved, "again-flat", "--features", "features/tiny")
+    for folder in ("flat", "again-flat"):
+        assert "test split looked at 2 times by then, by 1 checkpoint and 1 set of maps" in said(folder)
+    np.save(maps[-1], np.full((24, 32), 4, np.float32))
+    spaceclip(*saved, "other-flat", "--features", "features/tiny")
+    assert "3 times by then, by 1 checkpoint and 2 sets of maps" in said("other-flat")
+    spaceclip(*saved, "files", *CONFIG)
+    assert "looks at the test split are not counted (it was read from its own files, not from a store)" in said("files")
+    assert once in said("results/tiny")

@@ -1,6 +1,7 @@
 """`spaceclip cache copy`: taking a store to another place."""
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -34,11 +35,13 @@ def copy(path: "Location", out: "Location", precision: Literal["float16", "int8"
     with progress("copy", "MB") as report:
         done = copy_store(path, out, lambda done, total: report(done // 10**6, total // 10**6), precision=precision)
     if as_json:
-        click.echo(json.dumps(vars(done), indent=1, default=str))
+        click.echo(json.dumps(asdict(done), indent=1, default=str))
         return
     click.echo(
         f"{done.pointer or done.store}: {all_shards(done.shards)} in {done.store} "
         f"({done.copied} copied and verified now, {size_text(done.bytes)})"
     )
+    if done.looks.times:
+        click.echo(f"{done.store}: {done.looks}, those at the original too")
     if done.pointer is None:
         click.echo(f"{done.store}: no pointer was written, the original lacks shards", err=True)
