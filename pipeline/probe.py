@@ -77,10 +77,9 @@ def probe_features(
         pairs=pairs,
         strengths=tuple(strengths) or STRENGTHS,
         depth_range=(defaults.min_depth, defaults.max_depth if max_depth is None else max_depth),
+        beside=others,
         progress=progress,
     )
-    for other in others:
-        results.require_same_patches(other)
     out.mkdir(parents=True, exist_ok=True)
     (out / PROBE).unlink(missing_ok=True)  # written last: it says that the others are whole
     for file, content in (

@@ -31,6 +31,7 @@ def probe_layers(
     pairs: bool = False,
     strengths: Sequence[float] = STRENGTHS,
     depth_range: tuple[float, float] = (0.001, 80.0),
+    beside: Sequence[ProbeResults] = (),
     progress: Progress = lambda _label, _unit: nullcontext(lambda _done, _total: None),
 ) -> ProbeResults:
     """Fit a linear map of patch tokens to the log of their patch's mean depth, for each layer, and score it.
@@ -48,11 +49,13 @@ def probe_layers(
         strengths: Of the ridge (see `ridge_fits`); of several the one that errs least where each half of the train
             scenes is predicted from the other.
         depth_range: Depths that count lie strictly within, metres.
+        beside: Finished probes that these must be of the same patches as.
         progress: Shows how far the stages are.
 
     Raises:
         SpaceClipError: The features lack depth or a layer; there is but one scene to choose a strength by, or not one
-            patch with a depth; a strength is not positive.
+            patch with a depth; a strength is not positive; the probes beside are of other patches (said before the
+            work begins, where the number of images or the range tell).
     """
     layers = sorted(set(training.layers if layers is None else layers))
     if wrong := [strength for strength in strengths if not 0 < strength < np.inf]:
@@ -63,6 +66,11 @@ def probe_layers(
         features.require(layers, depth=True)
         if not features.usable.size:
             raise SpaceClipError(f"{features.path}: all its {len(features)} samples are quarantined; extract others")
+    counts = [(len(features.usable), len(set(_scenes(features)))) for features in (training, held_out)]
+    for other in beside:
+        theirs = [(part.images, part.scenes) for part in (other.training, other.held_out)]
+        if (counts, depth_range, split) != (theirs, other.depth_range, other.held_out.split):
+            raise other.of_other_patches(name)
     folds = _scene_folds(training) if len(strengths) > 1 else [training.usable]
     shift = first_token(training, layers)
     tokens = PatchTokens(training, layers, depth_range, shift)
@@ -84,7 +92,7 @@ def probe_layers(
         errors, image_free = _score(
             PatchTokens(held_out, layers, depth_range, shift), held_out.usable, solved, baselines, depth_range, report
         )
-    return ProbeResults(
+    results = ProbeResults(
         data=str(held_out.about.get("data")),
         name=name,
         backbone=BackboneFacts.of(training.identity["backbone"]),
@@ -99,6 +107,9 @@ def probe_layers(
         ),
         baselines=image_free,
     )
+    for other in beside:
+        results.require_same_patches(other)
+    return results
 
 
 class _PatchTargets:

@@ -181,10 +181,14 @@ class ProbeResults(BaseModel):
             for results in (self, other)
         )
         if self.depth_range != other.depth_range or not np.allclose(ours, theirs, rtol=1e-6):
-            raise SpaceClipError(
-                f"probes of {other.name} cannot stand beside those of {self.name}: they were fitted to or scored on "
-                "other patches; probe features of the same images, split and --max-depth"
-            )
+            raise other.of_other_patches(self.name)
+
+    def of_other_patches(self, name: str) -> SpaceClipError:
+        """Why these cannot be set beside the probes of a name."""
+        return SpaceClipError(
+            f"probes of {self.name} cannot stand beside those of {name}: they were fitted to or scored on other "
+            "patches; probe features of the same images, split and --max-depth"
+        )
 
     @property
     def caption(self) -> str:

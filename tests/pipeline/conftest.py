@@ -39,6 +39,19 @@ def spaceclip():
     return run
 
 
+@pytest.fixture
+def one_line(spaceclip):
+    """Runs the command where it must end in one line of error, and returns that."""
+
+    def run(*arguments: object) -> str:
+        told = spaceclip(*arguments, fails=True).output
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> str:
     """Name of a tiny encoder of random weights."""

@@ -19,19 +19,6 @@ def evaluated(trained, spaceclip):
     return trained
 
 
-@pytest.fixture
-def one_line(spaceclip):
-    """Runs what must end in one line of error."""
-
-    def run(*arguments):
-        told = spaceclip("report", *arguments, fails=True).output
-        assert told.startswith("Error: ")
-        assert told.count("\n") == 1
-        return told
-
-    return run
-
-
 def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(evaluated, spaceclip):
     page, numbers = Path("results/tiny/report.html"), Path("results/tiny/results.json")
     written, before = page.read_text(), numbers.read_bytes()
@@ -47,10 +34,10 @@ def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(eva
 def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(evaluated, spaceclip, one_line):
     written = Path("results/tiny/report.html").read_bytes()
     Path("empty").mkdir()
-    assert "empty: holds neither results.json nor study.json" in one_line("empty")
+    assert "empty: holds neither results.json nor study.json" in one_line("report", "empty")
     Path("features").rename("moved")
-    assert "features/tiny: the features are not there" in one_line("results/tiny")
-    assert "other samples than were scored" in one_line("results/tiny", "--features", "moved/tiny/val.json")
+    assert "features/tiny: the features are not there" in one_line("report", "results/tiny")
+    assert "other samples than were scored" in one_line("report", "results/tiny", "--features", "moved/tiny/val.json")
     spaceclip("report", "results/tiny", "--features", "moved/tiny")
     assert Path("results/tiny/report.html").read_bytes() == written
 
@@ -102,4 +89,4 @@ def test_weights_that_were_replaced_are_not_shown_with_the_numbers_of_others(eva
     spaceclip("train", *CONFIG, "--seed", 5, "--out", "other")
     for name in ("checkpoint.json", "checkpoint.safetensors"):
         shutil.copy(f"other/{name}", f"results/tiny/{name}")
-    assert "was trained anew since results/tiny was written" in one_line("results/tiny")
+    assert "was trained anew since results/tiny was written" in one_line("report", "results/tiny")

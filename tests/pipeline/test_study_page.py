@@ -54,19 +54,6 @@ def page(studied, spaceclip):
     return make
 
 
-@pytest.fixture
-def one_line(studied, spaceclip):
-    """Runs what must end in one line of error."""
-
-    def run(*arguments):
-        told = spaceclip("report", *arguments, fails=True).output
-        assert told.startswith("Error: ")
-        assert told.count("\n") == 1
-        return told
-
-    return run
-
-
 def cells(source):
     rows = re.findall(r"<tr.*?>(.*?)</tr>", source, re.DOTALL)
     return [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in rows]
@@ -139,19 +126,19 @@ def test_a_failed_run_stays_in_the_page_and_another_seed_is_shown_in_its_place(p
     assert "whole seed 1, flat seed 2" in source
 
 
-def test_a_page_of_other_numbers_than_its_table_is_refused_in_one_line(one_line, spaceclip):
+def test_a_page_of_other_numbers_than_its_table_is_refused_in_one_line(studied, one_line, spaceclip):
     Path("features").rename("moved")
-    assert "features/tiny: the features are not there" in one_line(OUT)
+    assert "features/tiny: the features are not there" in one_line("report", OUT)
     spaceclip("report", OUT, "--features", "moved/tiny", "--images", 1)
     change(OUT / "study.json", lambda found: found["stores"].update(val=["0123456789ab"]))
-    assert "those of the study 0123456789ab" in one_line(OUT, "--features", "moved/tiny")
+    assert "those of the study 0123456789ab" in one_line("report", OUT, "--features", "moved/tiny")
     change(OUT / "study.json", lambda found: found["arms"][0].pop("runs"))
-    assert "study.json is of another version (arms.0.runs: Field required)" in one_line(OUT)
+    assert "study.json is of another version (arms.0.runs: Field required)" in one_line("report", OUT)
 
 
-def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(one_line):
+def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(studied, one_line):
     change(OUT / "study.json", lambda found: found["arms"][1]["runs"][0]["metrics"].update(abs_rel=0.125))
-    assert "flat/seed1/checkpoint.safetensors: was trained anew since the table was written" in one_line(OUT)
+    assert "flat/seed1/checkpoint.safetensors: was trained anew since the table was written" in one_line("report", OUT)
 
 
 @pytest.mark.parametrize(
