@@ -1,5 +1,6 @@
 """Running a study: what is done of it, training what is not, and writing what came of it."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...cache import SpaceClipError, write_atomically
-from ...evaluate import BackboneFacts
+from ...evaluate import NUMBERS, BackboneFacts
+from ...extract import duration
 from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, Run, fit, read_history
 from ..clusters import ClusterChoice
 from ..device import choose_device
@@ -19,7 +21,7 @@ from ..training import start_line
 from ..validation import ValidationScores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
-from .tables import csv, latex, markdown, own_settings
+from .tables import csv, latex, markdown, numbers, own_settings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -91,9 +93,10 @@ class _Study:
             )
 
     def write(self) -> StudyResults:
-        """Write what is known by now: `study.json`, and the tables."""
+        """Write what is known by now: `study.json`, the tables, and the numbers that DVC shows."""
         results = self._results()
         write_atomically(self.out / STUDY, results.model_dump_json(indent=1).encode() + b"\n")
+        write_atomically(self.out / NUMBERS, json.dumps(numbers(results), indent=1).encode() + b"\n")
         write_atomically(self.out / TABLE, markdown(results).encode())
         write_atomically(self.out / LATEX, latex(results).encode())
         write_atomically(self.out / CSV, csv(results).encode())
@@ -207,16 +210,23 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
         SpaceClipError: As `run_study`.
     """
     done = _Study(design, out, lambda _line: None).done(choose_device(device))
-    finished = {key for key, state in done.items() if isinstance(state, CheckpointInfo)}
-    left = 0
+    open_runs = left = trained = 0
+    took = dict.fromkeys(design.seeds, 0.0)
     for arm in design.arms:
         steps, states = arm.settings.epochs * design.steps, []
         for seed in design.seeds:
-            state = done[arm.name, seed]
-            at = steps if isinstance(state, CheckpointInfo) else state
-            states.append(f"seed {seed} {'done' if at == steps else f'at step {at:,}' if at else 'to do'}")
-            left += steps - at
+            match done[arm.name, seed]:
+                case CheckpointInfo(receipt=receipt):
+                    states.append(f"seed {seed} done")
+                    trained += steps if receipt else 0
+                    # Arms that were trained together each took the time of all.
+                    took[seed] = max(took[seed], receipt.seconds if receipt else 0)
+                case at:
+                    states.append(f"seed {seed} {f'at step {at:,}' if at else 'to do'}")
+                    open_runs, left = open_runs + 1, left + steps - at
         size = f"{arm.parameters:,} parameters, {steps:,} steps a seed"
         yield f"{arm.name} ({own_settings(arm.own)}): {size}; {', '.join(states)}"
-    size = design.arms[0].settings.batch_size
-    yield f"{out}: {len(done) - len(finished)} of {len(done)} runs to do, {left:,} steps at batch {size}"
+    size, time = design.arms[0].settings.batch_size, ""
+    if left and trained:
+        time = f", about {duration(left * sum(took.values()) / trained)} one seed after another, as those done took"
+    yield f"{out}: {open_runs} of {len(done)} runs to do, {left:,} steps at batch {size}{time}"

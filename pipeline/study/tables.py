@@ -102,6 +102,11 @@ def csv(results: StudyResults) -> str:
     )
 
 
+def numbers(results: StudyResults) -> dict[str, dict[str, float]]:
+    """The mean of what arms are compared by first, for each that was trained, as DVC's metrics."""
+    return {_CHOSEN_BY: {arm.name: arm.metrics[_CHOSEN_BY].mean for arm in results.arms if arm.metrics}}
+
+
 def own_settings(own: Mapping[str, Any]) -> str:
     """The settings that tell an arm from the base, in a line."""
     return ", ".join(f"{name}={json.dumps(value)}" for name, value in own.items()) or "as the base"

@@ -50,7 +50,8 @@ def somebody(tmp_path_factory) -> Path:
             settings[section] = {**settings.get(section, {}), **values}
         (root / "configs" / file.name).write_text(yaml.safe_dump(settings))
     (root / "configs/studies").mkdir()
-    for file in (ROOT / "configs/studies").glob("*.yaml"):
+    shutil.copy(ROOT / "configs/studies/dvc.yaml", root / "configs/studies")
+    for file in {*(ROOT / "configs/studies").glob("*.yaml")} - {ROOT / "configs/studies/dvc.yaml"}:
         (root / "configs/studies" / file.name).write_text(
             yaml.safe_dump({**yaml.safe_load(file.read_text()), "seeds": [42]}, sort_keys=False)
         )

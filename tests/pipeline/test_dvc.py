@@ -1,5 +1,6 @@
 """The pipeline as DVC runs it, on a copy of this checkout with a tiny experiment."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,27 @@ def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(project):
     assert project.repro("train") == {"extract@train", "train"}
     assert project.changed() == {"evaluate"}
     assert store.exists()
+
+
+def test_a_study_is_a_stage_that_runs_when_it_is_asked_for_alone(project):
+    folder = project.folder / "configs/studies"
+    folder.mkdir()
+    stage = (ROOT / "configs/studies/dvc.yaml").read_text()
+    stage = stage.replace("study: components", "study: mine").replace("experiment: demo", "experiment: tiny")
+    (folder / "dvc.yaml").write_text(stage)
+    file = folder / "mine.yaml"
+    file.write_text("base: configs/tiny.yaml\narms: { both: {}, film: { decoder.structural: false } }\nseeds: [1]\n")
+    project.config.write_text(project.config.read_text() + "evaluate: { crop: none }\n")
+    study = "configs/studies/dvc.yaml:study"
+    assert project.repro(study) == {"settings", study}
+    assert project.repro(study) == set()
+    shown = json.loads((project.folder / "results/mine/metrics.json").read_text())
+    assert list(shown["abs_rel"]) == ["both", "film"]
+    assert "abs_rel.film" in project.dvc("metrics", "show", "results/mine/metrics.json")
+    file.write_text(file.read_text().replace("[1]", "[1, 2]"))
+    assert not project.repro() & {study}
+    assert project.repro(study) == {study}
+    assert (project.folder / "results/mine/film/seed2/checkpoint.json").exists()
 
 
 def test_training_runs_again_for_what_chooses_its_weights():

@@ -33,6 +33,7 @@ WHOLE = Start(parameters=1, weights=["head"], leading=[])
 
 
 ROOT = Path(__file__).parents[2]
+STUDIES = {*(ROOT / "configs/studies").glob("*.yaml")} - {ROOT / "configs/studies/dvc.yaml"}
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +151,20 @@ def test_an_arm_that_changes_nothing_differs_by_nothing():
     assert arm.differences["rmse"].mean == arm.differences["rmse"].deviation == 0
 
 
-def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_trains_alone(study, project, steps):
+def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_trains_alone(
+    study, project, steps, monkeypatch
+):
+    monkeypatch.setattr("spaceclip.pipeline.study.study.duration", lambda seconds: f"{seconds:.6f} s")
     whole = 36
     steps["interrupt at"] = 30
     study(fails=True)
     dry = study(STUDY, "--dry-run").output
     assert re.search(r"whole \(as the base\): [\d,]+ parameters, 6 steps a seed; seed 1 done, seed 2 at step 3\n", dry)
-    assert dry.endswith("results/arms: 3 of 6 runs to do, 9 steps at batch 4\n")
+    took = max(load_checkpoint(run.parent).info.receipt.seconds for run in Path("results").glob("arms/*/seed1/*.json"))
+    last = dry.splitlines()[-1]
+    found = re.fullmatch(r"results/arms: (.*), about (.*) s one seed after another, as those done took", last)
+    assert found[1] == "3 of 6 runs to do, 9 steps at batch 4"
+    assert float(found[2]) == pytest.approx(took / 18 * 9, abs=1e-5)
     assert "flat, seed 2: going on after step 3 of 6\n" in study().stderr
     assert steps["steps"] == 30 + 9
     assert weights(project) == weights(project, "whole")
@@ -311,6 +319,7 @@ def test_a_grid_is_an_arm_for_each_combination_named_by_its_values(study):
         for film in ("true", "false")
         for layers in ("2, 1, 0", "3, 2, 1")
     ]
+    assert told.endswith("results/arms: 4 of 4 runs to do, 24 steps at batch 4\n")
     assert study("base: configs/tiny.yaml\nseeds: [1]\n", fails=True).output == (
         "Error: arms.yaml: there are no arms; give some by name (arms), or lists of values (grid)\n"
     )
@@ -321,7 +330,7 @@ def shipped(name):
     return {arm: read_experiment(ROOT / study.base, own) for arm, own in study.all_arms.items()}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs/studies").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(STUDIES), ids=lambda file: file.stem)
 def test_the_studies_of_the_project_are_of_experiments_that_have_their_layers(file):
     arms = shipped(file.stem).values()
     assert all({*arm.decoder.layers} <= {*arm.extract.layers} for arm in arms)
