@@ -17,7 +17,19 @@ from .latex import latex_file, latex_table, latex_text
 from .markdown import markdown_table
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
 from .panels import DepthScale
-from .probing import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
+from .probing import (
+    STRENGTHS,
+    FeatureViews,
+    ProbeResults,
+    named_rows,
+    probe_csv,
+    probe_figure,
+    probe_layers,
+    probe_markdown,
+    ranked_views,
+    spread_rows,
+    views_figure,
+)
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
@@ -54,6 +66,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Examples",
+    "FeatureViews",
     "GroundTruth",
     "ImageScore",
     "KeptDepths",
@@ -82,6 +95,7 @@ __all__ = [
     "latex_text",
     "loader",
     "markdown_table",
+    "named_rows",
     "predict",
     "prediction_figure",
     "probe_csv",
@@ -89,6 +103,7 @@ __all__ = [
     "probe_layers",
     "probe_markdown",
     "ranked",
+    "ranked_views",
     "read_results",
     "read_truths",
     "reads_settings",
@@ -100,8 +115,10 @@ __all__ = [
     "scored_split",
     "shown_rows",
     "split_of",
+    "spread_rows",
     "validate",
     "validation_figure",
+    "views_figure",
     "write_figures",
     "write_results",
 ]

@@ -19,6 +19,7 @@ from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
 from .kept_baselines import KeptDepths
 from .panels import DepthScale
+from .probing import FeatureViews, ranked_views
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import FILES, write_results
 from .result_folder import require_free, sweep_folder
@@ -42,12 +43,14 @@ class Evaluation:
         examples: Images scored by the protocol of the first row, to be shown.
         scale: The colours of their depth.
         checkpoint: What was scored; None for saved maps.
+        views: Layers of some of the examples; None for saved maps.
     """
 
     results: Results
     examples: Examples
     scale: DepthScale
     checkpoint: Checkpoint | None
+    views: FeatureViews | None
 
     @property
     def caption(self) -> str:
@@ -238,7 +241,8 @@ def _evaluate(
     load = loader(lambda rows: maps(first, [protocol], rows), first, protocol, scores[0].images)
     examples = find_examples(scores[0].images, settings.figures, load)
     scale = DepthScale.of((example.ground_truth for example in examples.all), settings.figure_scale)
-    return Evaluation(results, examples, scale, None)
+    views = ranked_views(features[where[0]], scores[0].images) if features else None
+    return Evaluation(results, examples, scale, None, views)
 
 
 def _look(

@@ -27,7 +27,7 @@ def write_figures(folder: Path, evaluation: Evaluation) -> None:
     for name, draw in (
         (FIGURE, lambda: prediction_figure(examples.spread, first.protocol, scale, data, caption)),
         (ERRORS, lambda: error_figure(breakdown, first.baseline_breakdown, data, caption)),
-        (REPORT, lambda: run_page(results, examples.ranked, scale, evaluation.checkpoint).encode()),
+        (REPORT, lambda: run_page(results, examples.ranked, evaluation.checkpoint, evaluation.views).encode()),
     ):
         try:
             content = draw()

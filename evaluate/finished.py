@@ -8,6 +8,7 @@ from ..train import Checkpoint
 from .examples import Example, loader, ranked
 from .facts import CheckpointFacts
 from .inference import predict
+from .probing import FeatureViews, ranked_views
 from .result_files import read_metrics
 from .results import Results
 from .scoring import WHOLE, DepthMaps, ImageScore
@@ -16,8 +17,8 @@ from .truths import read_truths, samples_digest
 
 def finished_examples(
     folder: Path, results: Results, checkpoint: Checkpoint, splits: Mapping[str, FeatureCache], count: int
-) -> dict[str, Sequence[Example]]:
-    """The best, middling and worst images of a result's first row.
+) -> tuple[dict[str, list[Example]], FeatureViews]:
+    """The best, middling and worst images of a result's first row, by group; and layers of some of them.
 
     Args:
         folder: Where the result lies.
@@ -60,4 +61,5 @@ def finished_examples(
     found = {
         one.score.sample_id: one for one in load({image.sample_id for group in groups.values() for image in group})
     }
-    return {name: [found[image.sample_id] for image in group] for name, group in groups.items()}
+    examples = {name: [found[image.sample_id] for image in group] for name, group in groups.items()}
+    return examples, ranked_views(cache, images)

@@ -79,15 +79,24 @@ def panels(example: Example, protocol: Protocol, columns: int = SHOWN_COLUMNS) -
     prediction, valid = prepare(example.prediction, truth, protocol)
     known = truth > 0
     error = np.abs(prediction - truth) / np.where(known, truth, 1)
-    side = max(1, known.shape[1] // columns)
-    # Single LiDAR points would not be seen: blocks so large that most of them hold one.
-    sparse_side = max(side, math.floor(math.sqrt(2 / max(float(known.mean()), 0.02))))
+    side, sparse_side = max(1, known.shape[1] // columns), _sparse_side(known, columns)
     return Panels(
-        image=_shrink(example.image, columns),
+        image=shown_image(example.image, columns),
         truth=thin(truth, known, sparse_side),
         prediction=thin(prediction, np.ones_like(known), side),
         error=thin(error, valid, sparse_side),
     )
+
+
+def shown_depth(truth: NDArray, columns: int = SHOWN_COLUMNS) -> NDArray[np.float64]:
+    """A depth map [H, W] in metres, 0 where unknown, about `columns` pixels wide or less; NaN where unknown."""
+    known = truth > 0
+    return thin(truth, known, _sparse_side(known, columns))
+
+
+def _sparse_side(known: NDArray[np.bool_], columns: int) -> int:
+    # Single LiDAR points would not be seen: blocks so large that most of them hold one.
+    return max(1, known.shape[1] // columns, math.floor(math.sqrt(2 / max(float(known.mean()), 0.02))))
 
 
 def thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
@@ -101,7 +110,8 @@ def thin(values: NDArray, known: NDArray[np.bool_], side: int) -> NDArray[np.flo
     return np.divide(total, count, out=np.full((height, width), np.nan), where=count > 0)
 
 
-def _shrink(image: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+def shown_image(image: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """A picture [h, w, 3], about `columns` pixels wide or less."""
     side = max(1, image.shape[1] // columns)
     known = np.ones(image.shape[:2], bool)
     return np.stack([thin(image[..., channel], known, side) for channel in range(3)], -1).round().astype(np.uint8)

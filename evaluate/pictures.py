@@ -39,12 +39,12 @@ def pictures(
     return {kind: picture_address(made[kind]()) for kind in kinds}
 
 
-def picture_address(picture: NDArray[np.uint8]) -> str:
+def picture_address(picture: NDArray[np.uint8], *, lossless: bool = False) -> str:
     """Of a picture [h, w, 3], as WebP."""
     from PIL import Image
 
     content = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(content, "webp", quality=_QUALITY)
+    Image.fromarray(np.ascontiguousarray(picture)).save(content, "webp", quality=_QUALITY, lossless=lossless)
     return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
 
 

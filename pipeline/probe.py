@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ..cache import SpaceClipError, require_disjoint, write_atomically
-from ..evaluate import STRENGTHS, ProbeResults, probe_csv, probe_figure, probe_layers, probe_markdown
+from ..evaluate import (
+    STRENGTHS,
+    FeatureViews,
+    ProbeResults,
+    named_rows,
+    probe_csv,
+    probe_figure,
+    probe_layers,
+    probe_markdown,
+    spread_rows,
+    views_figure,
+)
 from ..train import TrainSettings
 from .features import open_training, open_validation, split_pointers
 from .paths import require_writable
 from .progress import progress
 
 if TYPE_CHECKING:
-    from ..cache import Location
+    from ..cache import Features, Location
 
-PROBE, TABLE, CSV, FIGURE = "probe.json", "probe.md", "probe.csv", "probe.png"
+PROBE, TABLE, CSV, FIGURE, VIEWS = "probe.json", "probe.md", "probe.csv", "probe.png", "views.png"
 
 
 def probe_features(
@@ -29,6 +40,7 @@ def probe_features(
     strengths: Sequence[float] = (),
     max_depth: float | None = None,
     beside: Sequence[Path] = (),
+    views: Sequence[str] = (),
     local_copy: Path | None = None,
     force: bool = False,
 ) -> tuple[ProbeResults, Path]:
@@ -43,6 +55,7 @@ def probe_features(
         strengths: Of the ridge, to choose from; by default `STRENGTHS`.
         max_depth: Depths that count lie strictly below, metres; by default what training takes.
         beside: Folders of finished probes of the same images by other encoders, to be shown too.
+        views: Ids of images of the split to draw all layers of, in `views.png`; or how many, spread over the split.
         local_copy: Folder that keeps what is read of a bucket.
         force: Replace finished probes.
 
@@ -67,6 +80,7 @@ def probe_features(
             f"{', '.join(lacking) or folders[0]}: has no {split} split; hold scenes out (data.split.{split}) and "
             "extract again, or give another --split"
         )
+    shown = _shown_rows(held_out, views)
     require_disjoint({"train": training, split: held_out})
     results = probe_layers(
         training,
@@ -81,7 +95,12 @@ def probe_features(
         progress=progress,
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / PROBE).unlink(missing_ok=True)  # written last: it says that the others are whole
+    for file in (PROBE, VIEWS):  # the first is written last: it says that the others are whole
+        (out / file).unlink(missing_ok=True)
+    if shown:
+        layers = [probe.layers[0] for probe in results.singles]
+        drawn = FeatureViews.of(held_out, shown, layers)
+        write_atomically(out / VIEWS, views_figure(drawn, results.views_caption))
     for file, content in (
         (TABLE, probe_markdown(results, others).encode()),
         (CSV, probe_csv(results).encode()),
@@ -90,6 +109,11 @@ def probe_features(
     ):
         write_atomically(out / file, content)
     return results, out
+
+
+def _shown_rows(held_out: "Features", views: Sequence[str]) -> list[int]:
+    count, *more = views or ["0"]
+    return spread_rows(held_out, int(count)) if count.isdigit() and not more else named_rows(held_out, views)
 
 
 def read_probes(folder: Path) -> ProbeResults:

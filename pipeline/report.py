@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cache import SpaceClipError, write_atomically
-from ..evaluate import REPORT, RESULTS, DepthScale, SavedMapsFacts, finished_examples, read_results, run_page
+from ..evaluate import REPORT, RESULTS, SavedMapsFacts, finished_examples, ranked_views, read_results, run_page
 from ..train import load_checkpoint
 from .config import load_experiment
 from .device import choose_device
@@ -59,9 +59,8 @@ def _run(folder: Path, features: "Location | None", images: int, device: str, lo
         )
     checkpoint = load_checkpoint(results.model.path, choose_device(device))
     splits = open_scored(_present(features or Path("features") / results.name), local_copy)
-    examples = finished_examples(folder, results, checkpoint, splits, images)
-    scale = DepthScale.of((one.ground_truth for group in examples.values() for one in group), "log")
-    return run_page(results, examples, scale, checkpoint)
+    examples, views = finished_examples(folder, results, checkpoint, splits, images)
+    return run_page(results, examples, checkpoint, views)
 
 
 def _study(folder: Path, features: "Location | None", images: int, device: str, local_copy: Path | None) -> str:
@@ -73,7 +72,10 @@ def _study(folder: Path, features: "Location | None", images: int, device: str, 
         raise SpaceClipError(f"{', '.join(map(str, folders))}: no validation split, expected that of the study")
     with progress("decode", "images") as report:
         arms = decode_arms(results, folder, validation, choose_device(device), report)
-    return study_page(results, folder, arms, study_gallery(arms, validation, images) if arms else None)
+    if not arms:
+        return study_page(results, folder, arms)
+    views = ranked_views(validation, arms[0].scores.images)
+    return study_page(results, folder, arms, study_gallery(arms, validation, images), views)
 
 
 def _present(features: "Location") -> "Location":

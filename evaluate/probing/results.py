@@ -194,20 +194,32 @@ class ProbeResults(BaseModel):
     def caption(self) -> str:
         """What all numbers are, a line each."""
         low, high = self.depth_range
-        title = DATA_NAMES.get(self.data, self.data)
-        random = ", RANDOM WEIGHTS: the numbers say nothing of CLIP" if self.backbone.random else ""
         ridge = ", ".join(f"{strength:g}" for strength in self.ridges)
         chosen = f"the one of {ridge} that predicts best from half of the train scenes to the other"
         what = f"linear probes of a patch token to the mean depth of its patch, {low:g} to {high:g} m"
         return "\n".join(
             (
-                f"{title}, features {self.name}: {what}",
+                f"{self._title}: {what}",
                 f"scored on {self.held_out.label}",
                 f"fitted to {self.training.label}; plain view, {self.storage} features",
                 f"ridge: {chosen if len(self.ridges) > 1 else ridge}",
-                f"encoder {self.backbone.label}{random}",
+                self._encoder,
             )
         )
+
+    @property
+    def views_caption(self) -> str:
+        """What views of the held-out images are of, a line each."""
+        return f"{self._title}: images of the {self.held_out.split} split, {self.storage} features\n{self._encoder}"
+
+    @property
+    def _title(self) -> str:
+        return f"{DATA_NAMES.get(self.data, self.data)}, features {self.name}"
+
+    @property
+    def _encoder(self) -> str:
+        random = ", RANDOM WEIGHTS: the numbers say nothing of CLIP" if self.backbone.random else ""
+        return f"encoder {self.backbone.label}{random}"
 
     @property
     def warnings(self) -> Iterator[str]:

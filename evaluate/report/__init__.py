@@ -6,6 +6,7 @@ from ..training_run import read_curves, training_settings
 from .gallery import Gallery, Picture, Shown, gallery_columns
 from .page import Chart, Page, Section, Table, render
 from .run import BOUNDARIES, RANDOM, run_page
+from .views import views_section
 
 __all__ = [
     "BOUNDARIES",
@@ -33,4 +34,5 @@ __all__ = [
     "run_page",
     "seeds_height",
     "training_settings",
+    "views_section",
 ]

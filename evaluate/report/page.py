@@ -38,6 +38,23 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class PictureRow:
+    """Pictures of one thing beside each other, each as wide as its frame (`4 / 3`) is against its height."""
+
+    name: str
+    frame: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """Rows of pictures below the titles of their columns."""
+
+    header: Sequence[str]
+    rows: Sequence[PictureRow]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page; what is empty in it is left out.
 
@@ -46,14 +63,14 @@ class Section:
         text: Paragraphs.
         tables: Below them.
         charts: Beside each other.
-        pictures: Beside each other, as views of features.
+        pictures: In rows.
     """
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: PictureTable | None = None
 
     @property
     def empty(self) -> bool:

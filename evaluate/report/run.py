@@ -11,12 +11,14 @@ from ..facts import CheckpointFacts
 from ..metrics import METRIC_LABELS, METRICS, better
 from ..panels import SHOWN_COLUMNS, DepthScale
 from ..pictures import KINDS, pictures
+from ..probing import FeatureViews
 from ..result_files import PER_SCENE
 from ..results import Results, Row
 from ..tables import by_protocol, heading, results_tables, warnings_of
 from ..training_run import training_charts, training_settings
 from .gallery import Gallery, Picture, Shown
 from .page import Chart, Page, Section, Table, render
+from .views import views_section
 
 _LABELS = [METRIC_LABELS[name] for name in METRICS]
 _HEADLINES = ("abs_rel", "rmse", "log10", "delta1")
@@ -30,8 +32,8 @@ BOUNDARIES = (
 def run_page(
     results: Results,
     examples: Mapping[str, Sequence[Example]],
-    scale: DepthScale | None,
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint | None = None,
+    views: FeatureViews | None = None,
 ) -> str:
     """The page as HTML that needs nothing beside it; the same evaluation gives the same text.
 
@@ -41,13 +43,14 @@ def run_page(
     Args:
         results: The numbers.
         examples: Images scored by the protocol of the first row, by group.
-        scale: The colours of their depth; None without any.
         checkpoint: What was scored; None for saved maps.
+        views: Layers of some of the images; None for saved maps.
 
     Raises:
         SpaceClipError: The history is no table of this version.
     """
-    first = results.rows[0]
+    first, truths = results.rows[0], [one.ground_truth for group in examples.values() for one in group]
+    scale = DepthScale.of(truths, "log") if truths else None
     notices = [RANDOM] if results.backbone and results.backbone.random else []
     warnings = warnings_of(results.rows, lambda row: f"{row.protocol.name}, {heading(row)}")
     page = Page(
@@ -58,7 +61,7 @@ def run_page(
         notices=[*notices, *map(": ".join, warnings)],
         headlines=list(_headlines(first)),
         sections=[*_protocols(results), Section("Where the error lies", charts=list(_error_charts(results, first)))],
-        details=list(_details(first, checkpoint)),
+        details=[*([views_section(views, scale)] if views and scale else []), *_details(first, checkpoint)],
         gallery=_gallery(results, examples, scale) if scale else None,
         provenance=_provenance(results, checkpoint),
     )

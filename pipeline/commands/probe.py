@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Show these probes too: a folder of an earlier run on the same images with another encoder.",
 )
+@click.option(
+    "--views",
+    multiple=True,
+    help="Draw what every layer makes of so many of the images scored, in views.png; or the id of one, each by itself.",
+)
 @click.option("--force", is_flag=True, help="Replace the probes that the folder holds.")
 @local_copy_option
 def probe(features: "tuple[Location, ...]", **options: Any) -> None:
@@ -50,4 +55,5 @@ def probe(features: "tuple[Location, ...]", **options: Any) -> None:
 
     _, out = probe_features(features, **options)
     click.echo((out / TABLE).read_text(encoding="utf-8"), nl=False)
-    click.echo(f"{out}: probe.png (figure), probe.csv, probe.md, probe.json")
+    views = ", views.png (layers as colours)" if options["views"] else ""
+    click.echo(f"{out}: probe.png (figure){views}, probe.csv, probe.md, probe.json")

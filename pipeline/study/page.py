@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...evaluate import METRIC_LABELS, REGIONS, Breakdown
+from ...evaluate import METRIC_LABELS, REGIONS, Breakdown, FeatureViews
 from ...evaluate.report import (
     BOUNDARIES,
     RANDOM,
@@ -24,6 +24,7 @@ from ...evaluate.report import (
     render,
     seeds_height,
     training_settings,
+    views_section,
 )
 from .decoded import DecodedArm
 from .results import ArmResult, Spread, StudyResults
@@ -33,7 +34,13 @@ _DRAWN = ("abs_rel", "rmse", "delta1")
 _CHOSEN_BY = "abs_rel"
 
 
-def study_page(results: StudyResults, folder: Path, arms: Sequence[DecodedArm], gallery: Gallery | None) -> str:
+def study_page(
+    results: StudyResults,
+    folder: Path,
+    arms: Sequence[DecodedArm],
+    gallery: Gallery | None = None,
+    views: FeatureViews | None = None,
+) -> str:
     """The page as HTML that needs nothing beside it.
 
     Args:
@@ -41,6 +48,7 @@ def study_page(results: StudyResults, folder: Path, arms: Sequence[DecodedArm], 
         folder: Of the study, for the histories of its runs.
         arms: Those that were decoded.
         gallery: What they predict; None without any.
+        views: Layers of some of its images.
 
     Raises:
         SpaceClipError: A history is no table of this version.
@@ -57,7 +65,7 @@ def study_page(results: StudyResults, folder: Path, arms: Sequence[DecodedArm], 
         notices=[*([RANDOM] if results.backbone.random else []), *notes_of(results)],
         sections=list(_sections(results, folder)),
         gallery=gallery,
-        details=list(_errors(arms, gallery.data if gallery else "")),
+        details=list(_details(arms, gallery, views)),
         provenance=_provenance(results, arms),
     )
     return render(page)
@@ -152,10 +160,15 @@ def _curves(results: StudyResults, folder: Path) -> Iterator[Chart]:
         yield Chart(chart(partial(draw_runs, arms=error, title=title), height), f"{title}, of all runs")
 
 
+def _details(arms: Sequence[DecodedArm], gallery: Gallery | None, views: FeatureViews | None) -> Iterator[Section]:
+    if gallery:
+        if views:
+            yield views_section(views, gallery.scale)
+        yield from _errors(arms, gallery.data)
+
+
 def _errors(arms: Sequence[DecodedArm], data: str) -> Iterator[Section]:
     """Where the decoded runs err."""
-    if not arms:
-        return
     found = {arm.name: arm.scores.breakdown for arm in arms}
     text = f"Of one run of each arm: {', '.join(f'{arm.name} seed {arm.seed}' for arm in arms)}."
     depths = chart(partial(draw_depths, arms=found, data=data), 3.4 + 0.2 * (len(found) // 4))

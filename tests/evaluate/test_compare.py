@@ -393,7 +393,7 @@ def test_csv_has_every_fact_in_its_column(both):
 @pytest.mark.parametrize(("backbone", "beside"), [(CLIP, True), (RANDOM, False)])
 def test_a_page_has_published_rows_only_where_a_row_may_stand_beside_them(backbone, beside):
     results = result(row(), row(name="validation"), backbone=backbone)
-    page = run_page(results, {}, None, None)
+    page = run_page(results, {})
     assert ("beside published rows" in page) is ("Monocular depth on NYU" in page) is ("NeWCRFs" in page) is beside
     marked = re.findall(r'<tr class="marked">(.*?)</tr>', page, re.DOTALL)
     assert len(marked) == beside

@@ -10,7 +10,6 @@ from spaceclip.evaluate import (
     METRICS,
     REGIONS,
     BackboneFacts,
-    DepthScale,
     Example,
     Results,
     Row,
@@ -106,7 +105,7 @@ def page(make_maps):
                 yield Example(image, np.full((6, 8, 3), 200, np.uint8), depth, truth)
 
         examples = find_examples(scores[0].images, 2, load).ranked if scores else {}
-        return Page(run_page(results, examples, DepthScale(2, 8, "linear") if scores else None, checkpoint))
+        return Page(run_page(results, examples, checkpoint))
 
     return lay_out
 

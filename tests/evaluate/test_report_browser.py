@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from spaceclip.evaluate import DepthScale, Example, Results, Row, find_examples, run_page
+from spaceclip.evaluate import Example, Results, Row, find_examples, run_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")
@@ -55,7 +55,7 @@ def page(make_maps, scored, facts):
     results = Results(rows=(Row.of(scores, {}, split="test"),), **facts)
     examples = find_examples(scores.images, 2, load).ranked
     ordered = sorted(scores.images, key=lambda image: image.metrics["abs_rel"])
-    return run_page(results, examples, DepthScale(2, 8, "log"), None), ordered
+    return run_page(results, examples), ordered
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from spaceclip.cache import FeatureCache
 from spaceclip.evaluate.probing import probes
+from spaceclip.pipeline import probe as probing
 
 FEATURES, OUT = "features/tiny", Path("results/tiny-probe")
 
@@ -62,6 +63,26 @@ def test_probes_of_another_encoder_stand_beside_if_they_are_of_the_same_patches(
     assert "no probes can be read; run spaceclip probe --out none" in one_line(
         "probe", FEATURES, "--beside", "none", "--force"
     )
+
+
+def test_views_of_images_spread_over_the_split_or_named_are_drawn_beside_the_probes(
+    extracted, spaceclip, one_line, monkeypatch
+):
+    drawn, draw = [], probing.views_figure
+    monkeypatch.setattr(probing, "views_figure", lambda views, caption: drawn.append(views) or draw(views, caption))
+    val = FeatureCache.open(f"{FEATURES}/val.json")
+    ids = val.sample_ids
+    told = spaceclip("probe", FEATURES, "--views", 3).stdout
+    assert told.endswith(f"{OUT}: probe.png (figure), views.png (layers as colours), probe.csv, probe.md, probe.json\n")
+    assert (OUT / "views.png").read_bytes().startswith(b"\x89PNG")
+    spaceclip("probe", FEATURES, "--views", ids[3], "--views", ids[1], "--layers", "3,1", "--force")
+    assert [views.names for views in drawn] == [[ids[0], ids[2], ids[3]], [ids[3], ids[1]]]
+    assert [[view.layer for view in views.layers] for views in drawn] == [[0, 1, 2, 3], [1, 3]]
+    assert (drawn[1].images[0] == val.image(3)).all()
+    assert "has no usable sample 'attic/1'; its ids are such as" in one_line(FEATURES, "--views", "attic/1", "--force")
+    assert (OUT / "views.png").exists()
+    spaceclip("probe", FEATURES, "--layers", 0, "--force")
+    assert not (OUT / "views.png").exists()  # it would be of other probes
 
 
 def test_a_finished_result_is_replaced_only_when_asked_for(extracted, spaceclip, one_line):

@@ -1,5 +1,7 @@
 """`spaceclip report`: the page of a run, made again from what lies in its folder."""
 
+import base64
+import io
 import json
 import os
 import platform
@@ -7,7 +9,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from spaceclip.cache import FeatureCache
+from spaceclip.evaluate import FeatureViews
 from spaceclip.train import provenance
 
 CONFIG = ("--config", "configs/tiny.yaml")
@@ -29,6 +35,22 @@ def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(eva
     spaceclip("report", "results/tiny", "--images", 3)
     assert len(re.findall("<figure", written)) == json.loads(before)["rows"][0]["images"] == 6
     assert re.findall('data-group="(.*?)"', page.read_text()) == ["best", "median", "worst"]
+
+
+def test_the_page_shows_what_every_layer_holds_of_some_images_patch_by_patch(evaluated):
+    val = FeatureCache.open("features/tiny/test.json")
+    views = FeatureViews.of(val, range(len(val)), val.layers)
+    section = Path("results/tiny/report.html").read_text().partition("What the layers hold")[2].partition("</table>")[0]
+    header, *rows = re.findall("<tr>(.*?)</tr>", section, re.DOTALL)
+    assert re.findall('col">(.*?)<', header)[:2] == ["image", "depth"]
+    assert len(rows) == 6
+    for row in rows:
+        (name,) = re.findall('row">(.*?)<', row)
+        pictures = [base64.b64decode(content) for content in re.findall('base64,(.*?)"', row)]
+        for view, content in zip(views.layers, pictures[2:], strict=True):
+            found = np.asarray(Image.open(io.BytesIO(content)))
+            expected = view.colours[val.sample_ids.index(name)].astype(int)
+            assert np.abs(found - expected).max() <= 1  # images in another order give other last bits
 
 
 def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(evaluated, spaceclip, one_line):
