@@ -140,7 +140,7 @@ def extract(
     if not config and list(sources) == ["train"]:
         sources = {"all": sources["train"]}
     wanted = tuple(name for name in sources if split in (None, name))
-    # DVC asks for each split by name, whether an experiment's data set has it or not.
+    # DVC expects a pointer of each split, whether the data set has it or not.
     absent = [name for name in SPLITS if config and name not in sources and split in (None, name)]
     if not wanted and not absent:
         raise SpaceClipError(f"--split {split}: the data set has no such split, it has {', '.join(sources)}")

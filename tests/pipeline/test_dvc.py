@@ -15,8 +15,6 @@ from spaceclip.pipeline.training import train_decoder
 from spaceclip.pipeline.validation import ValidationScores
 from warm import command_folder
 
-EXTRACT = {"extract@train", "extract@val", "extract@test"}
-
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
@@ -53,7 +51,7 @@ def reproduced(tmp_path_factory, tiny, commands):
     project.config.parent.mkdir()
     project.config.write_text(yaml.safe_dump(config))
     project.lay_out()
-    assert project.repro() == {"settings", *EXTRACT, "train", "evaluate"}
+    assert project.repro() == {"settings", "extract", "train", "evaluate"}
     project.commit()
     return project.folder
 
@@ -84,12 +82,11 @@ def test_two_ablations_in_a_row_start_from_the_committed_settings_and_share_the_
     for name, setting in names.items():
         setting = f"configs/tiny.yaml:++decoder.{setting}=false"
         found = project.dvc("exp", "run", "--temp", "--name", name, "--set-param", setting, "train")
-        assert found.count("(0 computed now)") == 2
+        assert found.count("(0 computed now)") == 3
     decoders = [project.checkpoint(name)["decoder"] for name in names]
     assert [(found["film"], found["structural"]) for found in decoders] == [(False, True), (True, False)]
     committed, *those = (project.lock(at) for at in ("HEAD", *names))
-    for split in ("train", "val"):
-        assert all(lock[f"extract@{split}"]["outs"] == committed[f"extract@{split}"]["outs"] for lock in those)
+    assert all(lock["extract"]["outs"] == committed["extract"]["outs"] for lock in those)
     assert stores() == before
     columns = project.dvc("exp", "show", "--only-changed", "--drop", ".*/", "--csv").splitlines()[0].split(",")
     assert (
@@ -105,11 +102,11 @@ def test_going_back_to_old_settings_goes_back_to_the_old_store(project):
     first = project.pointer()
     project.change("backbone", seed=1)
     assert project.changed() == {"settings"}
-    assert project.repro("extract@train") == {"settings", "extract@train"}
+    assert project.repro("extract") == {"settings", "extract"}
     assert project.pointer()["store"] != first["store"]
-    assert project.changed() == {"extract@val", "extract@test", "train", "evaluate"}
+    assert project.changed() == {"train", "evaluate"}
     project.change("backbone", seed=0)
-    assert project.repro("extract@train") == {"extract@train"}
+    assert project.repro("extract") == {"extract"}
     assert project.pointer() == first
     assert project.changed() == set()
 
@@ -121,7 +118,7 @@ def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(project):
     found = project.dvc("repro", fails=True)
     assert "no feature store is there; run `spaceclip extract` to make it" in found
     (project.folder / "features/tiny/train.json").unlink()
-    assert project.repro("train") == {"extract@train", "train"}
+    assert project.repro("train") == {"extract", "train"}
     assert project.changed() == {"evaluate"}
     assert store.exists()
 
