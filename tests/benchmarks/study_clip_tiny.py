@@ -41,7 +41,7 @@ def abs_rel(config: Path, options: list[str], encoder: str, seeds: int, out: Pat
         command("evaluate", *given, "--checkpoint", run)
         row = json.loads((run / "results.json").read_text())["rows"][0]
         found.append(row["metrics"]["abs_rel"])
-        baseline = min(one["metrics"]["abs_rel"] for one in row["baselines"].values())
+        baseline = min(one["abs_rel"] for one in row["baselines"].values())
     return found, baseline
 
 

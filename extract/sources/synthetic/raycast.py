@@ -1,5 +1,7 @@
 """A ray caster: the picture and the exact depth of the scene before a camera."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,7 @@ def render(
         The picture [H, W, 3]; depth along the optical axis [H, W] in metres, 0 where there is only sky or where it is
         beyond `max_depth`; and the index of the solid [H, W], -1 in the sky.
     """
-    order = _tiled(camera.height, camera.width)
+    order, position = _tiled(camera.height, camera.width)
     rows, columns = (a.astype(np.float32) + np.float32(0.5) for a in np.divmod(order, camera.width))
     origin = np.array(camera.position, np.float32)
     directions = camera.rays(rows, columns)
@@ -28,7 +30,6 @@ def render(
     depth = distance * (camera.axes[2] @ directions)
     depth[~(depth <= max_depth)] = 0
 
-    position = np.argsort(order).reshape(camera.height, camera.width)
     solids = index[position]
     edge = np.flatnonzero(_edges(solids).ravel()[order])
     finer_rows = (rows[edge, None] + _SUBPIXELS[:, 0]).ravel()
@@ -40,10 +41,12 @@ def render(
     return image, depth[position].astype(np.float32), solids
 
 
-def _tiled(height: int, width: int) -> NDArray[np.int64]:
-    """The pixels' numbers in an order that goes through one small square after another, [H * W]."""
+@lru_cache(maxsize=1)
+def _tiled(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pixels' numbers in an order that goes through one small square after another [H * W]; each's place [H, W]."""
     row, column = np.divmod(np.arange(height * width), width)
-    return np.lexsort((column, row, column // _TILE, row // _TILE))
+    order = np.lexsort((column, row, column // _TILE, row // _TILE))
+    return order, np.argsort(order).reshape(height, width)
 
 
 def _edges(solids: NDArray[np.int16]) -> NDArray[np.bool_]:
