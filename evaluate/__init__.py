@@ -38,7 +38,7 @@ from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .split_scoring import score_images
 from .tables import results_tables
-from .truths import GroundTruth, SourceTruth, read_truths
+from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
 from .validation import validate
 from .validation_figure import shown_rows, validation_figure
 
@@ -110,6 +110,7 @@ __all__ = [
     "region_metrics",
     "results_tables",
     "run_page",
+    "samples_digest",
     "score",
     "score_images",
     "scored_split",

@@ -8,6 +8,7 @@ from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, range_warning, read_history
 from .losses import LossSettings, silog_loss, ssim_loss
+from .memory import loaded_bytes, state_bytes
 from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
@@ -37,6 +38,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_release_checkpoint",
+    "loaded_bytes",
     "range_warning",
     "read_history",
     "resize",
@@ -44,4 +46,5 @@ __all__ = [
     "shared_weights",
     "silog_loss",
     "ssim_loss",
+    "state_bytes",
 ]

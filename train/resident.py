@@ -67,10 +67,10 @@ def residence(batches: Batches, device: torch.device, wanted: Residence) -> Resi
             "train on a card (--device cuda)"
         )
     if wanted == "auto":
-        fit = device.type == "cuda" and _needed(batches) < _SHARE * _free_bytes(device)
+        fit = device.type == "cuda" and needed_bytes(batches) < _SHARE * _free_bytes(device)
         return "device" if fit else "no"
     place = torch.device("cpu") if wanted == "memory" else device
-    if wanted != "no" and (needed := _needed(batches)) > (free := _free_bytes(place)):
+    if wanted != "no" and (needed := needed_bytes(batches)) > (free := _free_bytes(place)):
         raise SpaceClipError(
             f"resident: the features take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {place}; keep fewer "
             "layers, store them in int8, or set train.resident to no"
@@ -78,7 +78,8 @@ def residence(batches: Batches, device: torch.device, wanted: Residence) -> Resi
     return wanted
 
 
-def _needed(batches: Batches) -> int:
+def needed_bytes(batches: Batches) -> int:
+    """Of the features of all batches, loaded once."""
     return len(batches.views) * len(batches.rows) * batches.sample_bytes
 
 

@@ -17,7 +17,7 @@ FAILED = 3
 @click.option("--out", type=NEW, help="Where runs and tables go. [default: results/<study>]")
 @click.option("--device", default="auto", show_default=True)
 @cluster_options
-@click.option("--dry-run", is_flag=True, help="Only say arms, parameters, steps, and what is done. Writes nothing.")
+@click.option("--dry-run", is_flag=True, help="Only say arms, steps, time, memory, and what is done. Writes nothing.")
 @local_copy_option
 def study(
     file: Path,
@@ -27,11 +27,12 @@ def study(
     local_copy: Path | None,
     cluster: ClusterChoice,
 ) -> None:
-    """Train every arm of a study with every seed, and compare them on the validation split.
+    """Train every arm of a study with every seed, compare them on the validation split, score all on test once.
 
     An arm is the base experiment with settings of its own. The arms of one seed see the same batches, and are trained
     on one read of the features. An interrupted study goes on when the same command is given again; what is done of it
-    is not done again, so that arms and seeds can be added. Where runs failed, the exit status is 3.
+    is not done again, so that arms and seeds can be added. The test split is scored by the evaluate settings of the
+    base when no run is left to train, each run once. Where runs failed, the exit status is 3.
     """
     from ..study import markdown, outlook, prepare, run_study
 

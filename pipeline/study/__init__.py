@@ -2,9 +2,10 @@
 
 from .decoded import decode_arms, study_gallery
 from .design import Design, prepare
+from .dry_run import outlook
 from .page import study_page
 from .results import STUDY, StudyResults, read_study
-from .study import outlook, run_study
+from .study import run_study
 from .tables import markdown
 
 __all__ = [

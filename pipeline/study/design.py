@@ -11,12 +11,22 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator, model_validator
 
-from ...cache import Features, SpaceClipError
+from ...cache import Features, SpaceClipError, require_disjoint
 from ...evaluate import Protocol
 from ...extract import read_yaml
-from ...train import DecoderSettings, DepthDecoder, Plan, StartSettings, TrainSettings, shared_weights
+from ...train import (
+    CheckpointInfo,
+    DecoderSettings,
+    DepthDecoder,
+    Plan,
+    Run,
+    StartSettings,
+    TrainSettings,
+    shared_weights,
+)
 from ..config import Experiment, check_settings, load_experiment
 from ..training import open_splits
+from .on_test import OnTest
 from .results import Start
 
 _Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
@@ -127,6 +137,7 @@ class Design:
         training: Training features.
         validation: What arms are compared on.
         protocol: How, the same for all arms.
+        test: How runs are scored once all have ended; None without a test split.
     """
 
     file: Path
@@ -136,11 +147,21 @@ class Design:
     training: Features
     validation: Features
     protocol: Protocol
+    test: OnTest | None
 
     def plan(self, arm: Arm, seed: int, out: Path) -> Plan:
         """One run, in its folder below the study's."""
         settings = arm.settings.model_copy(update={"seed": seed, "order_seed": None})
         return Plan(out / arm.name / f"seed{seed}", arm.decoder, settings, self.protocol.model_dump())
+
+    def plans(self, out: Path) -> dict[tuple[str, int], Plan]:
+        """All runs by arm and seed, those of a seed side by side."""
+        return {(arm.name, seed): self.plan(arm, seed, out) for seed in self.seeds for arm in self.arms}
+
+    def done(self, out: Path, device: torch.device) -> dict[tuple[str, int], CheckpointInfo | int]:
+        """The finished checkpoint of each run, or how many of its steps are done; see `Run.done`."""
+        runs = {key: Run(plan, self.training, self.validation, device) for key, plan in self.plans(out).items()}
+        return {key: run.done() for key, run in runs.items()}
 
     @property
     def steps(self) -> int:
@@ -158,7 +179,8 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
 
     Raises:
         SpaceClipError: A setting is unknown, wrong or no arm's to set; two arms are alike, see other batches or are
-            scored otherwise; there is no validation split, or the features lack a layer.
+            scored otherwise; there is no validation split, the features lack a layer, or the test split cannot be
+            scored.
     """
     study = check_settings(StudyFile, read_yaml(file), str(file))
     owns = study.all_arms
@@ -181,7 +203,11 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
             raise SpaceClipError(f"{file}: arm {name}: {error}") from error
         arms.append(arm)
         protocols.append(protocol)
-    return Design(file, study.base, arms, study.seeds, training, validation, protocols[0])
+    test = OnTest.of(base, folders, (arms[0].settings.min_depth, arms[0].settings.max_depth), local_copy)
+    if test:
+        require_disjoint({"train": training, "val": validation, "test": test.split})
+        test.require(sorted({layer for arm in arms for layer in arm.decoder.layers}))
+    return Design(file, study.base, arms, study.seeds, training, validation, protocols[0], test)
 
 
 def _experiment(file: Path, base: Path, name: str, own: Mapping[str, Any]) -> Experiment:

@@ -114,6 +114,9 @@ def _sections(results: StudyResults, folder: Path) -> Iterator[Section]:
     first, others = results.arms[0], results.arms[1:]
     arms = Table(*arms_table(results), caption=f"{MEANS} Numbers of a validation split stand beside no published row.")
     yield Section("Arms", tables=[arms, Table(*seeds_table(results), caption=PAIRED.replace("*", ""))])
+    on_test = results.on_test
+    tables = [Table(*arms_table(on_test), caption=MEANS), Table(*seeds_table(on_test))] if on_test else []
+    yield Section("Test split", [results.test_caption], tables)
     yield Section("Seeds", [_chance(results)], charts=[_values(results.arms), *_differences(first, others)])
     yield Section("Training", charts=list(_curves(results, folder)))
 
@@ -201,6 +204,7 @@ def _provenance(results: StudyResults, arms: Sequence[DecodedArm]) -> dict[str, 
         "Study": {
             "Base": results.base,
             "Seeds": ", ".join(map(str, results.seeds)),
+            **({"Looks": f"{results.test.looks}"} if results.test else {}),
             "Backbone": backbone.name,
             "Revision": backbone.revision,
             "Encoder weights": backbone.weights,

@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ...cache import SpaceClipError
+from ...cache import Looks, SpaceClipError
 from ...evaluate import BackboneFacts, Protocol
 
 STUDY = "study.json"
@@ -20,6 +20,7 @@ class RunResult(BaseModel):
         seed: Its seed.
         status: `trained`, `failed`, or `open` while it is neither.
         metrics: On validation; empty unless it is trained.
+        test: On the test split, by the study's first protocol of it; empty unless it was scored there.
         weights: Whether raw or EMA weights were kept.
         epoch: Their epoch, from 1.
         chosen: Whether they are the best on validation or the last.
@@ -31,6 +32,7 @@ class RunResult(BaseModel):
     seed: int
     status: Literal["trained", "failed", "open"]
     metrics: dict[str, float] = {}
+    test: dict[str, float] = {}
     weights: Literal["raw", "ema"] | None = None
     epoch: int | None = None
     chosen: Literal["best", "last"] | None = None
@@ -92,6 +94,8 @@ class ArmResult(BaseModel):
         runs: One a seed, in the order of the study's.
         metrics: By metric, over the seeds that it was trained with.
         differences: By metric, to the first arm, over the seeds that both were trained with.
+        test: As `metrics`, on the test split.
+        test_differences: As `differences`, on the test split.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +107,8 @@ class ArmResult(BaseModel):
     runs: list[RunResult]
     metrics: dict[str, Spread]
     differences: dict[str, Spread]
+    test: dict[str, Spread] = {}
+    test_differences: dict[str, Spread] = {}
 
     @classmethod
     def of(
@@ -115,28 +121,64 @@ class ArmResult(BaseModel):
         first: Sequence[RunResult],
     ) -> "ArmResult":
         """From its runs, and those of the first arm with the same seeds."""
-        names = next((run.metrics for run in runs if run.metrics), {})
-        pairs = [] if runs is first else _pairs(runs, first)
-        metrics = {name: Spread.of([run.metrics[name] for run in runs if run.metrics]) for name in names}
-        apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
+        others = [] if runs is first else first
+        metrics, differences = _over_seeds([run.metrics for run in runs], [run.metrics for run in others])
+        test, test_differences = _over_seeds([run.test for run in runs], [run.test for run in others])
         return cls(
             name=name,
             own=dict(own),
             parameters=parameters,
             start=start,
             runs=list(runs),
-            metrics={name: spread for name, spread in metrics.items() if spread},
-            differences={name: spread for name, spread in apart.items() if spread},
+            metrics=metrics,
+            differences=differences,
+            test=test,
+            test_differences=test_differences,
         )
+
+    @property
+    def on_test(self) -> Self:
+        """The arm with the numbers of the test split in the place of those of validation."""
+        runs = [run.model_copy(update={"metrics": run.test}) for run in self.runs]
+        return self.model_copy(update={"runs": runs, "metrics": self.test, "differences": self.test_differences})
 
     def apart(self, first: "ArmResult", metric: str) -> list[float]:
         """By how much a metric differs from that of another arm, for each seed that both were trained with."""
-        return [own[metric] - other[metric] for own, other in _pairs(self.runs, first.runs)]
+        pairs = zip(self.runs, first.runs, strict=True)
+        return [run.metrics[metric] - one.metrics[metric] for run, one in pairs if run.metrics and one.metrics]
 
 
-def _pairs(runs: Sequence[RunResult], others: Sequence[RunResult]) -> list[tuple[dict[str, float], dict[str, float]]]:
-    both = [(run.metrics, other.metrics) for run, other in zip(runs, others, strict=True)]
-    return [(own, other) for own, other in both if own and other]
+_Scores = Sequence[Mapping[str, float]]
+
+
+def _over_seeds(runs: _Scores, others: _Scores) -> tuple[dict[str, Spread], dict[str, Spread]]:
+    """By metric, its spread over the runs that have it, and that of its differences to others, of the same seeds."""
+    scored = [run for run in runs if run]
+    pairs = [(own, other) for own, other in zip(runs, others, strict=False) if own and other]
+    names = scored[0] if scored else {}
+    metrics = {name: Spread.of([run[name] for run in scored]) for name in names}
+    apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
+    return _known(metrics), _known(apart)
+
+
+def _known(spreads: Mapping[str, Spread | None]) -> dict[str, Spread]:
+    return {name: spread for name, spread in spreads.items() if spread}
+
+
+class SplitFacts(BaseModel):
+    """What the numbers of the test split are.
+
+    Attributes:
+        protocol: What they were measured by.
+        images: Of the split.
+        looks: How often it was looked at, by this study and others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: Protocol
+    images: int
+    looks: Looks
 
 
 class StudyResults(BaseModel):
@@ -148,6 +190,7 @@ class StudyResults(BaseModel):
         base: The experiment's file.
         protocol: What validation measures.
         images: Of the validation split.
+        test: Of the numbers of the test split; None without one.
         backbone: The frozen encoder.
         stores: Fingerprints of the stores of each split.
         seeds: Of the study.
@@ -161,6 +204,7 @@ class StudyResults(BaseModel):
     base: str
     protocol: Protocol
     images: int
+    test: SplitFacts | None = None
     backbone: BackboneFacts
     stores: dict[str, list[str]]
     seeds: list[int]
@@ -168,16 +212,35 @@ class StudyResults(BaseModel):
 
     @property
     def caption(self) -> str:
-        """What all numbers are, in one line."""
+        """What the numbers of validation are, in one line."""
+        last = {run.chosen for arm in self.arms for run in arm.runs if run.chosen} == {"last"}
+        chosen = (
+            "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
+        )
+        return f"{self._of(self.protocol, self.images, 'validation')} Weights are {chosen}."
+
+    @property
+    def on_test(self) -> "Self | None":
+        """The study with the numbers of the test split in the place of those of validation; None if it has none."""
+        if not (self.test and any(arm.test for arm in self.arms)):
+            return None
+        return self.model_copy(update={"arms": [arm.on_test for arm in self.arms]})
+
+    @property
+    def test_caption(self) -> str:
+        """What the numbers of the test split are, in one line; whether there are any."""
+        if self.test is None:
+            return "There is no test split, or no protocol of the base scores it."
+        scored = any(arm.test for arm in self.arms)
+        when = "Scored once all runs had ended" if scored else "Not scored yet: that comes once all runs have ended"
+        return f"{self._of(self.test.protocol, self.test.images, 'test')} {when}; {self.test.looks}."
+
+    def _of(self, protocol: Protocol, images: int, split: str) -> str:
         encoder = f"encoder {self.backbone.label}"
         if self.backbone.random:
             encoder = f"{encoder}, RANDOM WEIGHTS: the numbers say nothing of CLIP"
-        count = f"{self.images} validation images, seeds {', '.join(map(str, self.seeds))}"
-        last = {run.chosen for arm in self.arms for run in arm.runs if run.chosen} == {"last"}
-        weights = (
-            "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
-        )
-        return f"{self.base}, {self.protocol.label}; {count}; {encoder}. Weights are {weights}."
+        count = f"{images} {split} images, seeds {', '.join(map(str, self.seeds))}"
+        return f"{self.base}, {protocol.label}; {count}; {encoder}."
 
 
 def read_study(folder: Path) -> StudyResults:

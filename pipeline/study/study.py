@@ -1,7 +1,7 @@
 """Running a study: what is done of it, training what is not, and writing what came of it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,7 @@ import torch
 
 from ...cache import SpaceClipError, write_atomically
 from ...evaluate import NUMBERS, BackboneFacts
-from ...extract import duration
-from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, Run, fit, read_history
+from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, fit, read_history
 from ..clusters import ClusterChoice
 from ..device import choose_device
 from ..paths import require_writable
@@ -21,7 +20,7 @@ from ..training import start_line
 from ..validation import ValidationScores
 from .design import Arm, Design
 from .results import STUDY, ArmResult, RunResult, StudyResults
-from .tables import csv, latex, markdown, numbers, own_settings
+from .tables import csv, latex, markdown, numbers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -44,14 +43,8 @@ class _Study:
     failed: dict[_Key, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        arms, seeds = self.design.arms, self.design.seeds
-        self.plans = {(arm.name, seed): self.design.plan(arm, seed, self.out) for seed in seeds for arm in arms}
+        self.plans = self.design.plans(self.out)
         self._keys = {plan.out: key for key, plan in self.plans.items()}
-
-    def done(self, device: torch.device) -> dict[_Key, CheckpointInfo | int]:
-        """The finished checkpoint of each run, or how many of its steps are done; see `Run.done`."""
-        design = self.design
-        return {key: Run(plan, design.training, design.validation, device).done() for key, plan in self.plans.items()}
 
     def train(self, device: torch.device) -> None:
         """Train all that is not done here, the arms of a seed together and seed after seed."""
@@ -92,6 +85,19 @@ class _Study:
                 say=self.say,
             )
 
+    def score(self, device: str, local_copy: Path | None) -> None:
+        """Score on the test split what was trained and was not scored there yet; for once all runs have ended."""
+        if not self.design.test:
+            return
+        for key, plan in self.plans.items():
+            if key not in self.failed and not self.on_test(plan):
+                self.say(f"{self._name(plan)}: is scored on the test split")
+                self.design.test.score(plan.out, device, local_copy)
+
+    def on_test(self, plan: Plan) -> dict[str, float]:
+        """Metrics of a run on the test split, see `OnTest.metrics`; none without one."""
+        return self.design.test.metrics(plan.out) if self.design.test else {}
+
     def write(self) -> StudyResults:
         """Write what is known by now: `study.json`, the tables, and the numbers that DVC shows."""
         results = self._results()
@@ -103,15 +109,16 @@ class _Study:
         return results
 
     def _results(self) -> StudyResults:
-        design = self.design
+        design, test = self.design, self.design.test
         first = design.arms[0]
         runs = {arm.name: [self._run(arm, seed) for seed in design.seeds] for arm in design.arms}
-        stores = {"train": design.training, "val": design.validation}
+        stores = {"train": design.training, "val": design.validation} | ({"test": test.split} if test else {})
         return StudyResults(
             study=self.design.file.stem,
             base=str(design.base),
             protocol=design.protocol,
             images=len(design.validation.usable),
+            test=test.facts if test else None,
             backbone=BackboneFacts.of(design.training.identity["backbone"]),
             stores={name: [one.fingerprint for one in features.stores] for name, features in stores.items()},
             seeds=list(design.seeds),
@@ -132,6 +139,7 @@ class _Study:
             seed=seed,
             status="trained",
             metrics=info.metrics,
+            test=self.on_test(self.plans[key]),
             weights=info.weights,
             epoch=info.epoch,
             chosen=info.chosen,
@@ -177,7 +185,7 @@ def run_study(
     local_copy: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> StudyResults:
-    """Train every arm with every seed, or what is not done of it yet, and write the tables.
+    """Train every arm with every seed, then score all on the test split; of both, what is not done yet.
 
     Args:
         design: The study.
@@ -194,39 +202,14 @@ def run_study(
     require_writable(out)
     study = _Study(design, out, say)
     here = choose_device("cpu" if cluster else device)
-    study.done(here)
+    design.done(out, here)
+    for plan in study.plans.values():
+        study.on_test(plan)
     if cluster:
         with cluster.reached(say) as client:
             study.train_on(client, "cuda" if cluster.gpus else device, local_copy)
     else:
         study.train(here)
+    study.write()
+    study.score("auto" if cluster else device, local_copy)
     return study.write()
-
-
-def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
-    """What a study will take, and what of it is done; nothing is written.
-
-    Raises:
-        SpaceClipError: As `run_study`.
-    """
-    done = _Study(design, out, lambda _line: None).done(choose_device(device))
-    open_runs = left = trained = 0
-    took = dict.fromkeys(design.seeds, 0.0)
-    for arm in design.arms:
-        steps, states = arm.settings.epochs * design.steps, []
-        for seed in design.seeds:
-            match done[arm.name, seed]:
-                case CheckpointInfo(receipt=receipt):
-                    states.append(f"seed {seed} done")
-                    trained += steps if receipt else 0
-                    # Arms that were trained together each took the time of all.
-                    took[seed] = max(took[seed], receipt.seconds if receipt else 0)
-                case at:
-                    states.append(f"seed {seed} {f'at step {at:,}' if at else 'to do'}")
-                    open_runs, left = open_runs + 1, left + steps - at
-        size = f"{arm.parameters:,} parameters, {steps:,} steps a seed"
-        yield f"{arm.name} ({own_settings(arm.own)}): {size}; {', '.join(states)}"
-    size, time = design.arms[0].settings.batch_size, ""
-    if left and trained:
-        time = f", about {duration(left * sum(took.values()) / trained)} one seed after another, as those done took"
-    yield f"{out}: {open_runs} of {len(done)} runs to do, {left:,} steps at batch {size}{time}"

@@ -17,28 +17,39 @@ _IN_PRINT = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
 
 def markdown(results: StudyResults) -> str:
     """All metrics of each arm; AbsRel of each seed, and what differs from the first arm; what went wrong."""
-    arms, first = results.arms, results.arms[0]
+    arms, first, on_test = results.arms, results.arms[0], results.on_test
     parts = [
         f"# {results.study}",
         results.caption,
         "\n".join(f"- {arm.name}: {settings_of(arm, first)}" for arm in arms),
-        markdown_table(*arms_table(results)),
-        MEANS,
-        markdown_table(*seeds_table(results)),
-        PAIRED,
+        *_markdown_tables(results),
+        "## Test split",
+        results.test_caption,
+        *(_markdown_tables(on_test) if on_test else ()),
     ]
     notes = "\n".join(f"- {note}".replace("*", "\\*") for note in notes_of(results))
     return "\n\n".join(filter(None, (*parts, notes))) + "\n"
 
 
+def _markdown_tables(results: StudyResults) -> tuple[str, ...]:
+    return markdown_table(*arms_table(results)), MEANS, markdown_table(*seeds_table(results)), PAIRED
+
+
 def latex(results: StudyResults) -> str:
     """The metrics of each arm, and how they differ from the first, for documents with the package booktabs."""
+    tables = _latex_tables(results, results.caption)
+    if results.on_test:
+        tables += _latex_tables(results.on_test, results.test_caption)
+    return latex_file(tables)
+
+
+def _latex_tables(results: StudyResults, caption: str) -> list[str]:
     arms, first, labels = results.arms, results.arms[0], [METRIC_LABELS[name] for name in _IN_PRINT]
     names = [latex_text(arm.name) + "*" * any(run.note for run in arm.runs) for arm in arms]
     numbers = "r" * len(_IN_PRINT)
     tables = [
         latex_table(
-            f"{results.study}: {results.caption} {MEANS}",
+            f"{results.study}: {caption} {MEANS}",
             f"lr{numbers}",
             ["Arm", "Parameters", *labels],
             [[[name, f"{arm.parameters:,}", *_printed(arm.metrics)] for name, arm in zip(names, arms, strict=True)]],
@@ -61,7 +72,7 @@ def latex(results: StudyResults) -> str:
             [],
         ),
     ]
-    return latex_file(tables if arms[1:] else tables[:1])
+    return tables if arms[1:] else tables[:1]
 
 
 def _printed(spreads: Mapping[str, Spread], sign: str = "") -> Iterator[str]:
@@ -89,11 +100,21 @@ def seeds_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
 def csv(results: StudyResults) -> str:
     """A row for each run."""
     return csv_text(
-        ["arm", "parameters", "seed", "status", "weights", "epoch", *METRICS, "note"],
+        [
+            "arm",
+            "parameters",
+            "seed",
+            "status",
+            "weights",
+            "epoch",
+            *METRICS,
+            *(f"test_{name}" for name in METRICS),
+            "note",
+        ],
         [
             [
                 *(arm.name, arm.parameters, run.seed, run.status, run.weights, run.epoch),
-                *(run.metrics.get(name) for name in METRICS),
+                *(scores.get(name) for scores in (run.metrics, run.test) for name in METRICS),
                 run.note,
             ]
             for arm in results.arms
@@ -103,8 +124,13 @@ def csv(results: StudyResults) -> str:
 
 
 def numbers(results: StudyResults) -> dict[str, dict[str, float]]:
-    """The mean of what arms are compared by first, for each that was trained, as DVC's metrics."""
-    return {_CHOSEN_BY: {arm.name: arm.metrics[_CHOSEN_BY].mean for arm in results.arms if arm.metrics}}
+    """The mean of what arms are compared by first, on validation and on the test split, as DVC's metrics."""
+    means = {_CHOSEN_BY: results.arms, f"test_{_CHOSEN_BY}": results.on_test.arms if results.on_test else []}
+    return {
+        name: {arm.name: arm.metrics[_CHOSEN_BY].mean for arm in arms if arm.metrics}
+        for name, arms in means.items()
+        if arms
+    }
 
 
 def own_settings(own: Mapping[str, Any]) -> str:

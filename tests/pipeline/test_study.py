@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from spaceclip.cache import Looks
+from spaceclip.evaluate import read_results
 from spaceclip.extract import read_yaml
 from spaceclip.extract.clip_tiny.model import VISION
 from spaceclip.pipeline.cli import main
@@ -74,6 +76,10 @@ def study(project, spaceclip):
 def runs(name="arms"):
     with open(f"results/{name}/study.csv") as file:  # noqa: PTH123
         return list(csv.DictReader(file))
+
+
+def table_of(name):
+    return Path(f"results/{name}/study.md").read_text()
 
 
 def weights(project, name="arms"):
@@ -154,13 +160,16 @@ def test_an_arm_that_changes_nothing_differs_by_nothing():
 def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_trains_alone(
     study, project, steps, monkeypatch
 ):
-    monkeypatch.setattr("spaceclip.pipeline.study.study.duration", lambda seconds: f"{seconds:.6f} s")
+    monkeypatch.setattr("spaceclip.pipeline.study.dry_run.duration", lambda seconds: f"{seconds:.6f} s")
     whole = 36
     steps["interrupt at"] = 30
     study(fails=True)
+    assert not list(Path("results/arms").rglob("results.json"))  # the test split waits for all runs
+    assert "Not scored yet: that comes once all runs have ended" in table_of("arms")
     dry = study(STUDY, "--dry-run").output
     assert re.search(r"whole \(as the base\): [\d,]+ parameters, 6 steps a seed; seed 1 done, seed 2 at step 3\n", dry)
-    took = max(load_checkpoint(run.parent).info.receipt.seconds for run in Path("results").glob("arms/*/seed1/*.json"))
+    receipts = [load_checkpoint(folder).info.receipt for folder in Path("results/arms").glob("*/seed1")]
+    took = max(receipt.seconds for receipt in receipts if receipt)
     last = dry.splitlines()[-1]
     (found,) = re.findall(r"^results/arms: (.*), about (.*) s one seed after another, as those done took$", last)
     assert found[0] == "3 of 6 runs to do, 9 steps at batch 4"
@@ -169,11 +178,71 @@ def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_t
     assert steps["steps"] == 30 + 9
     assert weights(project) == weights(project, "whole")
     assert runs() == runs("whole")
+    assert table_of("arms") == table_of("whole")
+    scored = {file: file.stat().st_mtime_ns for file in Path("results/arms").rglob("results.json")}
     steps["steps"] = 0
     study(STUDY.replace("seeds", "  near: { decoder.dropout: 0.5 }\nseeds"))
     assert steps["steps"] == whole // 3
     assert [run["arm"] for run in runs()] == ["whole"] * 2 + ["flat"] * 2 + ["steep"] * 2 + ["near"] * 2
     assert runs()[:6] == runs("whole")
+    assert all(file.stat().st_mtime_ns == when for file, when in scored.items())
+    assert len({*Path("results/arms").rglob("results.json")}) == len(scored) + 2 == 8
+    assert "Scored once all runs had ended; test split looked at 8 times by then, by 8 checkpoints." in table_of("arms")
+
+
+def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_often_it_was_looked_at(
+    studied_once, project, spaceclip
+):
+    spaceclip("evaluate", "--checkpoint", "results/whole/flat/seed2", "--features", "features/tiny", "--out", "alone")
+    found = json.loads((project / "results/whole/study.json").read_text())
+    whole, flat, _ = found["arms"]
+    assert flat["runs"][1]["test"] == read_results(project / "alone").rows[0].metrics
+    values, firsts = ([run["test"]["rmse"] for run in arm["runs"]] for arm in (flat, whole))
+    assert flat["test"]["rmse"] == spread(values)
+    apart = [value - first for value, first in zip(values, firsts, strict=True)]
+    assert flat["test_differences"]["rmse"] == spread(apart, sum(one * statistics.fmean(apart) > 0 for one in apart))
+    _, below = studied_once[1].split("\n## Test split\n")
+    assert "configs/tiny.yaml, controlled protocol: no crop, 0.001 to 10 m" in below
+    assert "test images, seeds 1, 2; encoder random:" in below
+    assert "Scored once all runs had ended; test split looked at 6 times by then, by 6 checkpoints." in below
+    assert f"| {statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} |" in below
+    assert [run["test_rmse"] for run in runs("whole") if run["arm"] == "flat"] == [str(value) for value in values]
+    shown = json.loads((project / "results/whole/metrics.json").read_text())
+    assert shown["test_abs_rel"]["flat"] == flat["test"]["abs_rel"]["mean"]
+    assert read_results(project / "alone").rows[0].looks == Looks(6, 6)  # the same weights: no new look
+
+
+def test_the_test_split_is_not_scored_in_another_way_beside_the_first(study, project):
+    config = project / "configs/tiny.yaml"
+    config.write_text(config.read_text().replace("evaluate: { crop", "evaluate: { median_scaling: true, crop"))
+    before = {file: file.read_bytes() for file in Path("results/whole").rglob("*") if file.is_file()}
+    told = one_line(study(STUDY, "--out", "results/whole", fails=True))
+    assert told.startswith("Error: results/whole/whole/seed1/results.json: was scored by controlled protocol: no ")
+    remedy = "set evaluate in the base as it was, delete that file, or give another --out"
+    assert told.endswith(f"with flip averaging, WITH median scaling; {remedy}\n")
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_study_without_a_test_split_or_a_protocol_of_it_says_so(study, project):
+    config, one_arm = project / "configs/tiny.yaml", STUDY.replace("[1, 2]", "[1]")
+    config.write_text(config.read_text().replace("evaluate: { crop", "evaluate: { protocols: [validation], crop"))
+    lines = "\n## Test split\n\nThere is no test split, or no protocol of the base scores it.\n"
+    assert lines in study(one_arm).stdout
+    (project / "features/tiny/test.json").unlink()
+    assert lines in study(one_arm).stdout
+    assert not list(Path("results/arms").rglob("results.json"))
+
+
+def test_a_dry_run_says_memory_and_what_is_scored_on_the_test_split(study):
+    told = study(STUDY, "--dry-run").output
+    held = "weights, gradients, moments and averages of 3 decoders side by side"
+    assert re.search(rf"^memory: \S+ MB for {held}; the activations", told, re.MULTILINE)
+    assert "6 of 6 runs to score once all have ended: controlled protocol: no crop" in told
+    loaded = study(STUDY.replace("whole: {}", "whole: { train.resident: memory }"), "--dry-run").output
+    assert re.search(r"side by side, \S+ kB for the training features, which are loaded once; the act", loaded)
+    done = study(STUDY, "--dry-run", "--out", "results/whole").output
+    assert "memory" not in done
+    assert "0 of 6 runs to score" in done
 
 
 def test_the_table_for_papers_has_means_and_paired_differences_with_their_deviations(project):
@@ -191,7 +260,11 @@ def test_the_table_for_papers_has_means_and_paired_differences_with_their_deviat
     for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert {row.count("&") + 1 for row in rows} == {len(columns)}
-    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 2
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 4
+    on_test = text.split(r"controlled protocol")[1]
+    assert (
+        f"${arms['flat']['test']['rmse']['mean']:.4f} \\pm {arms['flat']['test']['rmse']['deviation']:.4f}$" in on_test
+    )
 
 
 def test_weights_of_the_last_epoch_are_not_said_to_be_chosen(project):

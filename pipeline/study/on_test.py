@@ -1,0 +1,100 @@
+"""The test split of a study: what is scored on it, once all of its runs have ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ...cache import FeatureCache, Pointer, SpaceClipError, count_looks
+from ...evaluate import RESULTS, CheckpointFacts, EvaluateSettings, Protocol, read_results, samples_digest, split_of
+from ...train import INFO, CheckpointInfo
+from ..config import Experiment
+from ..evaluation import score_checkpoint
+from ..features import split_pointers
+from .results import SplitFacts
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """How the runs of a study are scored on the test split.
+
+    Attributes:
+        folders: Of the features that they are trained on; the split is of the first.
+        split: The test features.
+        settings: The base's, without protocols of other splits.
+        scored: What a run is scored by, what counts most first.
+    """
+
+    folders: Sequence[Path]
+    split: FeatureCache
+    settings: EvaluateSettings
+    scored: Sequence[Protocol]
+
+    @classmethod
+    def of(
+        cls, base: Experiment, folders: Sequence[Path], depth_range: tuple[float, float], local_copy: Path | None
+    ) -> Self | None:
+        """As an experiment asks for it; None where it has no test split, or no protocol of one.
+
+        Raises:
+            SpaceClipError: A protocol is not defined for the split.
+        """
+        settings, pointer = base.evaluate, split_pointers(folders[0]).get("test")
+        names = tuple(name for name in settings.protocols if split_of(name) == "test")
+        if not (names and pointer and Pointer.read(pointer).store):
+            return None
+        split = FeatureCache.open(pointer, local_copy=local_copy)
+        settings = settings.model_copy(update={"protocols": names})
+        protocols = [settings.protocol(name, split.about, *depth_range) for name in settings.protocols]
+        return cls(folders, split, settings, [variant for one in protocols for variant in settings.variants(one)])
+
+    @property
+    def facts(self) -> SplitFacts:
+        """What its numbers are, and how often it was looked at until now."""
+        return SplitFacts(protocol=self.scored[0], images=len(self.split.usable), looks=count_looks(self.split.path))
+
+    def require(self, layers: Sequence[int]) -> None:
+        """Refuse, before anything is trained, a split that decoders of these hidden states cannot be scored on.
+
+        Raises:
+            SpaceClipError: It lacks depth, a hidden state or the flipped view.
+        """
+        self.split.require(layers, depth=True)
+        if self.settings.flip_average and "flipped" not in self.split.views:
+            raise SpaceClipError(
+                f"{self.split.path}: holds no flipped view, which evaluate.flip_average reads; extract with it, or set "
+                "evaluate.flip_average to false in the base"
+            )
+
+    def metrics(self, run: Path) -> dict[str, float]:
+        """Metrics of a run by the first protocol; none if it is not finished, or was not scored yet.
+
+        Raises:
+            SpaceClipError: Its weights were, by other protocols or on other images.
+        """
+        if not ((run / INFO).exists() and (run / RESULTS).exists()):
+            return {}
+        found, info = read_results(run), CheckpointInfo.read(run / INFO)
+        if not isinstance(found.model, CheckpointFacts) or found.model.sha256 != info.sha256:
+            return {}
+        images = samples_digest(self.split)
+        rows = {row.protocol: row for row in found.rows if row.samples_sha256 == images}
+        if lacking := [protocol for protocol in self.scored if protocol not in rows]:
+            raise SpaceClipError(
+                f"{run / RESULTS}: was scored by {found.rows[0].protocol.label}, the study by {lacking[0].label}; set "
+                "evaluate in the base as it was, delete that file, or give another --out"
+            )
+        return rows[self.scored[0]].metrics
+
+    def score(self, run: Path, device: str, local_copy: Path | None) -> None:
+        """Score a finished run, as `spaceclip evaluate` does, into its own folder.
+
+        Raises:
+            SpaceClipError: See `score_checkpoint`.
+        """
+        score_checkpoint(
+            *(run, self.folders[0], self.settings, run),
+            baselines=self.folders,
+            device=device,
+            local_copy=local_copy,
+        )
