@@ -10,7 +10,7 @@ from .examples import SHOWN, Example, Examples, find_examples, loader, ranked
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
-from .finished import finished_examples
+from .finished import finished_examples, scored_once
 from .inference import predict
 from .kept_baselines import KeptDepths
 from .latex import latex_file, latex_table, latex_text
@@ -36,7 +36,6 @@ from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT,
 from .results import DATA_NAMES, Results, Row
 from .saved_maps import SavedMaps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
-from .split_scoring import score_images
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
 from .validation import validate
@@ -112,7 +111,7 @@ __all__ = [
     "run_page",
     "samples_digest",
     "score",
-    "score_images",
+    "scored_once",
     "scored_split",
     "shown_rows",
     "split_of",

@@ -1,17 +1,21 @@
-"""Images of a finished result, decoded once more to be shown."""
+"""Finished results: their images decoded once more to be shown, and what is scored once and for all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from ..cache import FeatureCache, SpaceClipError, require_same
+from ..cache import FeatureCache, Features, SpaceClipError, require_same
 from ..train import Checkpoint
 from .examples import Example, loader, ranked
-from .facts import CheckpointFacts
+from .facts import BackboneFacts, CheckpointFacts
 from .inference import predict
 from .probing import FeatureViews, ranked_views
-from .result_files import read_metrics
-from .results import Results
+from .protocol import Protocol
+from .result_files import read_metrics, read_results, write_results
+from .results import Results, Row
 from .scoring import WHOLE, DepthMaps, ImageScore
+from .split_scoring import score_split, split_facts
 from .truths import read_truths, samples_digest
 
 
@@ -45,12 +49,7 @@ def finished_examples(
         )
     wanted = {"backbone": checkpoint.info.backbone, "preprocessing": checkpoint.info.preprocessing}
     require_same(cache.identity, wanted, str(cache.path))
-    left_out = {*row.skipped, *row.quarantined}
-    named = [(name, scene) for name, scene in zip(cache.sample_ids, cache.scenes, strict=True) if name not in left_out]
-    images = [
-        ImageScore(name, scene, {}, {WHOLE: metrics})
-        for (name, scene), metrics in zip(named, read_metrics(folder, len(named)), strict=True)
-    ]
+    images = _scores(folder, row, cache)
 
     def maps(rows: Sequence[int]) -> Iterator[DepthMaps]:
         flip, truths = bool(protocol.flip_average), read_truths(cache, [protocol.size])
@@ -63,3 +62,43 @@ def finished_examples(
     }
     examples = {name: [found[image.sample_id] for image in group] for name, group in groups.items()}
     return examples, ranked_views(cache, images)
+
+
+def scored_once(
+    folder: Path, checkpoint: Checkpoint, split: Features, protocol: Protocol, maps: Iterable[DepthMaps]
+) -> tuple[Row, list[ImageScore]]:
+    """The scores of a checkpoint without baselines: those of a folder, if they are, else scored and written there.
+
+    Args:
+        folder: Of the scores alone.
+        checkpoint: What is scored.
+        split: On what.
+        protocol: How.
+        maps: What it predicts of the split; not looked at where the folder has the scores.
+    """
+    with suppress(SpaceClipError):
+        results = read_results(folder)
+        row, model = results.rows[0], results.model
+        of = (row.protocol, row.samples_sha256, model.sha256 if isinstance(model, CheckpointFacts) else "")
+        if of == (protocol, samples_digest(split), checkpoint.info.sha256) and row.breakdown:
+            return row, _scores(folder, row, split)
+    cache = split if isinstance(split, FeatureCache) else None
+    (found,) = score_split(maps, partial(split_facts, "val", split, cache), [protocol], {})
+    results = Results(
+        data=str(split.about.get("data")),
+        model=CheckpointFacts.of(checkpoint, split.storage),
+        backbone=BackboneFacts.of(checkpoint.info.backbone),
+        rows=(found.row,),
+    )
+    write_results(folder, results, [found.scores])
+    return found.row, _scores(folder, found.row, split)
+
+
+def _scores(folder: Path, row: Row, split: Features) -> list[ImageScore]:
+    """The images of the first row of a result, in the order of the split."""
+    left_out = {*row.skipped, *row.quarantined}
+    named = [(name, scene) for name, scene in zip(split.sample_ids, split.scenes, strict=True) if name not in left_out]
+    return [
+        ImageScore(name, scene, {}, {WHOLE: metrics})
+        for (name, scene), metrics in zip(named, read_metrics(folder, len(named)), strict=True)
+    ]

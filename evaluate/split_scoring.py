@@ -67,13 +67,6 @@ def score_split(
     return found
 
 
-def score_images(maps: Iterable[DepthMaps], protocol: Protocol) -> Scores:
-    """Score the predictions that a protocol is of, without baselines."""
-    scorer = Scorer(protocol)
-    score(maps, [(MADE_BY[protocol.flip_average], scorer)])
-    return scorer.scores()
-
-
 def _key(name: str, depths: tuple[float, float]) -> str:
     return f"{name}, {depths[0]} to {depths[1]} m"
 

@@ -14,17 +14,19 @@ from ...evaluate import (
     DepthMaps,
     DepthScale,
     Example,
+    ImageScore,
     Protocol,
-    Scores,
+    Row,
     loader,
     predict,
     ranked,
-    score_images,
+    scored_once,
 )
 from ...evaluate.report import ERROR, IMAGE, PREDICTION, TRUTH, Gallery, Picture, Shown, gallery_columns, pictures
 from ...train import Checkpoint, load_checkpoint
 from .results import StudyResults
 
+VALIDATION = "validation"
 Advance = Callable[[int, int], None]
 
 
@@ -36,13 +38,15 @@ class DecodedArm:
         name: Of the arm.
         seed: Of the run.
         checkpoint: Its weights.
-        scores: Of the validation images.
+        row: Its validation scores.
+        images: Those of each image.
     """
 
     name: str
     seed: int
     checkpoint: Checkpoint
-    scores: Scores
+    row: Row
+    images: Sequence[ImageScore]
 
     def maps(self, validation: Features, rows: Sequence[int] | None = None) -> Iterator[DepthMaps]:
         """What it predicts of some rows; of all by default."""
@@ -52,7 +56,9 @@ class DecodedArm:
 def decode_arms(
     results: StudyResults, folder: Path, validation: Features, device: torch.device, progress: Advance
 ) -> list[DecodedArm]:
-    """Score the first trained run of each arm image by image; arms without one are left out.
+    """The first trained run of each arm, its scores image by image; arms without one are left out.
+
+    The scores stay beside the run, in `validation`; those that are there are not made again.
 
     Args:
         results: The study's.
@@ -85,8 +91,9 @@ def decode_arms(
             raise SpaceClipError(
                 f"{checkpoint.path}: was trained anew since the table was written; give `spaceclip study` again"
             )
-        images = counted(predict(checkpoint.decoder, validation, flip_average=False))
-        decoded.append(DecodedArm(name, run.seed, checkpoint, score_images(images, results.protocol)))
+        maps = counted(predict(checkpoint.decoder, validation, flip_average=False))
+        row, images = scored_once(checkpoint.path.parent / VALIDATION, checkpoint, validation, results.protocol, maps)
+        decoded.append(DecodedArm(name, run.seed, checkpoint, row, images))
     return decoded
 
 
@@ -98,8 +105,8 @@ def study_gallery(arms: Sequence[DecodedArm], validation: Features, images: int)
         validation: The validation features.
         images: How many.
     """
-    first, protocol = arms[0], arms[0].scores.protocol
-    groups = ranked(first.scores.images, images)
+    first, protocol = arms[0], arms[0].row.protocol
+    groups = ranked(first.images, images)
     names = [image.sample_id for group in groups.values() for image in group]
     rows = {name: row for row, name in enumerate(validation.sample_ids)}
     scale = DepthScale.of((validation.ground_truth(rows[name]) for name in names), "log")
@@ -107,7 +114,7 @@ def study_gallery(arms: Sequence[DecodedArm], validation: Features, images: int)
     made: dict[str, list[Picture]] = {name: [] for name in names}
     frames: dict[str, str] = {}
     for arm in arms:
-        load = loader(partial(arm.maps, validation), validation, protocol, arm.scores.images)
+        load = loader(partial(arm.maps, validation), validation, protocol, arm.images)
         for example in load(made):
             name, (height, width) = example.score.sample_id, example.ground_truth.shape
             frames[name] = f"{width} / {height}"
@@ -124,7 +131,7 @@ def study_gallery(arms: Sequence[DecodedArm], validation: Features, images: int)
     seeds = f"of seed {first.seed}" if len({arm.seed for arm in arms}) == 1 else f"of seeds {seeds}"
     text = (
         f"Validation images of the lowest, the middle and the highest AbsRel of {first.name}, of all "
-        f"{len(first.scores.images)}; all runs {seeds}. One scale of metres for all; grey is not known or not scored."
+        f"{len(first.images)}; all runs {seeds}. One scale of metres for all; grey is not known or not scored."
     )
     data = str(validation.about.get("data"))
     return Gallery(shown, text, DATA_NAMES.get(data, data), scale)

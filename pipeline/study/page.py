@@ -172,7 +172,7 @@ def _details(arms: Sequence[DecodedArm], gallery: Gallery | None, views: Feature
 
 def _errors(arms: Sequence[DecodedArm], data: str) -> Iterator[Section]:
     """Where the decoded runs err."""
-    found = {arm.name: arm.scores.breakdown for arm in arms}
+    found = {arm.name: arm.row.breakdown for arm in arms if arm.row.breakdown}
     text = f"Of one run of each arm: {', '.join(f'{arm.name} seed {arm.seed}' for arm in arms)}."
     depths = chart(partial(draw_depths, arms=found, data=data), 3.4 + 0.2 * (len(found) // 4))
     yield Section("Error by depth", [text], charts=[Chart(depths, "AbsRel by true depth, a line for each arm")])
@@ -188,11 +188,11 @@ def _places(found: Mapping[str, Breakdown]) -> Iterator[Chart]:
 
 
 def _regions(arms: Sequence[DecodedArm]) -> Table:
-    by_arm = {arm.name: {name: arm.scores.region(name) for name in REGIONS} for arm in arms}
-    present = [name for name in REGIONS if any(regions[name][1] for regions in by_arm.values())]
+    by_arm = {arm.name: {name: arm.row.regions[name].metrics for name in REGIONS} for arm in arms}
+    present = [name for name in REGIONS if any(regions[name] for regions in by_arm.values())]
     header = ["AbsRel ↓", *(f"{name.replace('_', ' ')}" for name in present)]
     rows = [
-        [arm, *(f"{mean[_CHOSEN_BY]:.4f}" if (mean := regions[name][1]) else "-" for name in present)]
+        [arm, *(f"{mean[_CHOSEN_BY]:.4f}" if (mean := regions[name]) else "-" for name in present)]
         for arm, regions in by_arm.items()
     ]
     return Table(header, rows if present else [])

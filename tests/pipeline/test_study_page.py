@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from spaceclip.cache import FeatureCache
+from spaceclip.evaluate import Scorer
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.study.page import answer
 from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, read_study
@@ -113,6 +114,21 @@ def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monke
     assert "For this page no test image was looked at." in text
     assert "stand beside no published row" in text
     assert "Random encoder weights" in text
+
+
+def test_a_second_page_of_the_same_runs_scores_no_image_again_and_is_the_same(page, monkeypatch):
+    scored, add = [], Scorer.add
+    monkeypatch.setattr(Scorer, "add", lambda self, name, *given: scored.append(name) or add(self, name, *given))
+    first, images = page("--images", 3), FeatureCache.open("features/tiny/val.json").sample_ids
+    assert scored == [*images, *images]
+    assert page("--images", 3) == first
+    assert scored == [*images, *images]
+    kept = OUT / "flat" / "seed1" / "validation" / "results.json"
+    study = read_study(OUT)
+    assert json.loads(kept.read_text())["rows"][0]["metrics"] == pytest.approx(study.arms[1].runs[0].metrics, rel=1e-4)
+    change(kept, lambda found: found["model"].update(sha256="0" * 64))  # of weights that were replaced since
+    assert page("--images", 3) == first
+    assert scored == [*images, *images, *images]
 
 
 def test_a_failed_run_stays_in_the_page_and_another_seed_is_shown_in_its_place(page):
