@@ -4,32 +4,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...cache import SpaceClipError, write_atomically
-from ..result_files import RESULTS, read_results
+from ..result_files import RESULTS
 from ..result_folder import sweep_folder
 from ..results import Results
 from ..text import printable
 from .formats import comma_separated, latex, markdown
 from .published import CONSTRAINTS, Constraint
-from .rows import Section, comparison
+from .rows import Section, SeedRuns, comparison
 
 _NAMES = ("comparison.md", "comparison.tex", "comparison.csv")
 
 
-def compare_results(folders: Sequence[Path], data: str | None = None, labels: Sequence[str] = ()) -> list[Section]:
+def compare_results(
+    named: Sequence[tuple[str, Results | SeedRuns]], data: str | None = None, labels: Sequence[str] = ()
+) -> list[Section]:
     """Results beside the published ones.
 
     Args:
-        folders: Where the results lie, or their `results.json`; one given twice counts once.
+        named: Results by the name that each shall have in the table.
         data: Kind of the one data set to show; all if not given.
         labels: NAME=LABEL, the constraint of saved maps by the name of their result.
 
     Raises:
-        SpaceClipError: A result cannot be read, a label is of no saved maps, or no result is of the data set.
+        SpaceClipError: A label is of no saved maps, or no result is of the data set.
     """
-    named = _read(folders)
     sections = comparison(named, data, _constraints(labels, named))
     if not sections:
-        kinds = ", ".join(sorted({found.data for _, found in named}))
+        first = [next(iter(one.runs.values())) if isinstance(one, SeedRuns) else one for _, one in named]
+        kinds = ", ".join(sorted({results.data for results in first}))
         raise SpaceClipError(f"--data {data}: the results are of {kinds}; leave --data out, or give results of {data}")
     return sections
 
@@ -43,21 +45,22 @@ def write_comparison(out: Path, sections: Sequence[Section]) -> list[Path]:
     return [out / name for name in _NAMES]
 
 
-def _read(paths: Sequence[Path]) -> list[tuple[str, Results]]:
-    """Each result under its folder's name, or under its path where two folders are called the same."""
+def named_folders(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Folders of results, each under its own name, or under its path where two are called the same.
+
+    Args:
+        paths: The folders, or their `results.json`; one given twice counts once.
+    """
     places: dict[Path, Path] = {}
     for path in paths:
         given = path.parent if path.name == RESULTS else path
         places.setdefault(given.resolve(), given)
     names = [place.name for place in places]
-    return [
-        (str(given) if names.count(place.name) > 1 else place.name, read_results(given))
-        for place, given in places.items()
-    ]
+    return [(str(given) if names.count(place.name) > 1 else place.name, given) for place, given in places.items()]
 
 
-def _constraints(labels: Sequence[str], named: Sequence[tuple[str, Results]]) -> dict[str, Constraint]:
-    saved = [name for name, results in named if results.model.kind == "saved maps"]
+def _constraints(labels: Sequence[str], named: Sequence[tuple[str, Results | SeedRuns]]) -> dict[str, Constraint]:
+    saved = [name for name, one in named if isinstance(one, Results) and one.model.kind == "saved maps"]
     known: dict[str, Constraint] = {constraint: constraint for constraint in CONSTRAINTS}
     found: dict[str, Constraint] = {}
     for text in labels:

@@ -162,8 +162,11 @@ def cell(line: Line, name: str) -> str:
     value = line.metrics.get(name)
     if value is None:
         return "-"
-    shown = str(value) if isinstance(value, Decimal) else f"{value:.4f}"
-    return f"{shown}±{line.sd[name]}" if name in line.sd else shown
+    return f"{_digits(value)}±{_digits(line.sd[name])}" if name in line.sd else _digits(value)
+
+
+def _digits(value: Decimal | float) -> str:
+    return str(value) if isinstance(value, Decimal) else f"{value:.4f}"
 
 
 def _facts(line: Line) -> tuple[str, str, str, str]:

@@ -1,5 +1,6 @@
 """Our results beside the published ones, as rows that any format can show."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -11,6 +12,21 @@ from ..protocol import Protocol
 from ..results import Results, Row
 from .comparable import BESIDE, footnotes, published_protocol, scored_otherwise, unlike
 from .published import Constraint, Published, published, published_columns, published_data, published_test_sets
+
+
+@dataclass(frozen=True)
+class SeedRuns:
+    """Results of one network trained with several seeds, which make one row of each protocol.
+
+    Attributes:
+        source: Folder of the runs.
+        runs: By seed.
+        note: What a reader should know of the runs, a few sentences; else empty.
+    """
+
+    source: str
+    runs: Mapping[int, Results]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,9 +43,9 @@ class Line:
         images: How many were scored; None where that was not printed.
         metrics: By name (AbsRel of a boundary or interior as `boundary_0.05_abs_rel`); Decimal with the printed digits,
             float of ours, None where nothing was reported.
-        sd: Sample standard deviation over the seeds, where printed.
+        sd: Sample standard deviation over the seeds, where known.
         seeds: Of the runs behind a mean.
-        by_seed: AbsRel of each of these runs, where printed.
+        by_seed: AbsRel of each of these runs, where known.
         source: Where the number comes from.
         quarantined: How many images of ours extraction could not read.
         storage: How the features behind a row of ours are kept; None for saved maps.
@@ -51,9 +67,9 @@ class Line:
     note: str
     origin: str = ""
     variant: str = ""
-    sd: Mapping[str, Decimal] = field(default_factory=dict)
+    sd: Mapping[str, Decimal | float] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
-    by_seed: tuple[Decimal, ...] = ()
+    by_seed: tuple[Decimal | float, ...] = ()
     quarantined: int | None = None
     storage: str | None = None
     beside: str = ""
@@ -113,7 +129,7 @@ class Section:
 
 
 def comparison(
-    named: Sequence[tuple[str, Results]],
+    named: Sequence[tuple[str, Results | SeedRuns]],
     data: str | None = None,
     constraints: Mapping[str, Constraint] | None = None,
 ) -> list[Section]:
@@ -126,10 +142,13 @@ def comparison(
     """
     found: dict[tuple[str, str], list[Line]] = {}
     firsts: dict[tuple[str, str], tuple[str, Row]] = {}
-    for name, results in named:
+    for name, given in named:
+        results = next(iter(given.runs.values())) if isinstance(given, SeedRuns) else given
         for row in results.rows if data in (None, results.data) else ():
             first = firsts.setdefault((results.data, row.protocol.name), (name, row))
             line = _our_line(name, results, row, (constraints or {}).get(name, "N/A"))
+            if isinstance(given, SeedRuns):
+                line = _over_seeds(line, row.protocol, given)
             line = replace(line, otherwise=_otherwise(name, row, *first))
             found.setdefault((results.data, _study(results.data, line.protocol)), []).append(line)
     known = published_data()
@@ -150,10 +169,7 @@ def _study(data: str, protocol: str) -> str:
 
 
 def _published_line(row: Published) -> Line:
-    seeds = ""
-    if row.seeds:
-        runs = ", ".join(f"{value} (seed {seed})" for seed, value in zip(row.seeds, row.by_seed, strict=True))
-        seeds = f"; mean ± sample standard deviation over {len(row.seeds)} seeds, AbsRel {runs}"
+    seeds = f"; {_each_seed(row.seeds, row.by_seed)}" if row.seeds else ""
     setting = None if row.protocol == "reported" else published_protocol(row.protocol, row.data)
     return Line(
         method=row.method,
@@ -171,10 +187,41 @@ def _published_line(row: Published) -> Line:
     )
 
 
+def _each_seed(seeds: Sequence[int], values: Sequence[Decimal | float]) -> str:
+    runs = ", ".join(f"{value:.5f} (seed {seed})" for seed, value in zip(seeds, values, strict=True))
+    return f"mean ± sample standard deviation over {len(seeds)} seeds, AbsRel {runs}"
+
+
+def _over_seeds(line: Line, protocol: Protocol, given: SeedRuns) -> Line:
+    """The row of several seeds, from that of the first: beside published rows only where each of them may be."""
+    rows = {seed: next(row for row in run.rows if row.protocol == protocol) for seed, run in given.runs.items()}
+    found = [{**row.metrics, **row.regions_abs_rel} for row in rows.values()]
+    by_name = {name: [one[name] for one in found] for name in found[0] if all(name in one for one in found)}
+    reasons = tuple(dict.fromkeys(why for seed, row in rows.items() for why in unlike(given.runs[seed], row)))
+    seeds, by_seed, row = tuple(rows), tuple(by_name["abs_rel"]), next(iter(rows.values()))
+    warnings = [f"seed {seed}: {text}" for seed, one in rows.items() for text in one.warnings]
+    return replace(
+        line,
+        metrics={name: statistics.fmean(values) for name, values in by_name.items()},
+        sd={name: statistics.stdev(values) for name, values in by_name.items()} if len(rows) > 1 else {},
+        seeds=seeds,
+        by_seed=by_seed,
+        source=f"this study: {given.source}",
+        origin=f"{len(rows)} runs of {given.source}, the first {line.origin}",
+        beside="" if reasons else BESIDE[protocol.name],
+        unlike=reasons,
+        note=_note(f"{protocol.label}; {row.count}; {_each_seed(seeds, by_seed)}", reasons, protocol, warnings)
+        + f"{given.note and ' '}{given.note}",
+    )
+
+
+def _note(measured: str, reasons: Sequence[str], protocol: Protocol, warnings: Sequence[str]) -> str:
+    verdict = f"Not comparable: {'; '.join(reasons)}" if reasons else f"Beside: {_rows_of(BESIDE[protocol.name])}"
+    return f"{measured}. {verdict}.{''.join(f' Warning: {text}.' for text in warnings)}"
+
+
 def _our_line(name: str, results: Results, row: Row, constraint: Constraint) -> Line:
     protocol, reasons = row.protocol, unlike(results, row)
-    beside = "" if reasons else BESIDE[protocol.name]
-    verdict = f"Not comparable: {'; '.join(reasons)}" if reasons else f"Beside: {_rows_of(beside)}"
     variant = ["plain"] * (protocol.flip_average is False) + ["median"] * protocol.median_scaling
     return Line(
         method=name,
@@ -189,9 +236,9 @@ def _our_line(name: str, results: Results, row: Row, constraint: Constraint) -> 
         metrics={**row.metrics, **row.regions_abs_rel},
         source=f"this run: {results.model.path}",
         origin=results.origin.replace("\n", "; "),
-        beside=beside,
+        beside="" if reasons else BESIDE[protocol.name],
         unlike=reasons,
-        note=f"{protocol.label}; {row.count}. {verdict}.{''.join(f' Warning: {text}.' for text in row.warnings)}",
+        note=_note(f"{protocol.label}; {row.count}", reasons, protocol, row.warnings),
     )
 
 

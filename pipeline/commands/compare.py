@@ -19,20 +19,21 @@ from ..paths import NEW, PRESENT
     help="Label of saved maps in the table: N/A, TC-FB, TC-BU or TFI-FB. [default: N/A]",
 )
 def compare(results: tuple[Path, ...], data: str | None, out: Path | None, labels: tuple[str, ...]) -> None:
-    """Print RESULTS (folders that `spaceclip evaluate` wrote, or their results.json) beside the published numbers.
+    """Print RESULTS (folders that `spaceclip evaluate` or `spaceclip study` wrote) beside the published numbers.
 
-    Each row names its protocol, and rows that cannot be compared say why:
+    Each row names its protocol, and rows that cannot be compared say why; an arm of a study is a row, over its seeds:
 
         spaceclip compare results/nyu results/no-film --out tables
     """
     from rich.console import Console
 
-    from ...evaluate.comparison import compare_results, terminal, write_comparison
+    from ...evaluate.comparison import terminal, write_comparison
+    from ..comparison import compare_folders
     from ..paths import require_writable
 
     if out:
         require_writable(out)
-    sections = compare_results(results, data, labels)
+    sections = compare_folders(results, data, labels)
     console = Console(width=None if Console().is_terminal else 120)
     for section in sections:
         for part in terminal(section, console.width):

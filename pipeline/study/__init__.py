@@ -1,5 +1,6 @@
 """Studies: arms of one experiment, each trained with several seeds, compared on the validation split."""
 
+from .compared import read_seed_runs
 from .decoded import decode_arms, study_gallery
 from .design import Design, prepare
 from .dry_run import outlook
@@ -16,6 +17,7 @@ __all__ = [
     "markdown",
     "outlook",
     "prepare",
+    "read_seed_runs",
     "read_study",
     "run_study",
     "study_gallery",

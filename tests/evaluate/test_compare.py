@@ -17,7 +17,7 @@ from spaceclip.evaluate import (
 from spaceclip.evaluate.comparison.comparable import unlike
 from spaceclip.evaluate.comparison.formats import comma_separated, latex, markdown, terminal
 from spaceclip.evaluate.comparison.published import published_test_sets
-from spaceclip.evaluate.comparison.rows import comparison
+from spaceclip.evaluate.comparison.rows import SeedRuns, comparison
 from spaceclip.evaluate.protocol import ProtocolName
 from spaceclip.evaluate.results import RegionMean
 from spaceclip.extract.fetch.catalogue import load_catalogue
@@ -95,6 +95,47 @@ def test_the_official_test_images_stand_beside_the_controlled_rows():
         f"SPACE-CLIP, {arm}" for arm in ("none", "early", "middle", "late")
     ]
     assert section.lines[-1].metrics["boundary_0.05_abs_rel"] == 0.1
+
+
+def seeds(*pins, model=CHOSEN):
+    """Three runs of one arm whose metrics are 0, 10 and 20 % above those of `row`."""
+    found = {}
+    for at, pinned in enumerate((*pins, (), (), ())[:3]):
+        one = row(name="controlled", pinned=pinned)
+        metrics = {name: value * (1 + at / 10) for name, value in one.metrics.items()}
+        found[42 + at] = result(one.model_copy(update={"metrics": metrics}), model=model)
+    return SeedRuns("results/layers/late", found, "Seed 45 failed: no memory.")
+
+
+def test_seeds_are_one_row_which_says_each_beside_the_five_of_the_controlled_study():
+    (section,) = comparison([("layers: late", seeds())])
+    (line,) = [line for line in section.lines if line.ours]
+    assert (line.beside, line.unlike, line.seeds) == ("controlled", (), (42, 43, 44))
+    assert line.by_seed == pytest.approx((0.1, 0.11, 0.12))
+    assert line.metrics["rmse"] == pytest.approx(0.33)
+    assert line.sd["rmse"] == pytest.approx(0.03)
+    assert "over 3 seeds, AbsRel 0.10000 (seed 42), 0.11000 (seed 43), 0.12000 (seed 44). Beside: SPACE" in line.note
+    assert line.note.endswith(" Seed 45 failed: no memory.")
+    assert "| **0.1100±0.0100** |" in markdown([section])
+    assert "0.1100" in latex([section])
+    (told,) = [line for line in csv.DictReader(io.StringIO(comma_separated([section]))) if line["ours"] == "True"]
+    assert (told["seeds"], float(told["rmse_sd"])) == ("42 43 44", pytest.approx(0.03))
+    assert line.source == "this study: results/layers/late"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (seeds((), {"valid": 7}), "7 valid pixels, not 136,528,022: another depth or border"),
+        (seeds(model=CHOSEN.model_copy(update={"validation_images": 96})), "weights chosen on 96 images, not 2,257"),
+        (seeds(model=LAST), "final checkpoint, not chosen on held-out scenes"),
+    ],
+)
+def test_seeds_stand_beside_published_rows_only_where_each_of_them_may(given, reason):
+    (section,) = comparison([("layers: late", given)])
+    (line,) = [line for line in section.lines if line.ours]
+    assert (line.beside, line.unlike) == ("", (reason,))
+    assert f"Not comparable: {reason}." in line.note
 
 
 @pytest.mark.parametrize(

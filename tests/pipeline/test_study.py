@@ -223,6 +223,30 @@ def test_the_test_split_is_not_scored_in_another_way_beside_the_first(study, pro
     assert {file: file.read_bytes() for file in before} == before
 
 
+def test_compare_has_a_row_for_each_arm_over_its_seeds_or_says_why_not(study, project, spaceclip):
+    spaceclip("compare", "results/whole", "results/whole/study.json", "--out", "tables")
+    with (project / "tables/comparison.csv").open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file) if row["flip_average"] == "True"}
+    assert list(rows) == ["whole: whole", "whole: flat", "whole: steep"]
+    found = json.loads((project / "results/whole/study.json").read_text())["arms"][1]["test"]["rmse"]
+    flat = rows["whole: flat"]
+    assert [float(flat["rmse"]), float(flat["rmse_sd"])] == [found["mean"], found["deviation"]]
+    assert (flat["seeds"], flat["not_comparable"]) == ("1 2", "no published rows of this data set")
+    assert "by then, by 6 checkpoints; mean ± sample standard" in (project / "tables/comparison.md").read_text()
+    (project / "results/whole/flat/seed1/results.json").write_bytes(
+        (project / "results/whole/flat/seed2/results.json").read_bytes()
+    )
+    anew = one_line(spaceclip("compare", "results/whole", fails=True))
+    assert "results/whole/flat/seed1: was scored anew since the table was written; give `spaceclip study` again" in anew
+    config = project / "configs/tiny.yaml"
+    config.write_text(config.read_text().replace("evaluate: { crop", "evaluate: { protocols: [validation], crop"))
+    study("base: configs/tiny.yaml\narms: { whole: {} }\nseeds: [1]\n", "--out", "results/chosen")
+    nothing = one_line(spaceclip("compare", "results/chosen", fails=True))
+    assert (
+        "results/chosen: no run of this study stands beside others: There is no test split, or no protocol" in nothing
+    )
+
+
 def test_a_study_without_a_test_split_or_a_protocol_of_it_says_so(study, project):
     config, one_arm = project / "configs/tiny.yaml", STUDY.replace("[1, 2]", "[1]")
     config.write_text(config.read_text().replace("evaluate: { crop", "evaluate: { protocols: [validation], crop"))
