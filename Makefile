@@ -9,7 +9,7 @@ test: .venv/ready
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# 60 kills and 5,000 mutated inputs; TMPDIR=/dev/shm spares the disk.
+# 70 kills and 5,000 mutated inputs; TMPDIR=/dev/shm spares the disk.
 test-long: .venv/ready
 	PYTHONPATH=tests/shared OMP_NUM_THREADS=1 $(BIN)/python tests/long/kills.py
 	PYTHONPATH=tests/shared OMP_NUM_THREADS=1 $(BIN)/python tests/long/fuzz.py

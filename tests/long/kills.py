@@ -1,4 +1,4 @@
-"""60 SIGKILLs over the pipeline at random moments, each followed by the same command: the end is as if undisturbed."""
+"""70 SIGKILLs over the pipeline at random moments, each followed by the same command: the end is as if undisturbed."""
 
 import os
 import shutil
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import yaml
 from dvcproject import Project
 from spaceclip.cache import FeatureCache
+from spaceclip.train import INFO, CheckpointInfo
 from subjects import prepare
 from warm import Forked, command_folder
 
@@ -43,12 +44,20 @@ def damage() -> None:
     objects[-1].write_bytes(bytes(len(objects[-1].read_bytes())))
 
 
+def design() -> None:
+    """A study of two arms, whose runs are scored on the test split too."""
+    Path("arms.yaml").write_text(
+        "base: configs/tiny.yaml\narms: { whole: {}, flat: { decoder.film: false } }\nseeds: [1, 2]\n"
+    )
+
+
 STEPS = {
     "extract": Step(("spaceclip", "extract", *CONFIG), ("features",)),
     "copy": Step(("spaceclip", "cache", "copy", "features/tiny/train.json", "copied"), ("copied",)),
     "repair": Step(("sh", "-c", "spaceclip cache repair copied; test $? -le 1"), ("copied",), damage),
     "train": Step(("spaceclip", "train", *CONFIG), ("results",)),
     "evaluate": Step(("spaceclip", "evaluate", *CONFIG), ("results",)),
+    "study": Step(("spaceclip", "study", "arms.yaml"), ("results",), design),
     "dvc": Step((sys.executable, "-m", "dvc", "repro"), ("features", "results", "dvc.lock")),
 }
 
@@ -57,10 +66,19 @@ def contents(names: tuple[str, ...]) -> dict[str, bytes]:
     """What commands left, begun files apart."""
     files = (file for name in names for file in [Path(name), *Path(name).rglob("*")] if file.is_file())
     return {
-        str(file): file.read_bytes()
+        str(file): _timeless(file)
         for file in files
-        if file.name not in VARYING and file.suffix != ".rate" and not any(part.startswith(".") for part in file.parts)
+        if file.name not in VARYING
+        and file.suffix != ".rate"
+        and not any(part.startswith(".") or part.endswith(".looks") for part in file.parts)
     }
+
+
+def _timeless(file: Path) -> bytes:
+    """The content of a file, of a checkpoint's description without the time that its run took."""
+    if file.name != INFO:
+        return file.read_bytes()
+    return CheckpointInfo.read(file).model_copy(update={"receipt": None}).model_dump_json().encode()
 
 
 @contextmanager
@@ -119,7 +137,7 @@ def kill_step(step: Step, kills: int, environment: dict[str, str], draw: Random,
 
 def main() -> int:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--kills", type=int, default=70)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--step", choices=list(STEPS), action="append")
     given = parser.parse_args()
