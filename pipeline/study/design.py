@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from ...cache import Features, SpaceClipError, require_disjoint
 from ...evaluate import Protocol
@@ -27,9 +27,8 @@ from ...train import (
 from ..config import Experiment, check_settings, load_experiment
 from ..training import open_splits
 from .on_test import OnTest
-from .results import Start
+from .results import FILES, Start
 
-_Name = Annotated[str, StringConstraints(pattern=r"^\w[\w.+-]*$")]
 _OF_THE_STUDY = {
     "train.seed": "from its seeds",
     "train.order_seed": "from its seeds",
@@ -51,9 +50,9 @@ class StudyFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: Path
-    arms: dict[_Name, dict[str, Any]] = {}
+    arms: dict[str, dict[str, Any]] = {}
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...]
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -63,17 +62,24 @@ class StudyFile(BaseModel):
     @field_validator("seeds")
     @classmethod
     def _each_seed_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("there are none; give one or more")
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             raise ValueError(f"{', '.join(map(str, twice))} stands there twice; keep one of each")
         return seeds
 
     @model_validator(mode="after")
-    def _arms_by_distinct_names(self) -> Self:
+    def _arms_by_distinct_names_of_folders(self) -> Self:
         names = [*self.arms, *(name for name, _ in self._combinations())]
         if not names:
             raise ValueError("there are no arms; give some by name (arms), or lists of values (grid)")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the grid gives an arm named {twice[0]}, and there is another of that name; keep one")
+        if bad := next((name for name in names if not _can_be_a_folder(name)), None):
+            raise ValueError(
+                f"an arm named {bad[:60]!r} can have no folder; name it with letters, digits and . _ + , = - (200 "
+                f"bytes at most, a letter, digit or _ first), and unlike {', '.join(FILES)}"
+            )
         return self
 
     @property
@@ -85,6 +91,10 @@ class StudyFile(BaseModel):
         for values in product(*self.grid.values()) if self.grid else ():
             own = dict(zip(self.grid, values, strict=True))
             yield ",".join(f"{name.rpartition('.')[2]}={_in_name(value)}" for name, value in own.items()), own
+
+
+def _can_be_a_folder(name: str) -> bool:
+    return bool(re.fullmatch(r"\w[\w.+,=-]*", name)) and len(name.encode()) <= 200 and name not in FILES
 
 
 def _in_name(value: Any) -> str:
@@ -246,8 +256,8 @@ def _paired(arm: Arm, first: Arm) -> Arm:
 def _require_comparable(arm: Arm, protocol: Protocol, before: Sequence[Arm], protocols: Sequence[Protocol]) -> None:
     """Refuse an arm that is one of those before it, sees other batches, or is scored otherwise."""
     for other in before:
-        if (arm.decoder, arm.settings) == (other.decoder, other.settings):
-            raise SpaceClipError(f"has the same settings as {other.name}; leave one out")
+        if (arm.decoder, arm.settings.deciding()) == (other.decoder, other.settings.deciding()):
+            raise SpaceClipError(f"has the same settings as {other.name}, all that decide a number; leave one out")
     for name, found, wanted in arm.settings.order.differences(before[0].settings.order) if before else ():
         raise SpaceClipError(
             f"train.{name} is {found}, that of {before[0].name} {wanted}; arms see the same batches: set it in the "

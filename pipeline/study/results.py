@@ -8,9 +8,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...cache import Looks, SpaceClipError
-from ...evaluate import BackboneFacts, Protocol
+from ...evaluate import NUMBERS, REPORT, BackboneFacts, Protocol
 
-STUDY = "study.json"
+STUDY, TABLE, LATEX, CSV = "study.json", "study.md", "study.tex", "study.csv"
+FILES = (STUDY, TABLE, LATEX, CSV, NUMBERS, REPORT)
+"""What lies in a study's folder beside those of its arms."""
 
 
 class RunResult(BaseModel):

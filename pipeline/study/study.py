@@ -19,13 +19,12 @@ from ..progress import progress
 from ..training import start_line
 from ..validation import ValidationScores
 from .design import Arm, Design
-from .results import STUDY, ArmResult, RunResult, StudyResults
+from .results import CSV, LATEX, STUDY, TABLE, ArmResult, RunResult, StudyResults
 from .tables import csv, latex, markdown, numbers
 
 if TYPE_CHECKING:
     from distributed import Client
 
-TABLE, LATEX, CSV = "study.md", "study.tex", "study.csv"
 _Key = tuple[str, int]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from spaceclip.cache import Looks
+from spaceclip.cache import Looks, Pointer
 from spaceclip.evaluate import read_results
 from spaceclip.extract import read_yaml
 from spaceclip.extract.clip_tiny.model import VISION
@@ -355,11 +355,30 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         ),
         (FLAT, "train.shuffle: blocks", r"arm flat: train\.shuffle is blocks, that of whole full; arms see the"),
         (FLAT, "train.max_depth: 5", r"arm flat: would be scored by another protocol \("),
-        (FLAT, "", r"arm flat: has the same settings as whole; leave one out"),
+        (FLAT, "", r"arm flat: has the same settings as whole, all that decide a number; leave one out"),
+        (
+            FLAT,
+            "train.figures: 2",
+            r"arm flat: has the same settings as whole, all that decide a number; leave one out",
+        ),
+        (FLAT, "data.split.val: 0.1", r"arm flat: data\.split\.val is no arm's to set; .* the base, configs/"),
+        ("flat:", "a/b:", r"arms\.yaml: an arm named 'a/b' can have no folder; name it with letters"),
+        (
+            "flat:",
+            "study.md:",
+            r"arms\.yaml: an arm named 'study\.md' can have no folder; .* unlike study\.json, study\.md",
+        ),
+        ("[1, 2]", "[]", r"arms\.yaml: seeds: found \[\]; there are none; give one or more"),
+        ("[1, 2]", "[1, -2]", r"arms\.yaml: seeds\.1: found -2; input should be greater than or equal to 0"),
+        (
+            "arms:\n",
+            f"grid: {{ train.loss.auxiliary: [[{', '.join(['0.0123456789'] * 20)}]] }}\narms:\n",
+            r"arms\.yaml: an arm named 'auxiliary=0\.0123456789-.*' can have no folder; name it with letters",
+        ),
         (
             FLAT,
             "decoder.structural_layers: [7, 1, 0]",
-            r"arm flat: .*lacks the hidden states \[7\], it holds",
+            r"arm flat: .*lacks the hidden states \[7\], it holds .*again \(`spaceclip extract --layers 0,1,2,3,7`\)",
         ),
         ("arms:\n", "grid: { decoder.film: [] }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found \[\]; "),
         ("arms:\n", "grid: { decoder.film: false }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found False; "),
@@ -376,7 +395,7 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         (
             "arms:\n",
             "grid: { decoder.film: [false] }\narms:\n  film=false: {}\n",
-            r"arms\.yaml: arms\.film=false.*",
+            r"arms\.yaml: the grid gives an arm named film=false, and there is another of that name; keep one",
         ),
         ("flat:", "whole:", r"arms\.yaml: .*whole stands in line 4 already; keep one"),
         ("[1, 2]", "[1, 2, 1]", r"arms\.yaml: seeds: found \[1, 2, 1\]; 1 stands there twice; keep one of each"),
@@ -401,6 +420,24 @@ def test_results_of_other_settings_in_the_folder_are_named(study, project):
 def test_a_study_needs_a_validation_split(study, project):
     (project / "features/tiny/val.json").unlink()
     assert "val.json" in one_line(study(fails=True))
+    Pointer.absent().write(project / "features/tiny/val.json")
+    assert one_line(study(fails=True)) == (
+        "Error: configs/tiny.yaml: arms are compared on the validation split, and there is none; hold scenes out "
+        "(data.split.val) and extract again\n"
+    )
+
+
+def test_a_test_split_that_cannot_be_scored_is_named_before_anything_is_trained(study, project):
+    config, pointer = project / "configs/tiny.yaml", project / "features/tiny/test.json"
+    written = config.read_text()
+    config.write_text(written.replace("evaluate: { crop", "evaluate: { protocols: [paper], crop"))
+    assert "the paper protocol is defined for kitti and nyu, these features are of 'folder'" in one_line(
+        study(fails=True)
+    )
+    config.write_text(written)
+    pointer.write_bytes((project / "features/tiny/val.json").read_bytes())
+    assert "test.json: is named for the test split and points to the val split" in one_line(study(fails=True))
+    assert not (project / "results/arms").exists()
 
 
 def test_a_grid_is_an_arm_for_each_combination_named_by_its_values(study):
