@@ -41,7 +41,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.names.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        self.addresses += [value for name, value in attrs if name in ("src", "data-src", "href")]
         if tag not in ("img", "meta", "link"):
             self.open.append(tag)
         if tag in ("h2", "h3"):
@@ -55,7 +55,7 @@ class Page(HTMLParser):
         elif tag == "figure":
             self._group = str(dict(attrs)["data-group"])
         elif tag == "img" and "figure" in self.open:
-            self.shown[self._group][self._figure].append(content_of(dict(attrs)["src"]))
+            self.shown[self._group][self._figure].append(content_of(dict(attrs)["data-src"]))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag

@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from spaceclip.evaluate import Example, Results, Row, find_examples, run_page
+from spaceclip.evaluate import Example, Results, Row, run_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")
@@ -41,33 +41,43 @@ document.body.dataset.told = told.join("|");
 
 
 @pytest.fixture
-def page(make_maps, scored, facts):
+def make_page(make_maps, scored, facts):
+    """Makes a page of some images, two of each scene; gives it, and the images in the order of their AbsRel."""
+
+    def make(count):
+        maps = make_maps(count)
+        scores = scored(maps)
+        by_id = {image.sample_id: image for image in scores.images}
+        examples = {group: [] for group in ("best", "median", "worst")}
+        ordered = sorted(scores.images, key=lambda image: image.metrics["abs_rel"])
+        maps_by_id = {one.sample_id: one for one in maps}
+        for number, image in enumerate(ordered):
+            one, picture = maps_by_id[image.sample_id], np.full((6, 8, 3), 5 * number, np.uint8)
+            found = Example(by_id[image.sample_id], picture, one.depths["plain"].numpy(), one.truths[None])
+            examples[list(examples)[3 * number // count]].append(found)
+        results = Results(rows=(Row.of(scores, {}, split="test"),), **facts)
+        return run_page(results, examples), ordered
+
+    return make
+
+
+@pytest.fixture
+def page(make_page):
     """A page of six images of three scenes, and the images in the order of their AbsRel."""
-    maps = make_maps(6)
-    scores = scored(maps)
-    by_id = {image.sample_id: image for image in scores.images}
-
-    def load(names):
-        for one in maps:
-            image = np.zeros((6, 8, 3), np.uint8)
-            yield Example(by_id[one.sample_id], image, one.depths["plain"].numpy(), one.truths[None])
-
-    results = Results(rows=(Row.of(scores, {}, split="test"),), **facts)
-    examples = find_examples(scores.images, 2, load).ranked
-    ordered = sorted(scores.images, key=lambda image: image.metrics["abs_rel"])
-    return run_page(results, examples), ordered
+    return make_page(6)
 
 
 @pytest.fixture
 def browse(tmp_path):
     """Opens a page; gives it as it then is, and what the console says."""
 
-    def opened(text):
+    def opened(text, *options):
         file = tmp_path / "page.html"
         file.write_text(text)
         done = subprocess.run(
             [
-                str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-extensions", "--dump-dom",
+                *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-extensions"),
+                *(options or ["--dump-dom"]),
                 "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", file.as_uri(),
             ],
             capture_output=True, text=True, timeout=60, check=True,
@@ -101,3 +111,37 @@ def test_arrow_keys_go_from_image_to_image_and_the_filters_choose_which(page, br
         *("2 of 6 images", names[4], names[4]),
         *(f"{len(same_scene)} of 6 images", "2 of 6 images"),
     ]
+
+
+LOADED = """
+<script>
+const pictures = (of) => document.querySelectorAll(`${of} img[src]`).length;
+addEventListener("load", () => setTimeout(() => {
+  const first = pictures("figure");
+  document.querySelector("figure:last-of-type").scrollIntoView();
+  setTimeout(() => console.log(`pictures ${first} ${pictures("figure:last-of-type")} ${pictures("figure")}`), 500);
+}, 500));
+</script>
+</body>
+"""
+
+
+def test_pictures_of_the_gallery_are_made_as_they_come_near_and_not_before_the_page_has_loaded(
+    make_page, browse, tmp_path
+):
+    text, _ = make_page(45)
+    policy = text[text.index('<meta http-equiv="Content') :].partition("\n")[0]
+    changed = text.replace(policy, "").replace("</body>", LOADED)
+    options = (f"--screenshot={tmp_path / 'page.png'}", "--window-size=800,600", "--virtual-time-budget=5000")
+    _, told = browse(changed, *options)
+    assert len(told) == 1, told
+    first, last, then = map(int, told[0].partition("pictures ")[2].partition('"')[0].split())
+    assert last == 4
+    assert first < then < 4 * 45 / 2
+
+
+def test_print_has_every_picture(make_page, browse, tmp_path):
+    text, _ = make_page(45)
+    pdf = tmp_path / "page.pdf"
+    browse(text, f"--print-to-pdf={pdf}")
+    assert pdf.read_bytes().count(b"/Subtype /Image") >= 4 * 45
