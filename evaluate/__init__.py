@@ -11,12 +11,13 @@ from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
 from .figures import error_figure, prediction_figure
 from .finished import finished_examples, scored_once
-from .inference import predict
+from .inference import decode, predict
 from .kept_baselines import KeptDepths
 from .latex import latex_file, latex_table, latex_text
 from .markdown import markdown_table
 from .metrics import METRIC_LABELS, METRICS, better, depth_metrics, region_metrics
-from .panels import DepthScale
+from .panels import DEPTH_COLOURS, DepthScale
+from .pictures import coloured
 from .probing import (
     STRENGTHS,
     FeatureViews,
@@ -44,6 +45,7 @@ from .validation_figure import shown_rows, validation_figure
 __all__ = [
     "CROPS",
     "DATA_NAMES",
+    "DEPTH_COLOURS",
     "ERRORS",
     "FIGURE",
     "METRICS",
@@ -80,8 +82,10 @@ __all__ = [
     "SourceTruth",
     "better",
     "boundary_regions",
+    "coloured",
     "crop_mask",
     "csv_text",
+    "decode",
     "depth_metrics",
     "error_figure",
     "evaluate_checkpoint",

@@ -4,20 +4,21 @@ from .engine import Receipt
 from .estimate import Prediction, duration, room
 from .extraction import DatasetExtraction, RunOptions
 from .paths import absolute, absolute_backbone
-from .preprocess import prepare_depth
+from .preprocess import prepare_depth, prepare_image
 from .problems import counted, first_few
 from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources.data_settings import DataSettings, FolderData, SyntheticData, describe, open_splits
 from .sources.datasets import KittiData, NyuData
-from .sources.folder import FolderSettings, FolderSource
+from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb, read_image
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
-from .towers import Backbone, BackboneSettings, Features, load_backbone
+from .towers import Backbone, BackboneSettings, Features, load_backbone, load_recorded_backbone
 from .yaml_file import parse_yaml, read_yaml
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "SPLITS",
     "Backbone",
     "BackboneSettings",
@@ -41,16 +42,20 @@ __all__ = [
     "SyntheticData",
     "absolute",
     "absolute_backbone",
+    "as_rgb",
     "counted",
     "describe",
     "duration",
     "extract",
     "first_few",
     "load_backbone",
+    "load_recorded_backbone",
     "open_splits",
     "parse_yaml",
     "plan",
     "prepare_depth",
+    "prepare_image",
+    "read_image",
     "read_yaml",
     "room",
     "store_spec",

@@ -2,7 +2,7 @@
 
 from .blocks import resize
 from .callbacks import Callbacks
-from .checkpoint import INFO, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
+from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
@@ -18,6 +18,7 @@ from .start import StartSettings, shared_weights
 __all__ = [
     "HISTORY",
     "INFO",
+    "WEIGHTS",
     "Callbacks",
     "Candidate",
     "Checkpoint",

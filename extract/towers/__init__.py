@@ -5,6 +5,7 @@ from .batch import default_batch
 from .capture import Tower, fastest_tower
 from .device import device_kind, device_lost, is_device_lost
 from .landing import land
+from .recorded import load_recorded_backbone
 
 __all__ = [
     "RANDOM",
@@ -20,4 +21,5 @@ __all__ = [
     "is_device_lost",
     "land",
     "load_backbone",
+    "load_recorded_backbone",
 ]

@@ -65,6 +65,9 @@ def somebody(tmp_path_factory) -> Path:
     (root / "home/pictures/trip").mkdir(parents=True)
     for number in range(6):
         Image.fromarray(np.full((40, 60, 3), 40 * number, np.uint8)).save(root / f"home/pictures/trip/{number:03d}.jpg")
+    shutil.copy(root / "home/pictures/trip/003.jpg", root / "photo.jpg")
+    # Where the record of a checkpoint, which knows a folder by its last name, finds the encoder.
+    (root / Path(ENCODER).name).symlink_to(ENCODER)
     with contextlib.chdir(root):
         for command in ("extract", "train"):
             done = CliRunner().invoke(main, [command, "--config", "configs/nyu.yaml"])

@@ -2,10 +2,14 @@
 
 from .depth_maps import DEPTH_SUFFIXES, decode_depth
 from .folder_source import FolderSettings, FolderSource
+from .images import IMAGE_SUFFIXES, as_rgb, read_image
 
 __all__ = [
     "DEPTH_SUFFIXES",
+    "IMAGE_SUFFIXES",
     "FolderSettings",
     "FolderSource",
+    "as_rgb",
     "decode_depth",
+    "read_image",
 ]

@@ -1,0 +1,8 @@
+"""Depth of photographs: encoder and decoder together."""
+
+from .depth_map import DepthMap
+from .files import FORMATS
+from .intrinsics import Intrinsics
+from .model import SpaceClip
+
+__all__ = ["FORMATS", "DepthMap", "Intrinsics", "SpaceClip"]

@@ -1,0 +1,92 @@
+"""The depth of one image."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from ...cache import write_atomically
+from .files import encoded, format_of
+from .intrinsics import Intrinsics
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DepthMap:
+    """Depth along the optical axis at an image's own size.
+
+    Attributes:
+        depth: [H, W] float32, metres.
+        image: [H, W, 3] uint8 RGB, upright.
+        depth_range: The depths between which the decoder was trained, metres.
+        intrinsics: The image's camera; None where it is not known.
+        facts: What made it, by name; goes into files that have room for it.
+    """
+
+    depth: NDArray[np.float32]
+    image: NDArray[np.uint8]
+    depth_range: tuple[float, float]
+    intrinsics: Intrinsics | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    unit = "metres"
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """[H, W] whether the depth lies within `depth_range`: beyond, the decoder was never taught."""
+        low, high = self.depth_range
+        return (self.depth > low) & (self.depth < high)
+
+    @property
+    def camera(self) -> Intrinsics:
+        """The image's camera, or a guess that says so."""
+        height, width = self.depth.shape
+        return self.intrinsics or Intrinsics.guessed((height, width))
+
+    def points(self, intrinsics: "Intrinsics | ArrayLike | None" = None) -> NDArray[np.float32]:
+        """The point [N, 3] in metres of each valid pixel, row by row: x right, y down, z forward.
+
+        `image[valid]` are their colours.
+
+        Args:
+            intrinsics: (fx, fy, cx, cy) in pixels, a matrix [3, 3], or `Intrinsics`; by default `camera`.
+
+        Raises:
+            SpaceClipError: They are of no camera, or of another image size.
+        """
+        height, width = self.depth.shape
+        camera = self.camera if intrinsics is None else Intrinsics.of((height, width), intrinsics)
+        return camera.points(self.depth)[self.valid]
+
+    def save(self, path: str | Path, kind: str | None = None) -> None:
+        """Write it to a file, whole or not at all.
+
+        Args:
+            path: The file.
+            kind: Of `FORMATS`; by default by the file's ending: `.npy`, `.ply`, or `.png` for the coloured picture.
+
+        Raises:
+            SpaceClipError: The ending is of no format.
+        """
+        write_atomically(Path(path), encoded(self, kind or format_of(Path(path))))
+
+    def show(self) -> None:
+        """Open image and depth side by side in the system's viewer."""
+        Image.open(io.BytesIO(encoded(self, "side"))).show()
+
+    def _repr_png_(self) -> bytes:
+        """In a notebook."""
+        return encoded(self, "side")
+
+    def __repr__(self) -> str:
+        height, width = self.depth.shape
+        near, middle, far = np.quantile(self.depth, (0, 0.5, 1))
+        low, high = self.depth_range
+        return (
+            f"DepthMap {height} x {width}, {near:.2f} to {far:.2f} {self.unit}, median {middle:.2f}\n"
+            f"{self.valid.mean():.0%} valid: within the {low:g} to {high:g} m of its training"
+        )

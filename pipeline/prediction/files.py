@@ -1,0 +1,120 @@
+"""Depth maps as the content of files."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ...cache import SpaceClipError
+from .rendering import coloured_depth, side_by_side
+
+if TYPE_CHECKING:
+    from .depth_map import DepthMap
+
+_MILLIMETRES, _KITTI = 1000, 256
+_MOST_POINTS = 1_000_000
+_VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: That its files' names end in.
+        encode: Makes its content.
+        says: What it holds.
+    """
+
+    suffix: str
+    encode: Callable[["DepthMap"], bytes]
+    says: str
+
+
+def encoded(found: "DepthMap", kind: str) -> bytes:
+    """The content of a file of a kind.
+
+    Raises:
+        SpaceClipError: There is no such kind.
+    """
+    if kind not in FORMATS:
+        raise SpaceClipError(f"no format {kind}: choose {', '.join(FORMATS)}")
+    return FORMATS[kind].encode(found)
+
+
+def format_of(path: Path) -> str:
+    """The kind that a file's ending asks for.
+
+    Raises:
+        SpaceClipError: None does.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "npy", "ply"):
+        raise SpaceClipError(f"{path}: no format is known by this ending; expected .png, .npy or .ply")
+    return kind
+
+
+def counts_of_a_metre(farthest: float) -> int:
+    """Of a 16-bit png: 1000 (millimetres) where the farthest depth fits, else 256 as KITTI's."""
+    return _MILLIMETRES if farthest * _MILLIMETRES <= np.iinfo(np.uint16).max else _KITTI
+
+
+def _npy(found: "DepthMap") -> bytes:
+    content = io.BytesIO()
+    np.save(content, found.depth)
+    return content.getvalue()
+
+
+def _png16(found: "DepthMap") -> bytes:
+    counts = counts_of_a_metre(found.depth_range[1])
+    values = np.rint(np.where(found.valid, found.depth, 0).astype(np.float64) * counts).astype(np.uint16)
+    unit = "millimetre" if counts == _MILLIMETRES else f"1/{counts} metre"
+    return _png(
+        Image.fromarray(values), {"Unit": unit, "Depth-Scale": f"{counts}", "Zero": "not valid"} | {**found.facts}
+    )
+
+
+def _ply(found: "DepthMap") -> bytes:
+    # Beyond the decoder's own resolution there is nothing new to see in more points.
+    step = int(np.ceil(np.sqrt(max(1, found.depth.size / _MOST_POINTS))))
+    grid = np.s_[::step, ::step]
+    valid = found.valid[grid]
+    vertices = np.empty(np.count_nonzero(valid), _VERTEX)
+    for axis, values in zip("xyz", found.camera.points(found.depth)[grid][valid].T, strict=True):
+        vertices[axis] = values
+    for channel, values in zip(("red", "green", "blue"), found.image[grid][valid].T, strict=True):
+        vertices[channel] = values
+    types = {"<f4": "float", "|u1": "uchar"}
+    facts = {"Unit": "metre; x right, y down, z forward", "Camera": str(found.camera), "Every": f"{step} pixels"}
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        *(f"comment {name}: {value}" for name, value in ({**facts} | {**found.facts}).items()),
+        f"element vertex {len(vertices)}",
+        *(f"property {types[_VERTEX[name].str]} {name}" for name in _VERTEX.names or ()),
+        "end_header\n",
+    ]
+    return "\n".join(header).encode("ascii", "replace") + vertices.tobytes()
+
+
+def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:
+    content, texts = io.BytesIO(), PngInfo()
+    for name, value in facts.items():
+        texts.add_itxt(name, value)
+    picture.save(content, "png", pnginfo=texts, compress_level=4)
+    return content.getvalue()
+
+
+FORMATS: dict[str, Format] = {
+    "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts), "coloured, with a scale"),
+    "npy": Format(".npy", _npy, "float32 metres"),
+    "png16": Format(".depth16.png", _png16, "16-bit, 0 where not valid"),
+    "ply": Format(".ply", _ply, "coloured points"),
+    "side": Format(".side.png", lambda found: _png(side_by_side(found), found.facts), "image beside depth"),
+}
+"""What can be saved, by name."""

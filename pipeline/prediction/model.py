@@ -1,0 +1,200 @@
+"""Encoder and decoder together: from an image to metres."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ...cache import SpaceClipError, out_of_memory, require_same
+from ...evaluate import decode
+from ...extract import Backbone, as_rgb, load_recorded_backbone, prepare_image, read_image
+from ...train import Checkpoint, load_checkpoint, resize
+from ..device import choose_device
+from .depth_map import DepthMap
+from .hub import checkpoint_folder
+
+AnyImage = str | Path | Image.Image | NDArray[Any]
+
+_ON_CPU, _ELSEWHERE = 8, 32
+
+
+class SpaceClip:
+    """A trained decoder with the frozen encoder whose hidden states it reads.
+
+    What happens to an image is what extraction did to those of the training: decoding, target size, input size,
+    normalisation, and the encoder's precision are the record's.
+
+    Args:
+        checkpoint: The decoder, on the device that is to compute.
+        backbone: Where the encoder is, if not where the record says.
+        precision: Of the decoder's arithmetic, as in training.
+
+    Attributes:
+        info: The checkpoint's record.
+        batch_size: Images that are computed together.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, backbone: str | None = None, precision: str = "auto") -> None:
+        self.info, self.path, self.decoder = checkpoint.info, checkpoint.path.parent, checkpoint.decoder
+        self.device = next(self.decoder.parameters()).device
+        self.batch_size = _ON_CPU if self.device.type == "cpu" else _ELSEWHERE
+        self._source, self._precision, self._loading = backbone, precision, Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        backbone: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Self:
+        """Load a checkpoint; the encoder that its record names is loaded when it is first needed.
+
+        Args:
+            name: Folder of `checkpoint.safetensors` and `checkpoint.json`, or a hub id (owner/model).
+            revision: Commit, branch or tag on the hub.
+            backbone: Where the encoder is, if not where the record says; see `BackboneSettings.name`.
+            device: `cpu`, `cuda`, `mps`; `auto` takes the best there is.
+            precision: Of the decoder's arithmetic: `float32`, `bfloat16`, or `auto` as in training.
+
+        Raises:
+            SpaceClipError: There is no checkpoint, it was altered, or there is no such device.
+        """
+        found = load_checkpoint(checkpoint_folder(name, revision), choose_device(device))
+        return cls(found, backbone=backbone, precision=precision)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen encoder, loaded once.
+
+        Raises:
+            SpaceClipError: It cannot be had, or its weights or normalisation are not those of the record.
+        """
+        with self._loading:
+            return self._backbone
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        found = load_recorded_backbone(self.info.backbone, source=self._source, device=self.device)
+        found.check_layers(self.decoder.settings.layers)
+        used = {"resample": "bicubic", "mean": found.mean, "std": found.std}
+        require_same(self.info.preprocessing, used, str(self.path))
+        return found
+
+    @property
+    def target_size(self) -> tuple[int, int] | None:
+        """(height, width) that every image is brought to before the encoder's own size; None for none."""
+        size: Any = self.info.preprocessing.get("target_size")
+        return None if size is None else (int(size[0]), int(size[1]))
+
+    @property
+    def depth_range(self) -> tuple[float, float]:
+        """Depths between which it was trained, metres."""
+        return self.info.min_depth, self.info.max_depth
+
+    @overload
+    def predict(self, images: AnyImage, *, flip_average: bool = False) -> DepthMap: ...
+
+    @overload
+    def predict(self, images: Sequence[AnyImage], *, flip_average: bool = False) -> list[DepthMap]: ...
+
+    def predict(
+        self, images: AnyImage | Sequence[AnyImage], *, flip_average: bool = False
+    ) -> DepthMap | list[DepthMap]:
+        """Depth at each image's own size.
+
+        Args:
+            images: A path, a picture, or an array [H, W, 3] uint8 RGB (16 bits, grey and alpha are taken too); or a
+                sequence of these. Pictures and files are turned as their EXIF data asks.
+            flip_average: Average with what the mirrored image gives: twice the time, a little more accurate.
+
+        Returns:
+            One depth map, or one for each of a sequence.
+
+        Raises:
+            SpaceClipError: An image cannot be read, or memory ran out.
+        """
+        one = isinstance(images, str | Path | Image.Image | np.ndarray)
+        given: Sequence[Any] = [images] if one else images  # pyright: ignore[reportAssignmentType]
+        found = []
+        for start in range(0, len(given), self.batch_size):
+            pictures = [_picture(image) for image in given[start : start + self.batch_size]]
+            prepared = np.stack([self.prepare(picture) for picture in pictures])
+            for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
+                found.append(self.depth_map(picture, depth))
+        return found[0] if one else found
+
+    def prepare(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """What the encoder sees of a picture: [S, S, 3] uint8."""
+        return prepare_image(picture, self.target_size, self.backbone.input_size)
+
+    @torch.inference_mode()
+    def decode(self, prepared: NDArray[np.uint8], *, flip_average: bool = False) -> Tensor:
+        """Depth [B, h, w] in metres at the decoder's own size, float32 on the CPU.
+
+        Args:
+            prepared: [B, S, S, 3] uint8, see `prepare`.
+            flip_average: Average with what the mirrored images give.
+
+        Raises:
+            SpaceClipError: Memory ran out.
+        """
+        with out_of_memory(f"lower batch_size (now {self.batch_size})"):
+            pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2)
+            depth = self._decode(pixels)
+            if flip_average:
+                depth = (depth + self._decode(pixels.flip(-1)).flip(-1)) / 2
+            return depth[:, 0].cpu()
+
+    def _decode(self, pixels: Tensor) -> Tensor:
+        features = self.backbone.encode(pixels, self.decoder.settings.layers)
+        return decode(self.decoder, features.states, features.pooled, self._precision)
+
+    def depth_map(self, picture: Image.Image, depth: Tensor) -> DepthMap:
+        """A decoded map [h, w] at the size of its picture."""
+        size = (picture.height, picture.width)
+        return DepthMap(
+            depth=resize(depth[None, None], size)[0, 0].numpy(),
+            image=np.asarray(picture),
+            depth_range=self.depth_range,
+            facts=self.facts,
+        )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a file should say of the model that made it."""
+        encoder = self.info.backbone
+        return {
+            "Software": "SpaceCLIP",
+            "Checkpoint": self.info.sha256,
+            "Encoder": f"{encoder['name']}, {encoder['revision']}",
+            "Trained-Range": f"{self.info.min_depth:g} to {self.info.max_depth:g} metres",
+        }
+
+    def __repr__(self) -> str:
+        info, metrics = self.info, self.info.metrics
+        weights = sum(weight.numel() for weight in self.decoder.parameters())
+        score = f"validation AbsRel {metrics['abs_rel']:.3f}" if "abs_rel" in metrics else "not validated"
+        return (
+            f"SpaceClip: {info.backbone['name']} + decoder of {weights / 1e6:.1f} M parameters on {self.device}\n"
+            f"{self.path}: {info.min_depth:g} to {info.max_depth:g} m, epoch {info.epoch} ({info.weights}), {score}"
+        )
+
+
+def _picture(image: AnyImage) -> Image.Image:
+    if isinstance(image, str | Path):
+        return read_image(Path(image), upright=True)
+    if isinstance(image, Image.Image | np.ndarray):
+        return as_rgb(image)
+    raise SpaceClipError(
+        f"an image is of type {type(image).__name__}: expected a path, a PIL picture or a numpy array [H, W, 3]"
+    )

@@ -1,0 +1,72 @@
+"""Depth as a picture: colours, and a scale of metres beside them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ...evaluate import DEPTH_COLOURS, DepthScale, coloured
+
+if TYPE_CHECKING:
+    from .depth_map import DepthMap
+
+_SHARE = (0.01, 0.99)
+"""Of the valid pixels, those that the colours span: single ones shall not take the colours of all others."""
+_LEAST_HEIGHT = 160
+_SIDE_HEIGHT = 960
+_BACKGROUND, _INK = "white", "black"
+
+
+def depth_scale(found: "DepthMap") -> DepthScale:
+    """The colours that span nearly all of a depth map, equal ratios in equal steps."""
+    known = found.depth[found.valid]
+    low, high = np.quantile(known, _SHARE).tolist() if known.size else found.depth_range
+    return DepthScale(low, max(high, low * 1.05), "log")
+
+
+def coloured_depth(found: "DepthMap") -> Image.Image:
+    """A depth map in colours, a pixel for a pixel, with a scale of metres to its right."""
+    scale = depth_scale(found)
+    shares = scale(np.where(found.valid, found.depth, np.nan))
+    return _with_scale(Image.fromarray(coloured(shares, DEPTH_COLOURS)), scale)
+
+
+def side_by_side(found: "DepthMap") -> Image.Image:
+    """The image beside its depth, at most 960 pixels high, with a scale."""
+    height, width = found.depth.shape
+    scale = depth_scale(found)
+    shares = scale(np.where(found.valid, found.depth, np.nan))
+    pictures = [Image.fromarray(found.image), Image.fromarray(coloured(shares, DEPTH_COLOURS))]
+    if height > _SIDE_HEIGHT:
+        smaller = (max(1, round(width * _SIDE_HEIGHT / height)), _SIDE_HEIGHT)
+        pictures = [picture.resize(smaller, Image.Resampling.LANCZOS) for picture in pictures]
+    gap = max(2, pictures[0].height // 100)
+    joined = Image.new("RGB", (2 * pictures[0].width + gap, pictures[0].height), _BACKGROUND)
+    for number, picture in enumerate(pictures):
+        joined.paste(picture, (number * (picture.width + gap), 0))
+    return _with_scale(joined, scale)
+
+
+def _with_scale(picture: Image.Image, scale: DepthScale) -> Image.Image:
+    height = max(picture.height, _LEAST_HEIGHT)
+    letter = int(np.clip(height / 30, 11, 60))
+    font = ImageFont.load_default(letter)
+    labels = [(tick, f"{tick:g} m") for tick in scale.ticks]
+    widest = max((font.getlength(text) for _, text in labels), default=0)
+    left, bar = picture.width + letter // 2, letter
+    whole = Image.new("RGB", (int(left + bar + letter // 2 + widest + letter // 2), height), _BACKGROUND)
+    whole.paste(picture, (0, (height - picture.height) // 2))
+    whole.paste(_bar(height - 2 * letter, bar), (left, letter))
+    draw = ImageDraw.Draw(whole)
+    for tick, text in labels:
+        # The farthest on top, as things at a distance are higher in most pictures.
+        row = letter + (1 - float(scale(tick))) * (height - 2 * letter - 1)
+        draw.line((left + bar, row, left + bar + letter // 4, row), fill=_INK, width=max(1, letter // 12))
+        draw.text((left + bar + letter // 2, row), text, fill=_INK, font=font, anchor="lm")
+    return whole
+
+
+def _bar(height: int, width: int) -> Image.Image:
+    shares: NDArray[np.float64] = np.linspace(1, 0, height)[:, None].repeat(width, 1)
+    return Image.fromarray(coloured(shares, DEPTH_COLOURS))
