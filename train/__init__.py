@@ -4,7 +4,7 @@ from .blocks import resize
 from .callbacks import Callbacks
 from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
-from .engine import Candidate, Plan, fit
+from .engine import Candidate, Plan, at_once, fit
 from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, range_warning, read_history
 from .losses import LossSettings, silog_loss, ssim_loss
@@ -34,6 +34,7 @@ __all__ = [
     "StartSettings",
     "TrainSettings",
     "allocator",
+    "at_once",
     "autocast",
     "feed",
     "fit",

@@ -35,16 +35,20 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 def autocast(name: str, device: torch.device) -> Iterator[None]:
     """Context in which the decoder computes in the precision of that name."""
     dtype = resolve_precision(name, device)
-    with float32_as(name), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+    with float32_as(name, device), torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
         yield
 
 
 @contextmanager
-def float32_as(name: str) -> Iterator[None]:
-    """Context in which float32 is TF32's ten bits of fraction where the precision is `tf32`, else IEEE's.
+def float32_as(name: str, device: torch.device) -> Iterator[None]:
+    """Context in which CUDA's float32 is TF32's ten bits of fraction where the precision is `tf32`, else IEEE's.
 
-    CUDA's convolutions have TF32 by default. A backward pass needs the context too: it runs outside `autocast`.
+    CUDA's convolutions have TF32 by default. A backward pass needs the context too: it runs outside `autocast`. What
+    it sets is the process's: on a CPU, where threads step at once, it sets nothing.
     """
+    if device.type != "cuda":
+        yield
+        return
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
     try:

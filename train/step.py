@@ -95,7 +95,7 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         size = -(-len(target) // self.settings.accumulate)
         losses = torch.zeros(len(fields(DepthLosses)), device=self.device)
-        with float32_as(self.settings.precision):
+        with float32_as(self.settings.precision, self.device):
             for at in range(0, len(target), size):
                 part = slice(at, at + size)
                 some = {layer: state[part] for layer, state in states.items()}

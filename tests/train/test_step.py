@@ -167,9 +167,11 @@ def test_a_step_in_a_precision_that_the_device_lacks_is_refused_before_the_first
 @pytest.mark.parametrize("name", ["float32", "tf32", "bfloat16"])
 def test_float32_is_tf32_only_where_that_is_the_precision(monkeypatch, name):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    with float32_as(name):
+    with float32_as(name, torch.device("cuda")):
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (name == "tf32")
     assert torch.backends.cudnn.allow_tf32
+    with float32_as(name, torch.device("cpu")):
+        assert torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

@@ -1,6 +1,7 @@
 """Decoders that are trained on one read of the features come out as if each were trained alone."""
 
 import csv
+from threading import Barrier
 
 import pytest
 import torch
@@ -56,12 +57,16 @@ def cache(make_cache):
     return make_cache(12)
 
 
-@pytest.fixture
-def alone(cache, plans):
-    """What each comes to when it is trained by itself."""
+@pytest.fixture(params=[1, 4])
+def alone(cache, plans, request):
+    """What each comes to when it is trained by itself on one thread; decoders together have one or one each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     for plan in plans("alone"):
         fit(cache, [plan], score=score, device=CPU)
-    return contents(plans("alone"))
+    torch.set_num_threads(request.param)
+    yield contents(plans("alone"))
+    torch.set_num_threads(before)
 
 
 def test_each_is_bit_equal_to_the_one_trained_alone(cache, plans, alone):
@@ -69,6 +74,23 @@ def test_each_is_bit_equal_to_the_one_trained_alone(cache, plans, alone):
     assert [info.training["learning_rate"] for info in infos] == [3e-3, 3e-3, 1e-2, 3e-3]
     assert contents(plans("together")) == alone
     assert len({weights for weights, _ in alone.values()}) == 4
+
+
+def test_on_a_processor_decoders_step_at_once_with_a_share_of_the_threads(cache, plans, monkeypatch):
+    step, before, threads, meeting = TrainingStep.__call__, torch.get_num_threads(), [], Barrier(2, timeout=20)
+
+    def meet(self, *arguments):
+        meeting.wait()  # nobody comes back before another one is here
+        threads.append(torch.get_num_threads())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", meet)
+    torch.set_num_threads(5)
+    try:
+        fit(cache, [plan for plan in plans("pair") if plan.out.name in ("whole", "steep")], score=score, device=CPU)
+        assert (set(threads), len(threads), torch.get_num_threads()) == ({2}, 18, 5)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("killed_at", [9, 22])
@@ -159,6 +181,7 @@ def test_one_that_cannot_be_scored_is_reported_and_the_others_go_on(cache, plans
 
 
 def test_what_is_finished_stays_and_the_rest_is_trained(cache, plans, alone):
+    torch.set_num_threads(1)  # two would have two each of four
     fit(cache, plans("together")[:2], score=score, device=CPU)
     told = []
     fit(
