@@ -112,8 +112,11 @@ def probe_features(
 
 
 def _shown_rows(held_out: "Features", views: Sequence[str]) -> list[int]:
-    count, *more = views or ["0"]
-    return spread_rows(held_out, int(count)) if count.isdigit() and not more else named_rows(held_out, views)
+    if len(views) != 1 or not views[0].isdecimal():
+        return named_rows(held_out, views)
+    if not int(views[0]):
+        raise SpaceClipError("--views 0 draws nothing: give how many images to draw, or leave it out")
+    return spread_rows(held_out, int(views[0]))
 
 
 def read_probes(folder: Path) -> ProbeResults:

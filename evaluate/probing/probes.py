@@ -157,6 +157,7 @@ def _split(features: Features, name: str, patches: int) -> ProbedSplit:
         quarantined=len(features.quarantined),
         scenes=len(set(_scenes(features))),
         patches=patches,
+        by_sample=any(store.about.get("split_by") == "ratio" for store in features.stores),
     )
 
 

@@ -87,6 +87,7 @@ class ProbedSplit(BaseModel):
         quarantined: Those that extraction could not read.
         scenes: That they are of.
         patches: With a depth, of all images together.
+        by_sample: It was divided from others by samples, not by scenes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +98,7 @@ class ProbedSplit(BaseModel):
     quarantined: int
     scenes: int
     patches: int
+    by_sample: bool = False
 
     @property
     def label(self) -> str:
@@ -226,6 +228,11 @@ class ProbeResults(BaseModel):
         """What makes the numbers mean less than they seem to, a sentence each."""
         if self.held_out.split == "test":
             yield "this is a look at the test split: choose nothing by it"
+        if self.training.by_sample or self.held_out.by_sample:
+            yield (
+                f"train and {self.held_out.split} were divided by samples (ratio), not by scenes, and may show the "
+                "same places: the numbers flatter"
+            )
         for metric, label in PATCH_METRICS.items():
             best = getattr(self.baselines[self.best_baseline(metric)], metric)
             values = [getattr(probe.metrics, metric) for probe in self.probes]

@@ -137,11 +137,11 @@ def load_backbone(
 
     device = torch.device(device)
     dtype = compute_dtype(precision, device)
+    if revision and name.removeprefix(RANDOM).startswith(EMBEDDED):
+        raise SpaceClipError(f"backbone {name} comes with SpaceCLIP and has no revision {revision}; leave it out")
     if name.startswith(RANDOM):
         model, revision = make_random(embedded_folder(name.removeprefix(RANDOM)), seed), _random_revision(seed)
     elif name.startswith(EMBEDDED):
-        if revision:
-            raise SpaceClipError(f"backbone {name} comes with SpaceCLIP and has no revision {revision}; leave it out")
         model, revision = load_pretrained(embedded_folder(name), None)[0], _EMBEDDED_REVISION
     else:
         model, revision = load_pretrained(name, revision or PINNED.get(name))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from spaceclip.cache import SpaceClipError
 from spaceclip.extract import BackboneSettings, load_backbone
+from spaceclip.extract.clip_tiny import __main__ as command
 from spaceclip.extract.clip_tiny import objectives, words
 from spaceclip.extract.clip_tiny.augment import Batches
 from spaceclip.extract.clip_tiny.model import GRID, PATCH, TinyClip
@@ -200,6 +202,27 @@ def test_fewer_pairs_than_a_batch_are_one_line(pairs, tmp_path):
         pretrain(pairs, Recipe(), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "file"], "file: cannot be a folder"),
+        (["--work", "file"], "file: cannot be a folder"),
+        (["--out", "pictures"], "pictures: holds other files, expected an empty folder or an earlier tower"),
+        (["--scenes", "42"], "42 is not in the range x>=43"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_anything_is_rendered(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "render", lambda *_: pytest.fail("rendered"))
+    Path("file").touch()
+    Path("pictures").mkdir()
+    Path("pictures/README.md").write_text("mine")
+    ended = CliRunner().invoke(command.main, ["--work", "work", "--out", "new", *arguments])
+    assert ended.exit_code in {1, 2}
+    assert message in ended.output
+    assert Path("pictures/README.md").read_text() == "mine"
+
+
 class TestRetrieval:
     @pytest.fixture
     def found(self, pairs, tokenizer, monkeypatch):
@@ -261,3 +284,5 @@ def test_an_unknown_embedded_encoder_is_one_line():
         load_backbone("embedded:clip-huge")
     with pytest.raises(SpaceClipError, match=r"^backbone embedded:clip-tiny comes with SpaceCLIP and has no revision"):
         load_backbone("embedded:clip-tiny", revision="main")
+    with pytest.raises(SpaceClipError, match=r"^backbone random:embedded:clip-tiny .* has no revision main; leave it"):
+        load_backbone("random:embedded:clip-tiny", revision="main")

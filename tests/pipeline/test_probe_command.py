@@ -98,6 +98,7 @@ def test_a_finished_result_is_replaced_only_when_asked_for(extracted, spaceclip,
     ("arguments", "message"),
     [
         (["--layers", "1,9"], "lacks the hidden states [9], it holds [0, 1, 2, 3]; choose among those or extract"),
+        (["--views", 0], "--views 0 draws nothing: give how many images to draw, or leave it out"),
         (["--ridge", -1], "ridge -1: expected a strength above 0"),
         (["--max-depth", 0], "the depth range is 0.001 to 0 m, expected 0 < least < most"),
     ],
@@ -124,6 +125,16 @@ def test_features_without_depth_or_a_split_or_of_one_scene_end_in_one_line(
             "extract", "--images", pictures / "rgb", "--backbone", tiny, "--layers", "0,3", "--out", name, *options
         )
         assert message in one_line("probe", name)
+
+
+def test_splits_divided_by_samples_are_said_to_flatter(project, spaceclip, pictures, tiny):
+    depth = ("--depth", pictures / "depth", "--depth-scale", 1000, "--val", 0.5)
+    for by in ("ratio", "scene"):
+        given = ("--backbone", tiny, "--layers", 3, *depth, "--split-by", by, "--out", by)
+        spaceclip("extract", "--images", pictures / "rgb", *given)
+    warning = "Warning: train and val were divided by samples (ratio), not by scenes"
+    assert warning in spaceclip("probe", "ratio").stdout
+    assert warning not in spaceclip("probe", "scene").stdout
 
 
 def test_an_interruption_is_clean_and_leaves_nothing(extracted, spaceclip, monkeypatch):
