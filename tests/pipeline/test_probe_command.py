@@ -79,7 +79,9 @@ def test_views_of_images_spread_over_the_split_or_named_are_drawn_beside_the_pro
     assert [views.names for views in drawn] == [[ids[0], ids[2], ids[3]], [ids[3], ids[1]]]
     assert [[view.layer for view in views.layers] for views in drawn] == [[0, 1, 2, 3], [1, 3]]
     assert (drawn[1].images[0] == val.image(3)).all()
-    assert "has no usable sample 'attic/1'; its ids are such as" in one_line(FEATURES, "--views", "attic/1", "--force")
+    assert "has no usable sample 'attic/1'; its ids are such as" in one_line(
+        "probe", FEATURES, "--views", "attic/1", "--force"
+    )
     assert (OUT / "views.png").exists()
     spaceclip("probe", FEATURES, "--layers", 0, "--force")
     assert not (OUT / "views.png").exists()  # it would be of other probes
