@@ -4,7 +4,7 @@ from .blocks import resize
 from .callbacks import Callbacks
 from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
-from .engine import Candidate, Plan, at_once, fit
+from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, range_warning, read_history
 from .losses import LossSettings, silog_loss, ssim_loss
@@ -13,6 +13,7 @@ from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
 from .run import Run
+from .side_by_side import groups
 from .start import StartSettings, shared_weights
 
 __all__ = [
@@ -34,10 +35,10 @@ __all__ = [
     "StartSettings",
     "TrainSettings",
     "allocator",
-    "at_once",
     "autocast",
     "feed",
     "fit",
+    "groups",
     "load_checkpoint",
     "load_release_checkpoint",
     "loaded_bytes",

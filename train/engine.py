@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from .feed import Inputs
 from .history import Epoch
 from .reading import inputs_of, training_batches
 from .run import Plan, Run
+from .side_by_side import side_by_side
 
 _CHECK_EVERY = 16
 """Steps between two looks at how a decoder does, each of which waits for the device."""
@@ -56,7 +56,7 @@ def fit(
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
 
-    Each comes out as if it were trained alone, on a CPU with as many threads (see `at_once`). A finished checkpoint of
+    Each comes out as if it were trained alone, on a CPU with as many threads (see `groups`). A finished checkpoint of
     the same settings and stores is returned as it is, and no epoch of it is reported.
 
     Args:
@@ -98,37 +98,11 @@ def fit(
                     callbacks.each_epoch(run.plan, Epoch.of(row))
             began = time.perf_counter()
             inputs = inputs_of(batches, device, settings.resident)
-            each = stack.enter_context(_side_by_side(len(runs), device))
-            _Engine(open_runs, len(batches), inputs, score, callbacks, began, each).train()
+            each = stack.enter_context(side_by_side(len(runs), device))
+            _Engine(runs, len(batches), inputs, score, callbacks, began, each).train()
     if callbacks.dropped is None:
         require_trained(len(runs), [(run.plan, run.error) for run in runs if run.error])
     return [run.info for run in runs if run.info]
-
-
-def at_once(decoders: int, device: torch.device) -> int:
-    """How many of some decoders that are trained together take a step at once.
-
-    On a CPU as many as there are threads, since a narrow decoder alone cannot keep more than one busy; they share the
-    threads. How many are still to be trained does not count: a run that goes on has the threads that it began with.
-    """
-    return min(decoders, torch.get_num_threads()) if device.type == "cpu" else 1
-
-
-_Map = Callable[[Callable[[Run], None], Sequence[Run]], Iterable[None]]
-
-
-@contextmanager
-def _side_by_side(decoders: int, device: torch.device) -> Iterator[_Map]:
-    """The `map` that has some decoders take a step each."""
-    threads, workers = torch.get_num_threads(), at_once(decoders, device)
-    if workers == 1:
-        yield map
-        return
-    try:
-        with ThreadPoolExecutor(workers, "step", torch.set_num_threads, (threads // workers,)) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(threads)  # what was set last counts in threads to come
 
 
 @dataclass
@@ -142,12 +116,13 @@ class _Engine:
     callbacks: Callbacks
     counted: float
     """Clock up to which the time is counted."""
-    map: _Map
+    each: Callable[[Callable[[int], None]], None]
+    """Calls a function with the number of each run."""
 
     def train(self) -> None:
         """Train all, from where the first of them is."""
         steps, total = self.steps, max(run.plan.settings.epochs for run in self.runs) * self.steps
-        for run in self.runs:
+        for run in self._learning():
             if run.trainee.finished:  # killed after its last epoch
                 self._attempt(run, run.finish)
         while learning := self._learning():
@@ -203,11 +178,11 @@ class _Engine:
         self.callbacks.drop(run.plan, error)
 
     def _step_each(self, runs: Sequence[Run], inputs: Inputs) -> None:
-        def step(run: Run) -> None:
-            self._attempt(run, self._step, run, inputs)
+        def step(number: int) -> None:
+            if (run := self.runs[number]) in runs:
+                self._attempt(run, self._step, run, inputs)
 
-        for _ in self.map(step, runs):
-            pass
+        self.each(step)
 
     def _step(self, run: Run, inputs: Inputs) -> None:
         trainee, every = run.trainee, run.plan.settings.save_every

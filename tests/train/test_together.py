@@ -8,6 +8,7 @@ import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import Callbacks, Plan, fit
 from spaceclip.train.run import Run
+from spaceclip.train.side_by_side import groups, side_by_side
 from spaceclip.train.state import code
 from spaceclip.train.step import TrainingStep
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -76,21 +77,28 @@ def test_each_is_bit_equal_to_the_one_trained_alone(cache, plans, alone):
     assert len({weights for weights, _ in alone.values()}) == 4
 
 
-def test_on_a_processor_decoders_step_at_once_with_a_share_of_the_threads(cache, plans, monkeypatch):
-    step, before, threads, meeting = TrainingStep.__call__, torch.get_num_threads(), [], Barrier(2, timeout=20)
-
-    def meet(self, *arguments):
-        meeting.wait()  # nobody comes back before another one is here
-        threads.append(torch.get_num_threads())
-        return step(self, *arguments)
-
-    monkeypatch.setattr(TrainingStep, "__call__", meet)
-    torch.set_num_threads(5)
+@pytest.mark.parametrize(
+    ("threads", "shares"), [(1, [[1], [1], [1], [1], [1]]), (2, [[1, 1], [1, 1], [2]]), (11, [[2, 2, 2, 2, 2]])]
+)
+def test_on_a_processor_decoders_step_at_once_with_a_share_of_the_threads(threads, shares):
+    before, meetings, found = torch.get_num_threads(), {}, {}
+    torch.set_num_threads(threads)
     try:
-        fit(cache, [plan for plan in plans("pair") if plan.out.name in ("whole", "steep")], score=score, device=CPU)
-        assert (set(threads), len(threads), torch.get_num_threads()) == ({2}, 18, 5)
+        parts = groups(5, CPU)
+        for part in parts:
+            meetings |= dict.fromkeys(part, Barrier(len(part), timeout=20))
+
+        def work(number):
+            meetings[number].wait()  # nobody comes back before all of the group are here
+            found[number] = torch.get_num_threads()
+
+        with side_by_side(5, CPU) as each:
+            each(work)
+        assert [[found[number] for number in part] for part in parts] == shares
+        assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+    assert groups(3, torch.device("cuda")) == [range(1), range(1, 2), range(2, 3)]
 
 
 @pytest.mark.parametrize("killed_at", [9, 22])
