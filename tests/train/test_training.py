@@ -1,12 +1,13 @@
 import csv
 import json
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from spaceclip.cache import Batches, SpaceClipError
-from spaceclip.train import Callbacks, DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading
+from spaceclip.train import Callbacks, DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading, step
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.feed import on_device
 from spaceclip.train.state import StateFolder
@@ -353,19 +354,23 @@ def test_out_of_memory_is_one_line_and_the_state_stays(run, tmp_path, monkeypatc
     assert len(run("run")[1]) == 4
 
 
-def test_the_whole_step_computes_in_ieee_float32(run, monkeypatch):
-    allowed = []
-    update = TrainingStep._update
+def test_the_whole_step_computes_in_the_float32_of_its_precision_and_device(run, monkeypatch):
+    within, seen, update = [], [], TrainingStep._update
+
+    @contextmanager
+    def float32_as(*given):
+        within.append(given)
+        yield
+        within.clear()
 
     def watched(self, *args):
-        allowed.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        seen.extend(within)
         return update(self, *args)
 
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(step, "float32_as", float32_as)
     monkeypatch.setattr(TrainingStep, "_update", watched)
     run("run", epochs=1)
-    assert allowed == [(False, False)] * 3
-    assert torch.backends.cudnn.allow_tf32  # as the process had it
+    assert seen == [("float32", torch.device("cpu"))] * 3
 
 
 def test_the_checkpoint_names_the_stores_it_was_trained_and_chosen_on(run, cache, make_cache, tmp_path):
