@@ -54,9 +54,9 @@ def study_page(
         SpaceClipError: A history is no table of this version.
     """
     first, others = results.arms[0], results.arms[1:]
-    asked = f"What changes against {first.name}: {', '.join(arm.name for arm in others)}?"
+    asked = f"What changes against {_quoted(first.name)}: {', '.join(_quoted(arm.name) for arm in others)}?"
     if not others:
-        asked = f"How far do the scores of {first.name} vary with the seed?"
+        asked = f"How far do the scores of {_quoted(first.name)} vary with the seed?"
     page = Page(
         title=f"Study: {results.study}",
         asked=asked,
@@ -79,22 +79,27 @@ def answer(results: StudyResults) -> str:
         return "Nothing yet: no run is trained."
     lowest = min(scored, key=lambda arm: arm.metrics[_CHOSEN_BY].mean)
     found = lowest.metrics[_CHOSEN_BY]
-    parts = [f"Lowest AbsRel on validation: {lowest.name}, {spread_text(found)} ({_seeds(found.seeds)})."]
+    parts = [f"Lowest AbsRel on validation: {_quoted(lowest.name)}, {spread_text(found)} ({_seeds(found.seeds)})."]
     verdicts: dict[str, list[str]] = {}
     for arm in results.arms[1:]:
         if spread := arm.differences.get(_CHOSEN_BY):
-            verdicts.setdefault(_verdict(spread), []).append(f"{arm.name} ({spread_text(spread, '+')})")
-    told = [f"{verdict} {', '.join(verdicts[verdict])}" for verdict in _VERDICTS if verdict in verdicts]
+            verdicts.setdefault(_verdict(spread), []).append(f"{_quoted(arm.name)} ({spread_text(spread, '+')})")
+    told = [f"{verdict} for {', '.join(verdicts[verdict])}" for verdict in _VERDICTS if verdict in verdicts]
     if told:
-        parts.append(f"Against {first.name}: {'; '.join(told)}.")
+        parts.append(f"Against {_quoted(first.name)} it is {'; '.join(told)}.")
     return " ".join(parts)
+
+
+def _quoted(name: str) -> str:
+    """An arm's name in a sentence: `both` and `none` are names too."""
+    return f"“{name}”"
 
 
 _VERDICTS = _LOWER, _HIGHER, _UNDECIDED, _SINGLE = (
     "lower in every seed",
     "higher in every seed",
-    "of no one sign",
-    "in a single seed",
+    "lower in some seeds and higher in others",
+    "known of a single seed",
 )
 
 
@@ -113,7 +118,7 @@ def _seeds(count: int) -> str:
 def _sections(results: StudyResults, folder: Path) -> Iterator[Section]:
     first, others = results.arms[0], results.arms[1:]
     arms = Table(*arms_table(results), caption=f"{MEANS} Numbers of a validation split stand beside no published row.")
-    yield Section("Arms", tables=[arms, Table(*seeds_table(results), caption=PAIRED.replace("*", ""))])
+    yield Section("Scores by arm", tables=[arms, Table(*seeds_table(results), caption=PAIRED.replace("*", ""))])
     on_test = results.on_test
     tables = [Table(*arms_table(on_test), caption=MEANS), Table(*seeds_table(on_test))] if on_test else []
     yield Section("Test split", [results.test_caption], tables)
@@ -132,8 +137,9 @@ def _differences(first: ArmResult, others: Sequence[ArmResult]) -> Iterator[Char
     for name in _DRAWN:
         apart = {arm.name: arm.apart(first, name) for arm in others}
         if any(apart.values()):
-            label = f"{METRIC_LABELS[name]}, less {first.name}"
-            drawn = chart(partial(draw_seeds, arms=apart, label=label, zero=first.name), seeds_height(len(apart)))
+            zero = _quoted(first.name)
+            label = f"{METRIC_LABELS[name]}: difference to {zero}"
+            drawn = chart(partial(draw_seeds, arms=apart, label=label, zero=zero), seeds_height(len(apart)))
             yield Chart(drawn, f"{label}, by arm and seed")
 
 

@@ -93,7 +93,7 @@ def arms_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
 def seeds_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
     """Header and cells: AbsRel of each seed, and what differs from the first arm."""
     label, first = METRIC_LABELS[_CHOSEN_BY], results.arms[0]
-    header = [label, *(f"seed {seed}" for seed in results.seeds), f"less {first.name}", "Agree"]
+    header = [label, *(f"seed {seed}" for seed in results.seeds), f"less “{first.name}”", "Agree"]
     return header, [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in results.arms]
 
 

@@ -110,7 +110,7 @@ def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monke
         seeds = [own.metrics[metric] - other.metrics[metric] for own, other in zip(flat.runs, whole.runs, strict=True)]
         assert drawn == pytest.approx(seeds)
     text = " ".join(re.sub("<.*?>", " ", source).split())
-    assert "What changes against whole: flat?" in text
+    assert "What changes against “whole”: “flat”?" in text
     assert "For this page no test image was looked at." in text
     assert "stand beside no published row" in text
     assert "Random encoder weights" in text
@@ -162,19 +162,19 @@ def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(st
     [
         (
             {"base": [3, 4], "good": [2, 2], "bad": [5, 5], "mixed": [2, 6]},
-            "Lowest AbsRel on validation: good, 2.0000 ± 0.0000 (2 seeds).",
+            "Lowest AbsRel on validation: “good”, 2.0000 ± 0.0000 (2 seeds).",
             {
-                "lower in every seed": "good (-1.5000 ± 0.7071)",
-                "higher in every seed": "bad (+1.5000 ± 0.7071)",
-                "of no one sign": "mixed (+0.5000 ± 2.1213)",
+                "lower in every seed": "“good” (-1.5000 ± 0.7071)",
+                "higher in every seed": "“bad” (+1.5000 ± 0.7071)",
+                "lower in some seeds and higher in others": "“mixed” (+0.5000 ± 2.1213)",
             },
         ),
         (
             {"base": [None, 4], "other": [5, 5]},
-            "Lowest AbsRel on validation: base, 4.0000 (1 seed).",
-            {"in a single seed": "other (+1.0000)"},
+            "Lowest AbsRel on validation: “base”, 4.0000 (1 seed).",
+            {"known of a single seed": "“other” (+1.0000)"},
         ),
-        ({"base": [3, 4]}, "Lowest AbsRel on validation: base, 3.5000 ± 0.7071 (2 seeds).", {}),
+        ({"base": [3, 4]}, "Lowest AbsRel on validation: “base”, 3.5000 ± 0.7071 (2 seeds).", {}),
         ({"base": [None, None], "other": [None, None]}, "Nothing yet: no run is trained.", {}),
     ],
 )
@@ -188,6 +188,6 @@ def test_the_answer_says_which_arms_differ_in_every_seed(studied, arms, lowest, 
     }
     start = Start(parameters=0, weights=[], leading=[])
     found = [ArmResult.of(name, {}, 1, start, own, runs["base"]) for name, own in runs.items()]
-    verdicts = "; ".join(f"{verdict} {arm}" for verdict, arm in against.items())
+    verdicts = "; ".join(f"{verdict} for {arm}" for verdict, arm in against.items())
     told = answer(read_study(OUT).model_copy(update={"arms": found}))
-    assert told == (f"{lowest} Against base: {verdicts}." if against else lowest)
+    assert told == (f"{lowest} Against “base” it is {verdicts}." if against else lowest)
