@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..cache import FeatureCache, Features, Look, Looks, SpaceClipError, note_looks, out_of_memory
 from ..train import Checkpoint
 from .baselines import image_free_depths
-from .examples import Examples, find_examples, loader
+from .examples import SHOWN, Examples, find_examples, loader
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .inference import predict
 from .kept_baselines import KeptDepths
@@ -241,7 +241,7 @@ def _evaluate(
     load = loader(lambda rows: maps(first, [protocol], rows), first, protocol, scores[0].images)
     examples = find_examples(scores[0].images, settings.figures, load)
     scale = DepthScale.of((example.ground_truth for example in examples.all), settings.figure_scale)
-    views = ranked_views(features[where[0]], scores[0].images) if features else None
+    views = ranked_views(features[where[0]], scores[0].images, SHOWN) if features else None
     return Evaluation(results, examples, scale, None, views)
 
 

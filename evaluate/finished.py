@@ -61,7 +61,7 @@ def finished_examples(
         one.score.sample_id: one for one in load({image.sample_id for group in groups.values() for image in group})
     }
     examples = {name: [found[image.sample_id] for image in group] for name, group in groups.items()}
-    return examples, ranked_views(cache, images)
+    return examples, ranked_views(cache, images, count)
 
 
 def scored_once(

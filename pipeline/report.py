@@ -74,7 +74,7 @@ def _study(folder: Path, features: "Location | None", images: int, device: str, 
         arms = decode_arms(results, folder, validation, choose_device(device), report)
     if not arms:
         return study_page(results, folder, arms)
-    views = ranked_views(validation, arms[0].images)
+    views = ranked_views(validation, arms[0].images, images)
     return study_page(results, folder, arms, study_gallery(arms, validation, images), views)
 
 

@@ -70,9 +70,9 @@ class FeatureViews:
         return ["image", "depth", *(f"state {view.layer}, {sum(view.shares):.0%}" for view in self.layers)]
 
 
-def ranked_views(features: Features, images: Sequence[ImageScore]) -> FeatureViews:
-    """Of images that were scored the best, middling and worst, in all layers."""
-    names = [image.sample_id for group in ranked(images, _RANKED).values() for image in group]
+def ranked_views(features: Features, images: Sequence[ImageScore], count: int) -> FeatureViews:
+    """Of images that were scored the best, middling and worst, in all layers; `count` or six, if those are fewer."""
+    names = [image.sample_id for group in ranked(images, min(count, _RANKED)).values() for image in group]
     rows = {name: row for row, name in enumerate(features.sample_ids)}
     return FeatureViews.of(features, [rows[name] for name in names], features.layers)
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VIEWS = (
-    "Each layer's patch tokens: their three leading principal components as red, green and blue. One basis a layer, "
-    "fitted to all tokens shown, so that a colour means the same in all images of a column; other layers have other "
-    "bases. Percentages: the share of the tokens' variance that is shown. What stands out need not be what a decoder "
-    "reads."
+    "The patch tokens of each hidden state (state 0: before the first block): their three leading principal components "
+    "as red, green and blue. One basis a state, fitted to all tokens shown, so that a colour means the same in all "
+    "images of a column; other columns have other bases. Percentages: the share of the tokens' variance that is shown. "
+    "What stands out need not be what a decoder reads."
 )
 """What must be known to read them."""
 

@@ -78,7 +78,8 @@ class Gallery:
             Bar(
                 "relative error, |prediction - truth| / truth",
                 gradient(ERROR_COLOURS),
-                [(f"{share * HIGHEST_ERROR:g}", share) for share in (0, 0.2, 0.4, 0.6, 0.8, 1)],
+                [(f"{share * HIGHEST_ERROR:g}", share) for share in (0, 0.2, 0.4, 0.6, 0.8)]
+                + [(f"≥{HIGHEST_ERROR:g}", 1)],
             ),
         ]
 

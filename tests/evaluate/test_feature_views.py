@@ -108,8 +108,9 @@ def test_a_result_shows_its_best_middling_and_worst_images(make_cache, make_maps
     cache.sample_ids = [one.sample_id for one in maps]
     images = scored(maps).images
     ordered = [image.sample_id for image in sorted(images, key=lambda image: image.metrics["abs_rel"])]
-    views = ranked_views(cache, images)
+    views = ranked_views(cache, images, 15)
     assert views.names == [*ordered[:2], *ordered[3:5], *ordered[7:]]
     assert [view.layer for view in views.layers] == [0, 1, 2, 3]
+    assert ranked_views(cache, images, 3).names == [ordered[0], ordered[4], ordered[8]]
     rows = [cache.sample_ids.index(name) for name in views.names]
     assert [shown[0, 0, 0] for shown in views.images] == rows
