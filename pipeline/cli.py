@@ -14,6 +14,7 @@ from .commands.compare import compare
 from .commands.data import data
 from .commands.evaluate import evaluate
 from .commands.extract import extract
+from .commands.predict import predict
 from .commands.probe import probe
 from .commands.report import report
 from .commands.settings import settings
@@ -99,5 +100,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, study, probe, report, show, compare, settings, cache, data):
+for command in (extract, train, evaluate, predict, study, probe, report, show, compare, settings, cache, data):
     main.add_command(command)

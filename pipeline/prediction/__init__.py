@@ -4,5 +4,6 @@ from .depth_map import DepthMap
 from .files import FORMATS
 from .intrinsics import Intrinsics
 from .model import SpaceClip
+from .run import predict_folder
 
-__all__ = ["FORMATS", "DepthMap", "Intrinsics", "SpaceClip"]
+__all__ = ["FORMATS", "DepthMap", "Intrinsics", "SpaceClip", "predict_folder"]

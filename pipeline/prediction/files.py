@@ -28,12 +28,12 @@ class Format:
     Attributes:
         suffix: That its files' names end in.
         encode: Makes its content.
-        says: What it holds.
+        shows_image: Whether it holds the image too.
     """
 
     suffix: str
     encode: Callable[["DepthMap"], bytes]
-    says: str
+    shows_image: bool = False
 
 
 def encoded(found: "DepthMap", kind: str) -> bytes:
@@ -111,10 +111,10 @@ def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:
 
 
 FORMATS: dict[str, Format] = {
-    "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts), "coloured, with a scale"),
-    "npy": Format(".npy", _npy, "float32 metres"),
-    "png16": Format(".depth16.png", _png16, "16-bit, 0 where not valid"),
-    "ply": Format(".ply", _ply, "coloured points"),
-    "side": Format(".side.png", lambda found: _png(side_by_side(found), found.facts), "image beside depth"),
+    "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts)),
+    "npy": Format(".npy", _npy),
+    "png16": Format(".depth16.png", _png16),
+    "ply": Format(".ply", _ply, shows_image=True),
+    "side": Format(".side.png", lambda found: _png(side_by_side(found), found.facts), shows_image=True),
 }
 """What can be saved, by name."""

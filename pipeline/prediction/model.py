@@ -130,7 +130,7 @@ class SpaceClip:
             pictures = [_picture(image) for image in given[start : start + self.batch_size]]
             prepared = np.stack([self.prepare(picture) for picture in pictures])
             for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
-                found.append(self.depth_map(picture, depth))
+                found.append(self.depth_map(np.asarray(picture), depth))
         return found[0] if one else found
 
     def prepare(self, picture: Image.Image) -> NDArray[np.uint8]:
@@ -159,12 +159,11 @@ class SpaceClip:
         features = self.backbone.encode(pixels, self.decoder.settings.layers)
         return decode(self.decoder, features.states, features.pooled, self._precision)
 
-    def depth_map(self, picture: Image.Image, depth: Tensor) -> DepthMap:
-        """A decoded map [h, w] at the size of its picture."""
-        size = (picture.height, picture.width)
+    def depth_map(self, image: NDArray[np.uint8], depth: Tensor) -> DepthMap:
+        """A decoded map [h, w] at the size of its image [H, W, 3]."""
         return DepthMap(
-            depth=resize(depth[None, None], size)[0, 0].numpy(),
-            image=np.asarray(picture),
+            depth=resize(depth[None, None], (image.shape[0], image.shape[1]))[0, 0].numpy(),
+            image=image,
             depth_range=self.depth_range,
             facts=self.facts,
         )

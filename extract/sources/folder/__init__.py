@@ -1,6 +1,7 @@
 """Anybody's images, with or without depth: a folder tree, or a list of files."""
 
 from .depth_maps import DEPTH_SUFFIXES, decode_depth
+from .finding import natural_key
 from .folder_source import FolderSettings, FolderSource
 from .images import IMAGE_SUFFIXES, as_rgb, read_image
 
@@ -11,5 +12,6 @@ __all__ = [
     "FolderSource",
     "as_rgb",
     "decode_depth",
+    "natural_key",
     "read_image",
 ]

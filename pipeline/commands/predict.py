@@ -1,0 +1,61 @@
+"""`spaceclip predict`: from photographs to depth in metres."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..paths import NEW, require_writable
+
+UNUSABLE = 3
+"""Exit status where images could not be used."""
+
+_KINDS = ("png", "npy", "png16", "ply", "side")
+
+
+def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    """The formats of an option such as png,npy."""
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if unknown := [word for word in found if word not in _KINDS]:
+        raise click.BadParameter(f"{unknown[0]!r} is no format; choose among {', '.join(_KINDS)}")
+    return found
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--checkpoint", required=True, help="Folder of a checkpoint, or its id on the Hugging Face hub.")
+@click.option("--revision", help="Commit of the checkpoint on the hub.")
+@click.option("--backbone", help="Where the encoder is, if not where the checkpoint's record says.")
+@click.option("--out", type=NEW, required=True, help="Folder for the outputs; folders of images are mirrored in it.")
+@click.option(
+    "--save",
+    callback=kinds,
+    default="png",
+    show_default=True,
+    help="What to write, as png,npy: png (coloured, with a scale), npy (float32 metres), png16 (16-bit millimetres, or "
+    "1/256 m where the range is beyond 65 m), ply (point cloud), side (image beside depth).",
+)
+@click.option("--flip-average", is_flag=True, help="Average with the mirrored image: twice the time, more accurate.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images computed together. [default: 8, on a GPU 32]")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done. Writes nothing.")
+def predict(
+    inputs: tuple[str, ...],
+    checkpoint: str,
+    out: Path,
+    save: tuple[str, ...],
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Depth in metres of photographs: files, folders, or patterns in quotes.
+
+    spaceclip predict photo.jpg --checkpoint results/demo --out depth
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    from ..prediction import predict_folder
+
+    require_writable(out)
+    done = predict_folder(inputs, checkpoint, out, save, dry_run=dry_run, say=click.echo, **options)
+    if done.failed:
+        click.get_current_context().exit(UNUSABLE)

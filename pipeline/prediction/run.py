@@ -1,0 +1,264 @@
+"""Depth of many images into a folder: decode, compute and write at once, in bounded memory."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...cache import SpaceClipError, write_atomically
+from ...extract import counted, read_image
+from ..progress import progress
+from .files import FORMATS, encoded
+from .inputs import Input, find_inputs
+from .model import SpaceClip
+
+RECORD = "predict.json"
+_THREADS = min(os.cpu_count() or 1, 8)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image that has no depth, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason if str(self.path) in self.reason else f"{self.path}: {self.reason}"
+
+
+@dataclass
+class Done:
+    """What became of the images.
+
+    Attributes:
+        written: Images whose outputs were written.
+        whole: Images whose outputs were there.
+        failed: Images that could not be used.
+    """
+
+    written: int = 0
+    whole: int = 0
+    failed: list[Failed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FolderPrediction:
+    """The prediction of many images.
+
+    Attributes:
+        model: What predicts.
+        inputs: The images.
+        out: Folder of the outputs.
+        kinds: Of `FORMATS`, what is written of each.
+        flip_average: See `SpaceClip.predict`.
+    """
+
+    model: SpaceClip
+    inputs: Sequence[Input]
+    out: Path
+    kinds: Sequence[str]
+    flip_average: bool = False
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides the depth; a folder holds that of one such record."""
+        return {**self.model.facts, "flip_average": self.flip_average}
+
+    def files(self, one: Input) -> list[Path]:
+        """The outputs of an image."""
+        return [self.out / f"{one.name}{FORMATS[kind].suffix}" for kind in self.kinds]
+
+    def left(self) -> list[Input]:
+        """The images whose outputs are not whole, or older than they are.
+
+        Raises:
+            SpaceClipError: The folder holds outputs of other settings.
+        """
+        self._check_record()
+        return [one for one in self.inputs if not self._is_whole(one)]
+
+    def run(self, report: Callable[[int, int], None], say: Callable[[str], None]) -> Done:
+        """Predict what is left.
+
+        Args:
+            report: Called with images done, and how many there are.
+            say: Called with a line on each image that cannot be used.
+
+        Raises:
+            SpaceClipError: The folder holds outputs of other settings, or the model cannot be loaded.
+            OSError: An output cannot be written.
+        """
+        left = self.left()
+        done = Done(whole=len(self.inputs) - len(left))
+        report(done.whole, len(self.inputs))
+        if not left:
+            return done
+        write_atomically(self.out / RECORD, json.dumps(self.settings, indent=1).encode() + b"\n")
+        with _Pool(_THREADS, "decode") as readers, _Pool(_THREADS, "write") as writers:
+            prepared = readers.map(self._prepare, left, 2 * self.model.batch_size)
+            while batch := list(islice(prepared, self.model.batch_size)):
+                failed = [one for one in batch if isinstance(one, Failed)]
+                usable = [one for one in batch if not isinstance(one, Failed)]
+                for one in failed:
+                    say(str(one))
+                if usable:
+                    depths = self.model.decode(np.stack([one.pixels for one in usable]), flip_average=self.flip_average)
+                    for one, depth in zip(usable, depths, strict=True):
+                        writers.submit(self._write, one, depth)
+                done.failed += failed
+                done.written += len(usable)
+                report(done.whole + done.written + len(done.failed), len(self.inputs))
+        return done
+
+    def _prepare(self, one: Input) -> "_Prepared | Failed":
+        try:
+            picture = read_image(one.path, upright=True)
+        except SpaceClipError as error:
+            return Failed(one.path, str(error))
+        pixels = self.model.prepare(picture)
+        shown = any(FORMATS[kind].shows_image for kind in self.kinds)
+        # Of pictures that wait for their turn only the size is kept, if that will do.
+        nothing = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
+        return _Prepared(one, pixels, np.asarray(picture) if shown else nothing)
+
+    def _write(self, one: "_Prepared", depth: Tensor) -> None:
+        found = self.model.depth_map(one.image, depth)
+        for kind, file in zip(self.kinds, self.files(one.input), strict=True):
+            write_atomically(file, encoded(found, kind))
+
+    def _is_whole(self, one: Input) -> bool:
+        try:
+            taken = one.path.stat().st_mtime_ns
+            return all(file.stat().st_mtime_ns >= taken for file in self.files(one))
+        except OSError:
+            return False
+
+    def _check_record(self) -> None:
+        file = self.out / RECORD
+        try:
+            held = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            return
+        except (ValueError, RecursionError):
+            held = None
+        wanted = self.settings
+        if not isinstance(held, Mapping):
+            raise SpaceClipError(f"{file}: is no record of a prediction; give another --out, or delete it")
+        if held != wanted:
+            differ = next(name for name in {**wanted, **held} if held.get(name) != wanted.get(name))
+            raise SpaceClipError(
+                f"{self.out} holds depth of other settings ({differ} {held.get(differ)} there, {wanted.get(differ)} "
+                "now): give another --out, or delete that folder"
+            )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """An image on its way.
+
+    Attributes:
+        input: What it is.
+        pixels: [S, S, 3] uint8, as the encoder sees it.
+        image: [H, W, 3] uint8, of its own size.
+    """
+
+    input: Input
+    pixels: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+
+
+def predict_folder(
+    given: Sequence[str],
+    checkpoint: str,
+    out: Path,
+    kinds: Sequence[str],
+    *,
+    revision: str | None = None,
+    backbone: str | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    flip_average: bool = False,
+    dry_run: bool = False,
+    say: Callable[[str], None],
+) -> Done:
+    """Predict images of files, folders and patterns into a folder.
+
+    Args:
+        given: See `find_inputs`.
+        checkpoint: Folder, or hub id.
+        out: Folder for the outputs.
+        kinds: Of `FORMATS`.
+        revision: Of the checkpoint on the hub.
+        backbone: See `SpaceClip.from_pretrained`.
+        device: Likewise.
+        batch_size: Images computed together; chosen by the device if not given.
+        flip_average: See `SpaceClip.predict`.
+        dry_run: Only say what would be done.
+        say: Called with each line that a user should know.
+
+    Raises:
+        SpaceClipError: There is no image, no checkpoint or no encoder, or the folder holds something else.
+        OSError: An output cannot be written.
+    """
+    inputs = find_inputs(given, out)
+    model = SpaceClip.from_pretrained(checkpoint, revision=revision, backbone=backbone, device=device)
+    model.batch_size = batch_size or model.batch_size
+    job = FolderPrediction(model, inputs, out, kinds, flip_average)
+    images = counted(len(inputs), "image")
+    if dry_run:
+        left = len(job.left())
+        say(f"{out}: {images}, {left} to do; {', '.join(kinds)} of each, on {model.device}")
+        return Done(whole=len(inputs) - left)
+    with progress("predict", "images") as report:
+        done = job.run(report, say)
+    first = job.files(inputs[0])[0]
+    whole = f", {done.whole} were there" if done.whole else ""
+    failed = f", {len(done.failed)} could not be used" if done.failed else ""
+    say(f"{out}: {done.written} of {images} written ({', '.join(kinds)}){whole}{failed}; the first: {first}")
+    return done
+
+
+class _Pool:
+    """Threads that are at most so far ahead; what fails in one is raised by whoever hands it work, or leaves."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._threads, self._pool = threads, ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._under_way: deque[Future[Any]] = deque()
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            while not kind and self._under_way:
+                self._under_way.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, call: Callable[..., object], *given: Any) -> None:
+        """Have something done; waits while twice as much as there are threads is under way."""
+        if len(self._under_way) >= 2 * self._threads:
+            self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(call, *given))
+
+    def map(self, call: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
+        """Results in order, at most so many of them ahead of who takes them."""
+        items = iter(items)
+        coming = deque(self._pool.submit(call, item) for item in islice(items, ahead))
+        while coming:
+            yield coming.popleft().result()
+            coming.extend(self._pool.submit(call, item) for item in islice(items, 1))

@@ -1,0 +1,196 @@
+"""`spaceclip predict`: what it writes, goes on with, and refuses."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from spaceclip.pipeline.prediction import SpaceClip, run
+
+CHECKPOINT = "results/tiny"
+
+
+@pytest.fixture
+def photos(trained):
+    """Three photographs of several sizes in a tree, and the folder to work in."""
+    draw = np.random.default_rng(0)
+    for name, size in (("a.jpg", (30, 20)), ("trip/b.png", (24, 32)), ("trip/day 2/c.webp", (50, 40))):
+        file = trained / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(file)
+    (trained / "photos/.hidden").mkdir()
+    shutil.copy(trained / "photos/a.jpg", trained / "photos/.hidden/a.jpg")
+    (trained / "photos/notes.txt").write_text("none")
+    return trained
+
+
+@pytest.fixture
+def predict(spaceclip, tiny):
+    """Runs the command into `depth`."""
+
+    def run(*arguments, **expected):
+        common = ("--checkpoint", CHECKPOINT, "--backbone", tiny, "--device", "cpu")
+        return spaceclip(
+            "predict", *arguments, *common, *(() if "--out" in arguments else ("--out", "depth")), **expected
+        ).output
+
+    return run
+
+
+@pytest.fixture
+def refused(predict):
+    """Likewise, where it must end in one line; returns that."""
+
+    def run(*arguments):
+        told = predict(*arguments, fails=True)
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run
+
+
+def outputs(folder="depth"):
+    return sorted(file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if file.is_file())
+
+
+def test_a_folder_is_mirrored_in_every_format(photos, predict, tiny):
+    told = predict("photos", "--save", "png,npy,png16,ply,side")
+    stems, suffixes = ("a", "trip/b", "trip/day 2/c"), (".depth.png", ".depth16.png", ".npy", ".ply", ".side.png")
+    assert outputs() == sorted(["predict.json", *(stem + suffix for stem in stems for suffix in suffixes)])
+    assert told == "depth: 3 of 3 images written (png, npy, png16, ply, side); the first: depth/a.depth.png\n"
+    model = SpaceClip.from_pretrained(CHECKPOINT, backbone=tiny, device="cpu")
+    for stem, name in zip(stems, ("a.jpg", "trip/b.png", "trip/day 2/c.webp"), strict=True):
+        found = np.load(f"depth/{stem}.npy")
+        with Image.open(f"photos/{name}") as picture:
+            assert found.shape == (picture.height, picture.width)
+        np.testing.assert_allclose(found, model.predict(f"photos/{name}").depth, rtol=0.02)
+        with Image.open(f"depth/{stem}.depth16.png") as picture:
+            np.testing.assert_allclose(np.asarray(picture), found * 1000, atol=0.51)
+            assert picture.info["Checkpoint"] == model.info.sha256
+
+
+def test_files_and_patterns_are_taken_each_once(photos, predict):
+    predict("photos/a.jpg", "photos/**/*.png", "photos/trip/b.png", "photos/[at]*/day*/*", "--save", "npy")
+    assert outputs() == ["a.npy", "predict.json", "trip/b.npy", "trip/day 2/c.npy"]
+
+
+def test_what_is_whole_is_not_done_again(photos, predict, monkeypatch):
+    predict("photos", "--save", "npy")
+    Path("depth/trip/b.npy").unlink()
+    before = Path("depth/a.npy").stat().st_mtime_ns
+    os.utime("photos/trip/day 2/c.webp")  # taken anew
+    assert "depth: 2 of 3 images written (npy), 1 were there" in predict("photos", "--save", "npy")
+    assert Path("depth/a.npy").stat().st_mtime_ns == before
+    monkeypatch.setattr(SpaceClip, "backbone", None)  # nothing is left that would need it
+    assert "0 of 3 images written (npy), 3 were there" in predict("photos", "--save", "npy")
+
+
+def test_other_settings_in_one_folder_are_refused(photos, predict, refused):
+    predict("photos/a.jpg")
+    assert "depth holds depth of other settings (flip_average False there, True now)" in refused(
+        "photos", "--flip-average"
+    )
+    Path("depth/predict.json").write_text("{")
+    assert "predict.json: is no record of a prediction" in refused("photos")
+
+
+def test_the_dry_run_writes_nothing_and_loads_no_encoder(photos, predict, monkeypatch):
+    monkeypatch.setattr(SpaceClip, "backbone", None)
+    assert predict("photos", "--save", "png,ply", "--dry-run") == "depth: 3 images, 3 to do; png, ply of each, on cpu\n"
+    assert not Path("depth").exists()
+
+
+def test_flip_averaging_is_that_of_the_class(photos, predict, tiny):
+    predict("photos/a.jpg", "--save", "npy", "--flip-average")
+    expected = SpaceClip.from_pretrained(CHECKPOINT, backbone=tiny, device="cpu").predict(
+        "photos/a.jpg", flip_average=True
+    )
+    np.testing.assert_allclose(np.load("depth/a.npy"), expected.depth, rtol=1e-3)
+    assert json.loads(Path("depth/predict.json").read_text())["flip_average"] is True
+
+
+def test_images_that_differ_in_their_suffix_alone_keep_it(photos, predict):
+    Image.new("RGB", (8, 8)).save("photos/a.png")
+    predict("photos", "--save", "npy")
+    assert outputs() == ["a.jpg.npy", "a.png.npy", "predict.json", "trip/b.npy", "trip/day 2/c.npy"]
+
+
+def test_outputs_beside_their_inputs_are_not_inputs(photos, predict):
+    for _ in range(2):
+        predict("photos", "--out", "photos/depth")
+    assert len(outputs("photos/depth")) == 4
+
+
+def test_corrupt_pictures_are_a_line_each_and_the_others_are_done(photos, predict):
+    os.truncate("photos/trip/b.png", 900)
+    Path("photos/empty.jpg").touch()
+    told = predict("photos", "--save", "npy", "--batch-size", "1", code=3)
+    assert "photos/trip/b.png cannot be read" in told
+    assert "photos/empty.jpg is empty (0 bytes)" in told
+    assert "2 of 4 images written (npy), 2 could not be used" in told
+    assert told.count("\n") == 3
+    assert outputs() == ["a.npy", "predict.json", "trip/day 2/c.npy"]
+
+
+def test_memory_holds_a_few_images_whatever_their_number(photos, predict, monkeypatch):
+    for number in range(60):
+        shutil.copy("photos/a.jpg", f"photos/trip/{number}.jpg")
+    alive, most = set(), []
+    prepare, write = run.FolderPrediction._prepare, run.FolderPrediction._write
+
+    def counted(self, one):
+        alive.add(one.name)
+        most.append(len(alive))
+        return prepare(self, one)
+
+    def written(self, one, depth):
+        write(self, one, depth)
+        alive.discard(one.input.name)
+
+    monkeypatch.setattr(run.FolderPrediction, "_prepare", counted)
+    monkeypatch.setattr(run.FolderPrediction, "_write", written)
+    predict("photos", "--save", "npy", "--batch-size", "4")
+    assert len(most) == 63
+    assert max(most) <= 2 * 4 + 4 + 2 * run._THREADS + run._THREADS
+
+
+def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied", "depth/a.npy")
+
+    monkeypatch.setattr(run, "encoded", denied)
+    assert "depth/a.npy: Permission denied; mend that" in refused("photos", "--save", "npy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere.jpg",), "nowhere.jpg does not exist: expected an image, a folder or a pattern"),
+        (("photos/*.tiff",), "no image in photos/*.tiff: looked for files that end in .jpg"),
+        (("photos/a.jpg", "--out", "photos/notes.txt"), "photos/notes.txt: cannot be written"),
+        (("photos", "--out", "photos"), "photos is given as input and as --out"),
+        (("photos/a.jpg", "other/a.jpg"), "would both be written to depth/a"),
+        (("photos", "--checkpoint", "results/none"), "results/none: no such folder, and no checkpoint of the hub"),
+    ],
+)
+def test_what_cannot_be_is_one_line(photos, refused, tiny, spaceclip, arguments, said, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    Path("other").mkdir()
+    shutil.copy("photos/a.jpg", "other/a.jpg")
+    if "--checkpoint" in arguments:
+        told = spaceclip("predict", *arguments, "--out", "depth", fails=True).output
+        assert told.count("\n") == 1
+    else:
+        told = refused(*arguments)
+    assert said in told
+    assert not Path("depth").exists()
+
+
+def test_an_unknown_format_is_refused(photos, predict):
+    assert "'exr' is no format; choose among png, npy, png16, ply, side" in predict(
+        "photos", "--save", "png,exr", fails=True
+    )
