@@ -10,7 +10,7 @@ from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources.data_settings import DataSettings, FolderData, SyntheticData, describe, open_splits
 from .sources.datasets import KittiData, NyuData
-from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb, natural_key, read_image
+from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb, focal_35mm, natural_key, read_image
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
@@ -48,6 +48,7 @@ __all__ = [
     "duration",
     "extract",
     "first_few",
+    "focal_35mm",
     "load_backbone",
     "load_recorded_backbone",
     "natural_key",

@@ -4,10 +4,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -30,13 +39,31 @@ _CONTENT = ("fingerprint", "ledger", "samples")
 """Of a store's facts, those that say what is in it."""
 
 
+class CameraFacts(TypedDict):
+    """The camera of a store's images with depth, as the store describes it.
+
+    Attributes:
+        focal: Least, median and greatest focal length across, in pixels of images of `size`.
+        size: (height, width) that most of them have.
+        images: Of how many it is known.
+    """
+
+    focal: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
+    size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+    images: PositiveInt
+
+
 class StoreFacts(TypedDict):
-    """What a checkpoint keeps of a store: its identity, the SHA-256 of its ledger and of its samples, usable images."""
+    """What a checkpoint keeps of a store: its identity, the SHA-256 of its ledger and of its samples, usable images.
+
+    And the camera, where the store knows it.
+    """
 
     fingerprint: str
     ledger: str
     samples: str
     images: int
+    camera: NotRequired[CameraFacts]
 
 
 def store_facts(features: Features) -> list[StoreFacts]:
@@ -47,6 +74,7 @@ def store_facts(features: Features) -> list[StoreFacts]:
             ledger=store.digest,
             samples=store.identity["samples"]["sha256"],
             images=len(store.usable),
+            **({"camera": camera} if (camera := store.about.get("camera")) else {}),
         )
         for store in features.stores
     ]

@@ -74,18 +74,19 @@ def open_splits(settings: AnyData) -> dict[str, Source]:
 
 
 def describe(settings: AnyData, name: str, splits: Mapping[str, Source]) -> dict[str, Any]:
-    """What the features of one split should say of their data: the data set, and how the split came to be.
+    """What the features of one split should say of their data: the data set, how the split came to be, the camera.
 
     Args:
         settings: The data set.
         name: The split.
         splits: All its splits; one alone may go by any name.
     """
-    if isinstance(settings, KittiData | NyuData):
-        return describe_dataset(settings, name, splits[name])
     source = splits[name]
+    camera = {"camera": source.camera} if source.camera else {}
+    if isinstance(settings, KittiData | NyuData):
+        return describe_dataset(settings, name, source) | camera
     by = source.by if isinstance(source, Subset) and len(splits) > 1 else None
-    return {"data": settings.kind, "split": name, "split_by": by}
+    return {"data": settings.kind, "split": name, "split_by": by} | camera
 
 
 def _sources(settings: AnyData) -> tuple[Source, dict[str, Source], Sequence[str | None] | None]:

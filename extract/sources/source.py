@@ -1,5 +1,6 @@
 """What a source of images and depth must offer to be extracted."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,10 +8,25 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import TypedDict
 
 from ...cache import Counts, Entry
 
-__all__ = ["Entry", "Sample", "Source"]
+__all__ = ["CameraFacts", "Entry", "Sample", "Source", "camera_facts"]
+
+
+class CameraFacts(TypedDict):
+    """The camera that images with depth were taken with, as far as it is known; metres hang on it.
+
+    Attributes:
+        focal: Least, median and greatest focal length across, in pixels of images of `size`.
+        size: (height, width) that most of them have.
+        images: Of how many it is known.
+    """
+
+    focal: list[float]
+    size: list[int]
+    images: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,11 @@ class Source(Loader, Protocol):
         """Native (height, width) of every sample's depth map, from headers alone; None where there is none."""
         ...
 
+    @property
+    def camera(self) -> CameraFacts | None:
+        """What is known of the camera; None where nothing is."""
+        ...
+
     def check(self) -> Sequence[str]:
         """Find what can be found wrong before long work: absent files, unreadable headers, sizes that differ.
 
@@ -74,3 +95,18 @@ class Source(Loader, Protocol):
             SpaceClipError: All problems of one kind counted, the first few named.
         """
         ...
+
+
+def camera_facts(focals: Sequence[float | None], sizes: Sequence[tuple[int, int] | None]) -> CameraFacts | None:
+    """What focal lengths in pixels, each of an image of some (height, width), say of a camera; None without any.
+
+    >>> camera_facts([500.0, 250.0, None], [(480, 640), (240, 320), (480, 640)])
+    {'focal': [500.0, 500.0, 500.0], 'size': [480, 640], 'images': 2}
+    """
+    known = [(focal / size[1], size) for focal, size in zip(focals, sizes, strict=True) if focal and size]
+    if not known:
+        return None
+    relative, known_sizes = zip(*known, strict=True)
+    (height, width), _ = Counter(known_sizes).most_common(1)[0]
+    focal = [round(found * width, 4) for found in np.quantile(relative, (0, 0.5, 1)).tolist()]
+    return CameraFacts(focal=focal, size=[height, width], images=len(known))

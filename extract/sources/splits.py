@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...cache import Counts, SpaceClipError
 from ..problems import counted, first_few
-from .source import Entry, Sample, Source
+from .source import CameraFacts, Entry, Sample, Source
 
 SPLITS = ("train", "val", "test")
 
@@ -69,6 +69,11 @@ class Subset:
     def depth_counts(self) -> Counts:
         """Likewise."""
         return self._source.depth_counts
+
+    @property
+    def camera(self) -> CameraFacts | None:
+        """The whole source's."""
+        return self._source.camera
 
     def load(self, index: int) -> Sample:
         """Decode one sample."""

@@ -27,6 +27,10 @@ def load_recorded_backbone(
     Raises:
         SpaceClipError: It cannot be found or loaded, or its weights are others.
     """
+    if lacking := [key for key in ("name", "revision", "weights", "precision") if key not in identity]:
+        raise SpaceClipError(
+            f"the record of the encoder lacks its {', '.join(lacking)}: it is none that SpaceCLIP wrote"
+        )
     name, recorded = source or str(identity["name"]), str(identity["revision"])
     if source is None and _is_path(name) and not Path(name.removeprefix(RANDOM)).exists():
         raise SpaceClipError(

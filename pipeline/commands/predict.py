@@ -36,6 +36,16 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
     "1/256 m where the range is beyond 65 m), ply (point cloud), side (image beside depth).",
 )
 @click.option("--flip-average", is_flag=True, help="Average with the mirrored image: twice the time, more accurate.")
+@click.option("--fx", type=float, help="Focal length of the camera in pixels. [default: by EXIF data, else guessed]")
+@click.option("--fy", type=float, help="Likewise, down. [default: as --fx]")
+@click.option("--cx", type=float, help="Column of the principal point, the first being 0. [default: the middle]")
+@click.option("--cy", type=float, help="Row of the principal point. [default: the middle]")
+@click.option("--fov-x", type=float, help="Horizontal field of view in degrees, in place of --fx.")
+@click.option(
+    "--rescale-focal",
+    is_flag=True,
+    help="Multiply depth by what the pinhole camera says of this camera and that of the training.",
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Images computed together. [default: 8, on a GPU 32]")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done. Writes nothing.")
@@ -45,6 +55,11 @@ def predict(
     out: Path,
     save: tuple[str, ...],
     dry_run: bool,
+    fx: float | None,
+    fy: float | None,
+    cx: float | None,
+    cy: float | None,
+    fov_x: float | None,
     **options: Any,
 ) -> None:
     """Depth in metres of photographs: files, folders, or patterns in quotes.
@@ -53,9 +68,10 @@ def predict(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from ..prediction import predict_folder
+    from ..prediction import CameraChoice, predict_folder
 
+    camera = CameraChoice(fx, fy, cx, cy, fov_x)
     require_writable(out)
-    done = predict_folder(inputs, checkpoint, out, save, dry_run=dry_run, say=click.echo, **options)
+    done = predict_folder(inputs, checkpoint, out, save, camera=camera, dry_run=dry_run, say=click.echo, **options)
     if done.failed:
         click.get_current_context().exit(UNUSABLE)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...cache import SpaceClipError
 
-GUESSED_FIELD = 60.0
+GUESSED, GUESSED_FIELD = "guessed", 60.0
 """Horizontal field of view in degrees that is guessed where nothing is known: about that of a phone's main camera."""
 
 
@@ -83,7 +83,7 @@ class Intrinsics:
     @classmethod
     def guessed(cls, size: tuple[int, int]) -> Self:
         """Where nothing is known."""
-        return cls.of_field(size, GUESSED_FIELD, origin="guessed")
+        return cls.of_field(size, GUESSED_FIELD, origin=GUESSED)
 
     @classmethod
     def of(cls, size: tuple[int, int], given: "Intrinsics | ArrayLike") -> Self:
@@ -108,6 +108,11 @@ class Intrinsics:
             )
         fx, fy, cx, cy = values.tolist()
         return cls(fx, fy, cx, cy, size)
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether nothing is known of it."""
+        return self.origin == GUESSED
 
     @property
     def fov_x(self) -> float:

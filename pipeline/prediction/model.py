@@ -17,12 +17,15 @@ from ...evaluate import decode
 from ...extract import Backbone, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, load_checkpoint, resize
 from ..device import choose_device
+from .cameras import CameraChoice, TrainingCamera
 from .depth_map import DepthMap
 from .hub import checkpoint_folder
+from .intrinsics import Intrinsics
 
 AnyImage = str | Path | Image.Image | NDArray[Any]
 
 _ON_CPU, _ELSEWHERE = 8, 32
+_LONGEST = 16_384
 
 
 class SpaceClip:
@@ -93,8 +96,16 @@ class SpaceClip:
     @property
     def target_size(self) -> tuple[int, int] | None:
         """(height, width) that every image is brought to before the encoder's own size; None for none."""
-        size: Any = self.info.preprocessing.get("target_size")
-        return None if size is None else (int(size[0]), int(size[1]))
+        match self.info.preprocessing.get("target_size"):
+            case None:
+                return None
+            case [int(height), int(width)] if 0 < height <= _LONGEST and 0 < width <= _LONGEST:
+                return height, width
+            case other:
+                raise SpaceClipError(
+                    f"{self.path}: its record has a target_size of {other!r:.50}, expected [height, width] in pixels; "
+                    "train it again"
+                )
 
     @property
     def depth_range(self) -> tuple[float, float]:
@@ -102,13 +113,32 @@ class SpaceClip:
         return self.info.min_depth, self.info.max_depth
 
     @overload
-    def predict(self, images: AnyImage, *, flip_average: bool = False) -> DepthMap: ...
+    def predict(
+        self,
+        images: AnyImage,
+        *,
+        flip_average: bool = False,
+        camera: CameraChoice | None = None,
+        rescale_focal: bool = False,
+    ) -> DepthMap: ...
 
     @overload
-    def predict(self, images: Sequence[AnyImage], *, flip_average: bool = False) -> list[DepthMap]: ...
+    def predict(
+        self,
+        images: Sequence[AnyImage],
+        *,
+        flip_average: bool = False,
+        camera: CameraChoice | None = None,
+        rescale_focal: bool = False,
+    ) -> list[DepthMap]: ...
 
     def predict(
-        self, images: AnyImage | Sequence[AnyImage], *, flip_average: bool = False
+        self,
+        images: AnyImage | Sequence[AnyImage],
+        *,
+        flip_average: bool = False,
+        camera: CameraChoice | None = None,
+        rescale_focal: bool = False,
     ) -> DepthMap | list[DepthMap]:
         """Depth at each image's own size.
 
@@ -116,21 +146,25 @@ class SpaceClip:
             images: A path, a picture, or an array [H, W, 3] uint8 RGB (16 bits, grey and alpha are taken too); or a
                 sequence of these. Pictures and files are turned as their EXIF data asks.
             flip_average: Average with what the mirrored image gives: twice the time, a little more accurate.
+            camera: What is known of the camera; by default what EXIF data says, else a guess.
+            rescale_focal: Multiply depth by what the pinhole camera says of this camera and that of the training.
 
         Returns:
             One depth map, or one for each of a sequence.
 
         Raises:
-            SpaceClipError: An image cannot be read, or memory ran out.
+            SpaceClipError: An image cannot be read, memory ran out, or depth is to be rescaled for an unknown camera.
         """
-        one = isinstance(images, str | Path | Image.Image | np.ndarray)
+        one, choice = isinstance(images, str | Path | Image.Image | np.ndarray), camera or CameraChoice()
         given: Sequence[Any] = [images] if one else images  # pyright: ignore[reportAssignmentType]
         found = []
         for start in range(0, len(given), self.batch_size):
             pictures = [_picture(image) for image in given[start : start + self.batch_size]]
             prepared = np.stack([self.prepare(picture) for picture in pictures])
             for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
-                found.append(self.depth_map(np.asarray(picture), depth))
+                taken_with = choice.of(picture)
+                factor = self.rescaling(taken_with) if rescale_focal else 1.0
+                found.append(self.depth_map(np.asarray(picture), depth, taken_with, factor))
         return found[0] if one else found
 
     def prepare(self, picture: Image.Image) -> NDArray[np.uint8]:
@@ -159,14 +193,39 @@ class SpaceClip:
         features = self.backbone.encode(pixels, self.decoder.settings.layers)
         return decode(self.decoder, features.states, features.pooled, self._precision)
 
-    def depth_map(self, image: NDArray[np.uint8], depth: Tensor) -> DepthMap:
-        """A decoded map [h, w] at the size of its image [H, W, 3]."""
+    def depth_map(
+        self, image: NDArray[np.uint8], depth: Tensor, camera: Intrinsics | None = None, factor: float = 1.0
+    ) -> DepthMap:
+        """A decoded map [h, w] at the size of its image [H, W, 3], times a factor."""
+        low, high = self.depth_range
+        rescaled = {} if factor == 1 else {"Focal-Rescaled": f"times {factor:.4f}"}
         return DepthMap(
-            depth=resize(depth[None, None], (image.shape[0], image.shape[1]))[0, 0].numpy(),
+            depth=resize(depth[None, None] * factor, (image.shape[0], image.shape[1]))[0, 0].numpy(),
             image=image,
-            depth_range=self.depth_range,
-            facts=self.facts,
+            depth_range=(low * factor, high * factor),
+            intrinsics=camera,
+            facts=self.facts | rescaled,
         )
+
+    @property
+    def training_camera(self) -> TrainingCamera | None:
+        """The camera of its training images; None where their stores do not say it."""
+        return TrainingCamera.of([store["camera"] for store in self.info.stores if "camera" in store])
+
+    def rescaling(self, camera: Intrinsics) -> float:
+        """What depth is to be multiplied by for images of a camera, see `TrainingCamera.factor`.
+
+        Raises:
+            SpaceClipError: It is a guess, or the camera of the training is not known.
+        """
+        if self.training_camera is None:
+            raise SpaceClipError(
+                f"{self.path}: does not say which camera its training images are of, so that depth cannot be rescaled; "
+                "extract with a list that has focal lengths, and train again"
+            )
+        if camera.is_guess:
+            raise SpaceClipError("its camera is not known, so that depth cannot be rescaled; give --fx or --fov-x")
+        return self.training_camera.factor(camera)
 
     @property
     def facts(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,8 +18,10 @@ from torch import Tensor
 from ...cache import SpaceClipError, write_atomically
 from ...extract import counted, read_image
 from ..progress import progress
+from .cameras import CameraChoice, said_of
 from .files import FORMATS, encoded
 from .inputs import Input, find_inputs
+from .intrinsics import Intrinsics
 from .model import SpaceClip
 
 RECORD = "predict.json"
@@ -48,11 +50,13 @@ class Done:
         written: Images whose outputs were written.
         whole: Images whose outputs were there.
         failed: Images that could not be used.
+        cameras: Of the images that could.
     """
 
     written: int = 0
     whole: int = 0
     failed: list[Failed] = field(default_factory=list)
+    cameras: list[Intrinsics] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class FolderPrediction:
         out: Folder of the outputs.
         kinds: Of `FORMATS`, what is written of each.
         flip_average: See `SpaceClip.predict`.
+        camera: Likewise.
+        rescale_focal: Likewise.
     """
 
     model: SpaceClip
@@ -72,11 +78,14 @@ class FolderPrediction:
     out: Path
     kinds: Sequence[str]
     flip_average: bool = False
+    camera: CameraChoice = field(default_factory=CameraChoice)
+    rescale_focal: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides the depth; a folder holds that of one such record."""
-        return {**self.model.facts, "flip_average": self.flip_average}
+        chosen = {"flip_average": self.flip_average, "camera": asdict(self.camera), "rescale_focal": self.rescale_focal}
+        return {**self.model.facts, **chosen}
 
     def files(self, one: Input) -> list[Path]:
         """The outputs of an image."""
@@ -107,7 +116,6 @@ class FolderPrediction:
         report(done.whole, len(self.inputs))
         if not left:
             return done
-        write_atomically(self.out / RECORD, json.dumps(self.settings, indent=1).encode() + b"\n")
         with _Pool(_THREADS, "decode") as readers, _Pool(_THREADS, "write") as writers:
             prepared = readers.map(self._prepare, left, 2 * self.model.batch_size)
             while batch := list(islice(prepared, self.model.batch_size)):
@@ -117,9 +125,12 @@ class FolderPrediction:
                     say(str(one))
                 if usable:
                     depths = self.model.decode(np.stack([one.pixels for one in usable]), flip_average=self.flip_average)
+                    if not done.written:  # nothing is left behind where the encoder cannot be had
+                        write_atomically(self.out / RECORD, json.dumps(self.settings, indent=1).encode() + b"\n")
                     for one, depth in zip(usable, depths, strict=True):
                         writers.submit(self._write, one, depth)
                 done.failed += failed
+                done.cameras += [one.camera for one in usable]
                 done.written += len(usable)
                 report(done.whole + done.written + len(done.failed), len(self.inputs))
         return done
@@ -127,16 +138,18 @@ class FolderPrediction:
     def _prepare(self, one: Input) -> "_Prepared | Failed":
         try:
             picture = read_image(one.path, upright=True)
+            camera = self.camera.of(picture)
+            factor = self.model.rescaling(camera) if self.rescale_focal else 1.0
         except SpaceClipError as error:
             return Failed(one.path, str(error))
         pixels = self.model.prepare(picture)
         shown = any(FORMATS[kind].shows_image for kind in self.kinds)
         # Of pictures that wait for their turn only the size is kept, if that will do.
         nothing = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
-        return _Prepared(one, pixels, np.asarray(picture) if shown else nothing)
+        return _Prepared(one, pixels, np.asarray(picture) if shown else nothing, camera, factor)
 
     def _write(self, one: "_Prepared", depth: Tensor) -> None:
-        found = self.model.depth_map(one.image, depth)
+        found = self.model.depth_map(one.image, depth, one.camera, one.factor)
         for kind, file in zip(self.kinds, self.files(one.input), strict=True):
             write_atomically(file, encoded(found, kind))
 
@@ -174,11 +187,15 @@ class _Prepared:
         input: What it is.
         pixels: [S, S, 3] uint8, as the encoder sees it.
         image: [H, W, 3] uint8, of its own size.
+        camera: What it was taken with.
+        factor: What its depth is multiplied by.
     """
 
     input: Input
     pixels: NDArray[np.uint8]
     image: NDArray[np.uint8]
+    camera: Intrinsics
+    factor: float
 
 
 def predict_folder(
@@ -192,6 +209,8 @@ def predict_folder(
     device: str = "auto",
     batch_size: int | None = None,
     flip_average: bool = False,
+    camera: CameraChoice | None = None,
+    rescale_focal: bool = False,
     dry_run: bool = False,
     say: Callable[[str], None],
 ) -> Done:
@@ -207,6 +226,8 @@ def predict_folder(
         device: Likewise.
         batch_size: Images computed together; chosen by the device if not given.
         flip_average: See `SpaceClip.predict`.
+        camera: Likewise.
+        rescale_focal: Likewise.
         dry_run: Only say what would be done.
         say: Called with each line that a user should know.
 
@@ -217,17 +238,21 @@ def predict_folder(
     inputs = find_inputs(given, out)
     model = SpaceClip.from_pretrained(checkpoint, revision=revision, backbone=backbone, device=device)
     model.batch_size = batch_size or model.batch_size
-    job = FolderPrediction(model, inputs, out, kinds, flip_average)
+    job = FolderPrediction(model, inputs, out, kinds, flip_average, camera or CameraChoice(), rescale_focal)
     images = counted(len(inputs), "image")
     if dry_run:
         left = len(job.left())
         say(f"{out}: {images}, {left} to do; {', '.join(kinds)} of each, on {model.device}")
         return Done(whole=len(inputs) - left)
+    if rescale_focal and model.training_camera is None:
+        model.rescaling(Intrinsics.guessed((1, 1)))  # says why not
     with progress("predict", "images") as report:
         done = job.run(report, say)
     first = job.files(inputs[0])[0]
     whole = f", {done.whole} were there" if done.whole else ""
     failed = f", {len(done.failed)} could not be used" if done.failed else ""
+    for line in said_of(done.cameras, model.training_camera, rescaled=rescale_focal):
+        say(line)
     say(f"{out}: {done.written} of {images} written ({', '.join(kinds)}){whole}{failed}; the first: {first}")
     return done
 

@@ -116,6 +116,7 @@ def test_whole_drives_are_held_out_and_described(root):
         "list": "kitti_eigen_test_files_with_gt.txt",
         "kb_crop": False,
         "without_depth": 1,
+        "camera": {"focal": [721.5377] * 3, "size": [375, 1242], "images": 1},
     }
 
 

@@ -153,6 +153,22 @@ def test_an_encoder_of_other_weights_is_refused(folder, photo):
         model.predict(photo)
 
 
+@pytest.mark.parametrize("size", [[1], [0, 5], ["a", "b"], [10**9, 10**9], {"height": 5}])
+def test_a_record_of_impossible_sizes_is_refused(folder, tiny, photo, size):
+    model = SpaceClip.from_pretrained(folder, backbone=tiny, device="cpu")
+    preprocessing = {**model.info.preprocessing, "target_size": size}
+    model.info = model.info.model_copy(update={"preprocessing": preprocessing})
+    with pytest.raises(SpaceClipError, match=r"target_size of .*, expected \[height, width\] in pixels"):
+        model.predict(photo)
+
+
+def test_a_record_without_an_encoder_is_refused(folder, photo):
+    model = SpaceClip.from_pretrained(folder, device="cpu")
+    model.info = model.info.model_copy(update={"backbone": {"name": "embedded:clip-tiny"}})
+    with pytest.raises(SpaceClipError, match="the record of the encoder lacks its revision, weights, precision"):
+        model.predict(photo)
+
+
 def test_a_checkpoint_that_is_nowhere_is_one_line(tmp_path, monkeypatch):
     def unreachable(*_, **__):
         raise LocalEntryNotFoundError("no network")

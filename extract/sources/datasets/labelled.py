@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ....cache import Counts, Entry, SpaceClipError
 from ...problems import counted, first_few
 from ..folder.files import MILLIMETRE, check_bytes
-from ..source import Sample
+from ..source import CameraFacts, Sample, camera_facts
 from .depth import judge, probe
 from .layout import Part
 from .matlab import read_matlab
-from .nyu import LABELLED, NYU, NyuData
+from .nyu import FOCAL, LABELLED, NYU, NyuData
 from .roots import find_level
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class LabelledSource:
     def depth_sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every sample's depth map."""
         return [self._size] * len(self.entries)
+
+    @property
+    def camera(self) -> CameraFacts | None:
+        """The Kinect's."""
+        return camera_facts([FOCAL] * len(self.entries), self.depth_sizes())
 
     def load(self, index: int) -> Sample:
         """Decode one sample; from any thread, since each call opens the file anew.

@@ -40,8 +40,8 @@ class ListedSource(FileSource):
         self.missing_images = [row.image for row, image in zip(rows, images, strict=True) if not image]
         self.missing_depths = [row.depth for row, depth in zip(rows, depths, strict=True) if row.depth and not depth]
         self.problem = self._misplaced(part)
-        found = zip(ids, scenes, images, depths, strict=True)
-        self.files = [Files(name, scene, image, depth) for name, scene, image, depth in found if image]
+        found = zip(ids, scenes, images, depths, [row.focal for row in rows], strict=True)
+        self.files = [Files(name, scene, image, *rest) for name, scene, image, *rest in found if image]
         super().__init__(
             self.files,
             Reading(layout.depth_scale, allow_far=True, crop=crop),  # far depth is judged by `check`

@@ -10,6 +10,9 @@ from .layout import DatasetData, Layout, Part
 
 LABELLED = "nyu_depth_v2_labeled.mat"
 
+FOCAL = 518.8579
+"""Focal length across in pixels of the colour camera, as the lists have it."""
+
 _IMAGES: dict[Part, tuple[str, ...]] = {"train": ("sync",), "test": ("test", "official_splits/test")}
 
 # The Kinect measures from about 0.5 to 10 m indoors: half of a usual frame lies within 1.2 to 5.5 m, and its farthest

@@ -4,6 +4,7 @@ from .depth_maps import DEPTH_SUFFIXES, decode_depth
 from .finding import natural_key
 from .folder_source import FolderSettings, FolderSource
 from .images import IMAGE_SUFFIXES, as_rgb, read_image
+from .orientation import focal_35mm
 
 __all__ = [
     "DEPTH_SUFFIXES",
@@ -12,6 +13,7 @@ __all__ = [
     "FolderSource",
     "as_rgb",
     "decode_depth",
+    "focal_35mm",
     "natural_key",
     "read_image",
 ]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ....cache import Counts, SpaceClipError
 from ...problems import counted, first_few
-from ..source import Entry, Sample
+from ..source import CameraFacts, Entry, Sample, camera_facts
 from .depth_maps import DepthHeader, read_depth
 from .finding import file_bytes
 from .headers import aligned, check_aligned, read_all, read_depth_headers, read_image_headers
@@ -84,12 +84,14 @@ class Files:
         scene: Its scene.
         image: The image file.
         depth: The depth file; None for an image without depth.
+        focal: Focal length across in pixels, if a list has it.
     """
 
     id: str
     scene: str | None
     image: Path
     depth: Path | None
+    focal: float | None = None
 
 
 class FileSource:
@@ -113,6 +115,7 @@ class FileSource:
     def __init__(self, samples: Sequence[Files], reading: Reading, remedies: tuple[str, str]) -> None:
         self._images = [sample.image for sample in samples]
         self._depths = [sample.depth for sample in samples]
+        self._focals = [sample.focal for sample in samples]
         self._reading = reading
         self._image_bytes = image_bytes = file_bytes(self._images, "image", remedies[0])
         self._depth_bytes = depth_bytes = file_bytes(self._depths, "depth file", remedies[1])
@@ -151,6 +154,15 @@ class FileSource:
         crop = self._reading.crop
         cropped = None if crop is None else (crop.height, crop.width)
         return [None if header is None else cropped or header.size for header in self._depth_headers]
+
+    @property
+    def camera(self) -> CameraFacts | None:
+        """What the list says of the camera.
+
+        Raises:
+            SpaceClipError: Depth files cannot be read.
+        """
+        return camera_facts(self._focals, self.depth_sizes()) if any(self._focals) else None
 
     def load(self, index: int) -> Sample:
         """Decode one sample; an image without depth is turned as its EXIF data asks.

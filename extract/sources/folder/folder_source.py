@@ -89,7 +89,7 @@ class FolderSource(FileSource):
         scenes = sample_scenes(rows, ids, settings.scene)
         images = [settings.images / row.image for row in rows]
         super().__init__(
-            [Files(*sample) for sample in zip(ids, scenes, images, depths, strict=True)],
+            [Files(*sample) for sample in zip(ids, scenes, images, depths, [row.focal for row in rows], strict=True)],
             Reading(settings.depth_scale, settings.nan_is_invalid, settings.allow_far, max_pixels=settings.max_pixels),
             (
                 f"check the list and `images` ({settings.images})",

@@ -1,10 +1,11 @@
-"""The turn that a photograph's EXIF data asks for."""
+"""What a photograph's EXIF data says: the turn that it asks for, and the lens."""
 
 import struct
 
 from PIL import Image
 
-_ORIENTATION, _SHORT = 0x0112, 3
+_ORIENTATION, _DETAILS, _FOCAL_35MM = 0x0112, 0x8769, 0xA405
+_SHORT, _LONG = 3, 4
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,22 +22,32 @@ def turn_of(picture: Image.Image) -> Image.Transpose | None:
 
     EXIF data that cannot be read asks for nothing, nor does a tiff's: Pillow turns those as it decodes.
     """
+    return None if picture.format == "TIFF" else _TURNS.get(_tag(_exif(picture), _ORIENTATION) or 1)
+
+
+def focal_35mm(picture: Image.Image) -> int | None:
+    """The focal length in millimetres that sees as much on 35 mm film; None where its EXIF data does not say it."""
+    data = _exif(picture)
+    details = _tag(data, _DETAILS)
+    return (_tag(data, _FOCAL_35MM, details) or None) if details else None
+
+
+def _exif(picture: Image.Image) -> bytes:
     data = picture.info.get("exif")
-    if not isinstance(data, bytes) or picture.format == "TIFF":
-        return None
-    return _TURNS.get(_orientation(data.removeprefix(b"Exif\0\0")))
+    return data.removeprefix(b"Exif\0\0") if isinstance(data, bytes) else b""
 
 
-def _orientation(data: bytes) -> int:
-    """The tag in EXIF's first directory, 1 (upright) without it; Pillow's own reader warns of each odd file."""
+def _tag(data: bytes, wanted: int, start: int | None = None) -> int | None:
+    """A whole number in EXIF's first directory or in that at `start`; Pillow's own reader warns of each odd file."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "<")
     try:
-        (start,) = struct.unpack_from(f"{order}L", data, 4)
+        if start is None:
+            (start,) = struct.unpack_from(f"{order}L", data, 4)
         (count,) = struct.unpack_from(f"{order}H", data, start)
         for place in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHLH", data, place)
-            if (tag, kind) == (_ORIENTATION, _SHORT):
-                return value
+            tag, kind = struct.unpack_from(f"{order}HH", data, place)
+            if tag == wanted and kind in (_SHORT, _LONG):
+                return int(struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'L'}", data, place + 8)[0])
     except struct.error:
         pass
-    return 1
+    return None

@@ -12,6 +12,9 @@ from .solids import dot
 _CLEARANCE: dict[Kind, float] = {"room": 0.5, "street": 1.3}  # metres in front of the lens
 _TRIES = 40
 
+FIELD = 60.0, 70.0
+"""Least and greatest horizontal field of view, degrees; all between are as likely."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -28,7 +31,7 @@ class Camera:
     @property
     def focal(self) -> float:
         """Focal length in pixels."""
-        return self.width / 2 / float(np.tan(self.field / 2))
+        return focal_of(self.field, self.width)
 
     @property
     def axes(self) -> Array:
@@ -49,6 +52,11 @@ class Camera:
         return directions / np.sqrt(dot(directions, directions))
 
 
+def focal_of(field: float, width: int) -> float:
+    """Focal length in pixels of a horizontal field of view in radians."""
+    return width / 2 / float(np.tan(field / 2))
+
+
 def place_camera(scene: Scene, height: int, width: int, rng: np.random.Generator) -> Camera:
     """A camera of `height` x `width` pixels: the first of some tries that has nothing right before the lens."""
     camera = _aim(scene, height, width, rng)
@@ -67,7 +75,7 @@ def _aim(scene: Scene, height: int, width: int, rng: np.random.Generator) -> Cam
     else:
         yaw = np.pi / 2 + rng.normal(0, 1.2 if rng.random() < 0.25 else 0.3)
     pitch, roll = np.clip(rng.normal((-7, 0), (8, 1.5)), (-25, -4), (10, 4))
-    pitch, roll, field = np.deg2rad([pitch, roll, rng.uniform(60, 70)]).tolist()
+    pitch, roll, field = np.deg2rad([pitch, roll, rng.uniform(*FIELD)]).tolist()
     return Camera((x, y, z), yaw, pitch, roll, field, height, width)
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....cache import Counts
-from ..source import Entry, Sample
-from .camera import place_camera
+from ..source import CameraFacts, Entry, Sample
+from .camera import FIELD, focal_of, place_camera
 from .picture import Picture, with_names
 from .raycast import render
 from .rooms import room
@@ -105,6 +105,14 @@ class SyntheticSource:
     def depth_sizes(self) -> list[tuple[int, int] | None]:
         """Native (height, width) of every sample's depth map."""
         return [(self._settings.height, self._settings.width)] * len(self.entries)
+
+    @property
+    def camera(self) -> CameraFacts | None:
+        """What the cameras are drawn from: the median is of that, not of these samples."""
+        height, width = self._settings.height, self._settings.width
+        fields = np.deg2rad([FIELD[1], sum(FIELD) / 2, FIELD[0]]).tolist()
+        focal = [round(focal_of(field, width), 4) for field in fields]
+        return CameraFacts(focal=focal, size=[height, width], images=len(self.entries))
 
     def check(self) -> list[str]:
         """Nothing can be missing of what is computed."""
