@@ -82,7 +82,8 @@ def test_what_is_whole_is_not_done_again(photos, predict, monkeypatch):
     predict("photos", "--save", "npy")
     Path("depth/trip/b.npy").unlink()
     before = Path("depth/a.npy").stat().st_mtime_ns
-    os.utime("photos/trip/day 2/c.webp")  # taken anew
+    later = Path("depth/trip/day 2/c.npy").stat().st_mtime_ns + 1_000_000  # a file system's clock has coarse steps
+    os.utime("photos/trip/day 2/c.webp", ns=(later, later))  # taken anew
     assert "depth: 2 of 3 images written (npy), 1 were there" in predict("photos", "--save", "npy")
     assert Path("depth/a.npy").stat().st_mtime_ns == before
     monkeypatch.setattr(SpaceClip, "backbone", None)  # nothing is left that would need it
