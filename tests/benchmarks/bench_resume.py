@@ -24,7 +24,7 @@ class Begun(Exception):  # noqa: N818 - it is what is waited for
 class Frames:
     """Made-up frames that cost nothing, and tell when the long work asks for one."""
 
-    depth_unit = None
+    depth_unit = camera = None
     depth_counts: Counts = "uint32"
 
     def __init__(self, count: int) -> None:

@@ -41,7 +41,7 @@ class ListedSource(FileSource):
         self.missing_depths = [row.depth for row, depth in zip(rows, depths, strict=True) if row.depth and not depth]
         self.problem = self._misplaced(part)
         found = zip(ids, scenes, images, depths, [row.focal for row in rows], strict=True)
-        self.files = [Files(name, scene, image, *rest) for name, scene, image, *rest in found if image]
+        self.files = [Files(name, scene, image, depth, focal) for name, scene, image, depth, focal in found if image]
         super().__init__(
             self.files,
             Reading(layout.depth_scale, allow_far=True, crop=crop),  # far depth is judged by `check`

@@ -41,10 +41,9 @@ def _tag(data: bytes, wanted: int, start: int | None = None) -> int | None:
     """A whole number in EXIF's first directory or in that at `start`; Pillow's own reader warns of each odd file."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "<")
     try:
-        if start is None:
-            (start,) = struct.unpack_from(f"{order}L", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
-        for place in range(start + 2, start + 2 + 12 * count, 12):
+        first = int(struct.unpack_from(f"{order}L", data, 4)[0]) if start is None else start
+        (count,) = struct.unpack_from(f"{order}H", data, first)
+        for place in range(first + 2, first + 2 + 12 * count, 12):
             tag, kind = struct.unpack_from(f"{order}HH", data, place)
             if tag == wanted and kind in (_SHORT, _LONG):
                 return int(struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'L'}", data, place + 8)[0])
