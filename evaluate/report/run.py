@@ -173,6 +173,8 @@ def _provenance(results: Results, checkpoint: Checkpoint | None) -> dict[str, di
         found |= {"Backbone": backbone.name, "Revision": backbone.revision, "Encoder weights": backbone.weights}
     if row.samples_sha256:
         found["Ids of the images, SHA-256"] = row.samples_sha256
+    if looks := next((row.looks for row in results.rows if row.looks), None):
+        found["Looks"] = str(looks)
     facts = {"What was measured": found}
     if checkpoint:
         info = checkpoint.info

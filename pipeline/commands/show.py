@@ -1,4 +1,4 @@
-"""`spaceclip show`: the results of an evaluation."""
+"""`spaceclip show`: the results of an evaluation or a study."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
-    """Print the results that an evaluation left in FOLDER."""
+    """Print the results that an evaluation or a study left in FOLDER."""
     from ...evaluate import read_results
+    from ..study import STUDY, markdown, read_study
 
+    if (folder / STUDY).exists():
+        click.echo(markdown(read_study(folder)), nl=False)
+        return
     print_tables(read_results(folder))
     print_files(folder)
 

@@ -1,6 +1,7 @@
 """What `evaluate`, `show` and `compare` do where something is in the way."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,7 +67,11 @@ def test_looks_at_the_test_split_are_counted_and_every_table_and_page_says_how_m
     assert once in said("results/tiny")
     assert once in said("again")
     spaceclip("report", "results/tiny")
-    assert once in (trained / "results/tiny/report.html").read_text()
+    assert f"<dt>Looks</dt><dd>{once}</dd>" in re.sub(
+        r"\s*\n\s*", "", (trained / "results/tiny/report.html").read_text()
+    )
+    assert once in " ".join(re.findall(r"[\w,]+", spaceclip("cache", "info", "features/tiny/test.json").output))
+    assert "looked at" not in spaceclip("cache", "info", "features/tiny/val.json").output
     maps = [trained / f"maps/{sample}.npy" for sample in FeatureCache.open("features/tiny/test.json").sample_ids]
     for file in maps:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -201,6 +201,7 @@ def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_
     assert flat["test"]["rmse"] == spread(values)
     apart = [value - first for value, first in zip(values, firsts, strict=True)]
     assert flat["test_differences"]["rmse"] == spread(apart, sum(one * statistics.fmean(apart) > 0 for one in apart))
+    assert spaceclip("show", "results/whole").output == studied_once[1]
     _, below = studied_once[1].split("\n## Test split\n")
     assert "configs/tiny.yaml, controlled protocol: no crop, 0.001 to 10 m" in below
     assert "test images, seeds 1, 2; encoder random:" in below

@@ -93,8 +93,9 @@ def _facts(store: "FeatureCache") -> dict[str, Any]:
 
 
 def _described(store: "FeatureCache") -> dict[str, str]:
-    from ....cache import size_text
+    from ....cache import count_looks, size_text
 
+    looks = {"looks": str(count_looks(store.path))} if store.about.get("split") == "test" else {}
     facts, identity, depth, measured = _facts(store), store.identity, store.identity["depth"], store.depth_range
     quarantined = f", {len(facts['quarantined']):,} of them quarantined" if facts["quarantined"] else ""
     return {
@@ -111,6 +112,7 @@ def _described(store: "FeatureCache") -> dict[str, str]:
         "depth": f"{depth['size'][0]} x {depth['size'][1]}, in steps of {depth['unit']:g} m" if depth else "none",
         "depth range": str(measured or "none measured"),
         "data": ", ".join(f"{name} {value}" for name, value in store.about.items() if value is not None),
+        **looks,
     }
 
 
