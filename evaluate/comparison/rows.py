@@ -199,7 +199,10 @@ def _over_seeds(line: Line, protocol: Protocol, given: SeedRuns) -> Line:
     by_name = {name: [one[name] for one in found] for name in found[0] if all(name in one for one in found)}
     reasons = tuple(dict.fromkeys(why for seed, row in rows.items() for why in unlike(given.runs[seed], row)))
     seeds, by_seed, row = tuple(rows), tuple(by_name["abs_rel"]), next(iter(rows.values()))
-    warnings = [f"seed {seed}: {text}" for seed, one in rows.items() for text in one.warnings]
+    by_text: dict[str, list[str]] = {}
+    for seed, text in ((seed, text) for seed, one in rows.items() for text in one.warnings):
+        by_text.setdefault(text, []).append(str(seed))
+    warnings = [f"seed{'s' * (len(of) > 1)} {' '.join(of)}: {text}" for text, of in by_text.items()]
     return replace(
         line,
         metrics={name: statistics.fmean(values) for name, values in by_name.items()},

@@ -41,7 +41,7 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
         yield _memory(design, {arm for (arm, _), state in done.items() if isinstance(state, int)}, place)
     if design.test:
         unscored, facts = (
-            sum(not design.test.metrics(plan.out) for plan in design.plans(out).values()),
+            sum(not design.test.row(plan.out) for plan in design.plans(out).values()),
             design.test.facts,
         )
         yield f"{unscored} of {len(done)} runs to score once all have ended: {facts.protocol.label}; {facts.looks}"

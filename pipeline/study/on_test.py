@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Self
 
 from ...cache import FeatureCache, Pointer, SpaceClipError, count_looks
-from ...evaluate import RESULTS, CheckpointFacts, EvaluateSettings, Protocol, read_results, samples_digest, split_of
+from ...evaluate import (
+    RESULTS,
+    CheckpointFacts,
+    EvaluateSettings,
+    Protocol,
+    Row,
+    read_results,
+    samples_digest,
+    split_of,
+)
 from ...train import INFO, CheckpointInfo
 from ..config import Experiment
 from ..evaluation import score_checkpoint
@@ -66,17 +75,17 @@ class OnTest:
                 "evaluate.flip_average to false in the base"
             )
 
-    def metrics(self, run: Path) -> dict[str, float]:
-        """Metrics of a run by the first protocol; none if it is not finished, or was not scored yet.
+    def row(self, run: Path) -> Row | None:
+        """How a run was scored by the first protocol; None if it is not finished, or was not scored yet.
 
         Raises:
             SpaceClipError: Its weights were, by other protocols or on other images.
         """
         if not ((run / INFO).exists() and (run / RESULTS).exists()):
-            return {}
+            return None
         found, info = read_results(run), CheckpointInfo.read(run / INFO)
         if not isinstance(found.model, CheckpointFacts) or found.model.sha256 != info.sha256:
-            return {}
+            return None
         images = samples_digest(self.split)
         rows = {row.protocol: row for row in found.rows if row.samples_sha256 == images}
         if lacking := [protocol for protocol in self.scored if protocol not in rows]:
@@ -84,7 +93,7 @@ class OnTest:
                 f"{run / RESULTS}: was scored by {found.rows[0].protocol.label}, the study by {lacking[0].label}; set "
                 "evaluate in the base as it was, delete that file, or give another --out"
             )
-        return rows[self.scored[0]].metrics
+        return rows[self.scored[0]]
 
     def score(self, run: Path, device: str, local_copy: Path | None) -> None:
         """Score a finished run, as `spaceclip evaluate` does, into its own folder.

@@ -23,6 +23,7 @@ class RunResult(BaseModel):
         status: `trained`, `failed`, or `open` while it is neither.
         metrics: On validation; empty unless it is trained.
         test: On the test split, by the study's first protocol of it; empty unless it was scored there.
+        warnings: What makes the numbers of the test split mean less than they seem to.
         weights: Whether raw or EMA weights were kept.
         epoch: Their epoch, from 1.
         chosen: Whether they are the best on validation or the last.
@@ -35,6 +36,7 @@ class RunResult(BaseModel):
     status: Literal["trained", "failed", "open"]
     metrics: dict[str, float] = {}
     test: dict[str, float] = {}
+    warnings: list[str] = []
     weights: Literal["raw", "ema"] | None = None
     epoch: int | None = None
     chosen: Literal["best", "last"] | None = None

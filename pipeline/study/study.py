@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...cache import SpaceClipError, write_atomically
-from ...evaluate import NUMBERS, BackboneFacts
+from ...evaluate import NUMBERS, BackboneFacts, Row
 from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, fit, read_history
 from ..clusters import ClusterChoice
 from ..device import choose_device
@@ -93,9 +93,9 @@ class _Study:
                 self.say(f"{self._name(plan)}: is scored on the test split")
                 self.design.test.score(plan.out, device, local_copy)
 
-    def on_test(self, plan: Plan) -> dict[str, float]:
-        """Metrics of a run on the test split, see `OnTest.metrics`; none without one."""
-        return self.design.test.metrics(plan.out) if self.design.test else {}
+    def on_test(self, plan: Plan) -> Row | None:
+        """How a run was scored on the test split, see `OnTest.row`; None without one."""
+        return self.design.test.row(plan.out) if self.design.test else None
 
     def write(self) -> StudyResults:
         """Write what is known by now: `study.json`, the tables, and the numbers that DVC shows."""
@@ -133,12 +133,13 @@ class _Study:
             return RunResult(seed=seed, status="failed", note=self.failed[key])
         if not (out / INFO).exists():
             return RunResult(seed=seed, status="open")
-        info = CheckpointInfo.read(out / INFO)
+        info, row = CheckpointInfo.read(out / INFO), self.on_test(self.plans[key])
         return RunResult(
             seed=seed,
             status="trained",
             metrics=info.metrics,
-            test=self.on_test(self.plans[key]),
+            test=row.metrics if row else {},
+            warnings=list(row.warnings) if row else [],
             weights=info.weights,
             epoch=info.epoch,
             chosen=info.chosen,

@@ -167,10 +167,23 @@ def _difference(arm: ArmResult) -> tuple[str, str]:
 
 
 def notes_of(results: StudyResults) -> Iterator[str]:
-    """What went wrong, a line each; of single runs behind an asterisk."""
+    """What went wrong, a line each; of single runs behind an asterisk; last the warnings on the test split."""
     for arm in results.arms:
         for run in arm.runs:
             if run.note:
                 yield f"* {arm.name}, seed {run.seed}: {run.note}"
         if (trained := sum(run.status == "trained" for run in arm.runs)) < len(arm.runs):
             yield f"{arm.name}: the numbers are of {trained} of {len(arm.runs)} seeds"
+    yield from _test_warnings(results)
+
+
+def _test_warnings(results: StudyResults) -> Iterator[str]:
+    """What makes numbers of the test split mean less than they seem to, each once, behind the runs that it is of."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for arm in results.arms:
+        for run in arm.runs:
+            for text in run.warnings:
+                found.setdefault(text, {}).setdefault(arm.name, []).append(str(run.seed))
+    for text, arms in found.items():
+        of = ", ".join(f"{name} seed{'s' * (len(seeds) > 1)} {' '.join(seeds)}" for name, seeds in arms.items())
+        yield f"Warning, on the test split {of}: {text}"

@@ -207,6 +207,10 @@ def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_
     assert "test images, seeds 1, 2; encoder random:" in below
     assert "Scored once all runs had ended; test split looked at 6 times by then, by 6 checkpoints." in below
     assert f"| {statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} |" in below
+    for warning in read_results(project / "alone").rows[0].warnings:
+        assert re.search(
+            rf"^- Warning, on the test split .*flat seeds? (1 )?2.*: {re.escape(warning)}$", below, re.MULTILINE
+        )
     assert [run["test_rmse"] for run in runs("whole") if run["arm"] == "flat"] == [str(value) for value in values]
     shown = json.loads((project / "results/whole/metrics.json").read_text())
     assert shown["test_abs_rel"]["flat"] == flat["test"]["abs_rel"]["mean"]
