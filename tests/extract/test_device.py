@@ -37,7 +37,7 @@ def precision_switches():
     before = {name: switch.fp32_precision for name, switch in switches.items()}
     yield switches
     torch.set_float32_matmul_precision("highest")
-    backends.cudnn.allow_tf32 = True
+    backends.cudnn.allow_tf32 = before["cudnn.conv"] == "tf32"  # else the old name and the new one disagree
     for name, switch in switches.items():
         switch.fp32_precision = before[name]
 

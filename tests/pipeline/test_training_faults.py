@@ -154,6 +154,7 @@ def test_curves_that_cannot_be_written_are_named_with_their_extra_before_the_fir
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     for package in ("dvclive", "tensorboard"):
         monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules, f"{package}.live", raising=False)  # it is found without its package
         line = only_line(spaceclip("train", *CONFIG, "--set", f"train.log=[{package}]", fails=True))
         assert line == f"Error: {package} is not installed, which this needs: pip install 'spaceclip[curves]'"
     assert not Path("results").exists()
