@@ -37,7 +37,7 @@ def test_depth_and_error_are_in_the_colours_of_their_scales(cache, protocol):
     protocol = protocol.model_copy(update={"crop": "none"})
     cache.truths = [np.full((40, 50), metres, np.float32) for metres in (2, 0, 4, 0, 8)]
     drawn = pixels(validation_figure(cache, {0: torch.full((4, 5), 4.0), 2: torch.full((4, 5), 4.0)}, protocol, "x"))
-    depth, error = colormaps["viridis_r"], colormaps["magma"]
+    depth, error = colormaps["turbo_r"], colormaps["magma"]
     panel = 300 * 240
     # Both truths span the scale, 2 to 4 m; the first prediction is twice its truth, the second is right.
     assert panel <= holds(drawn, depth(0.0)) < 1.1 * panel
