@@ -20,7 +20,7 @@ test-lowest: .venv-lowest/ready
 	$(addprefix tests/extract/test_,clip.py encoder_folders.py images.py depth_files.py labelled.py folder.py engine.py \
 	worker.py connection.py) tests/pipeline/test_commands.py
 
-demo: .venv/ready
+demo: .venv/demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	$(BIN)/spaceclip show results/demo
 
@@ -31,17 +31,19 @@ bench: .venv/ready
 bench-gpu: .venv/ready
 	$(BIN)/python tests/benchmarks/bench_gpu.py
 
-# pip's lines follow one another on one line of the terminal. The link lets pyright follow `import spaceclip.<room>`; Python
-# itself finds the rooms through the editable install.
-.venv/ready: pyproject.toml constraints.txt
+# What the demo needs is in `ready` too. pip's lines follow one another on one line of the terminal. The link lets pyright
+# follow `import spaceclip.<room>`; Python itself finds the rooms through the editable install.
+.venv/ready: EXTRA := dev
+.venv/demo: EXTRA := dvc
+.venv/ready .venv/demo: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("SpaceCLIP needs Python 3.11 or newer, \
 	$(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
-	@echo "installing $$(grep -c == constraints.txt) packages into .venv; with CUDA, PyTorch alone is several GB"
+	@echo "installing spaceclip[$(EXTRA)] into .venv; with CUDA, PyTorch alone is several GB"
 	@bash -o pipefail -c "$(BIN)/pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt \
-	--editable '.[dev]' | awk '/^[CDBI][a-z]+ing/ { printf \"\\r%-78.78s\", \$$0; fflush() } END { print \"\" }'"
+	--editable '.[$(EXTRA)]' | awk '/^[CDBI][a-z]+ing/ { printf \"\\r%-78.78s\", \$$0; fflush() } END { print \"\" }'"
 	mkdir -p .venv/src && ln -sfn ../.. .venv/src/spaceclip
-	touch $@
+	touch .venv/demo $@
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest
