@@ -147,4 +147,4 @@ def test_installing_shows_where_it_is_and_a_failed_one_fails(make):
     assert make("(3, 11, 0)", 1)[0]
     status, told = make("(3, 11, 0)", 0)
     assert status == 0
-    assert re.search(r"^installing \d+ packages into \.venv.*\n\rCollecting a +\rDownloading b +\n$", told)
+    assert re.search(r"^installing spaceclip\[dev\] into \.venv.*\n\rCollecting a +\rDownloading b +\n$", told)
