@@ -257,7 +257,7 @@ def _look(
         return Looks(uncounted="it was read from its own files, not from a store")
     kind = "checkpoint" if isinstance(facts, CheckpointFacts) else "maps"
     protocols = dict.fromkeys(variant.setting for variant in variants)
-    return note_looks(split.path, [Look(kind, hash_of(split), protocol, str(out)) for protocol in protocols])
+    return note_looks([Look(kind, hash_of(split), protocol, str(out)) for protocol in protocols], split.path)
 
 
 def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:

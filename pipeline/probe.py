@@ -92,6 +92,7 @@ def probe_features(
         strengths=tuple(strengths) or STRENGTHS,
         depth_range=(defaults.min_depth, defaults.max_depth if max_depth is None else max_depth),
         beside=others,
+        by=str(out),
         progress=progress,
     )
     out.mkdir(parents=True, exist_ok=True)

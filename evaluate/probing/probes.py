@@ -1,5 +1,7 @@
 """Probing layers: one pass over the train split, a solution in closed form, one pass over the held-out split."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import combinations
@@ -7,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...cache import Features, SpaceClipError
+from ...cache import Features, Look, SpaceClipError, note_looks
 from ..baselines import image_free_depths
 from ..facts import BackboneFacts
 from .moments import Moments
@@ -32,6 +34,7 @@ def probe_layers(
     strengths: Sequence[float] = STRENGTHS,
     depth_range: tuple[float, float] = (0.001, 80.0),
     beside: Sequence[ProbeResults] = (),
+    by: str = "",
     progress: Progress = lambda _label, _unit: nullcontext(lambda _done, _total: None),
 ) -> ProbeResults:
     """Fit a linear map of patch tokens to the log of their patch's mean depth, for each layer, and score it.
@@ -43,13 +46,14 @@ def probe_layers(
         training: What is fitted.
         held_out: What is scored, of other scenes.
         layers: Hidden states; all by default.
-        split: What the held-out features are called.
+        split: What the held-out features are called; with `test` a look at them is noted beside their stores.
         name: What the features are called.
         pairs: Fit each two layers together too.
         strengths: Of the ridge (see `ridge_fits`); of several the one that errs least where each half of the train
             scenes is predicted from the other.
         depth_range: Depths that count lie strictly within, metres.
         beside: Finished probes that these must be of the same patches as.
+        by: Folder of the result, which the note names.
         progress: Shows how far the stages are.
 
     Raises:
@@ -109,7 +113,7 @@ def probe_layers(
     )
     for other in beside:
         results.require_same_patches(other)
-    return results
+    return _with_looks(results, subsets, held_out, by) if split == "test" else results
 
 
 class _PatchTargets:
@@ -159,6 +163,17 @@ def _split(features: Features, name: str, patches: int) -> ProbedSplit:
         patches=patches,
         by_sample=any(store.about.get("split_by") == "ratio" for store in features.stores),
     )
+
+
+def _with_looks(results: ProbeResults, subsets: Sequence[tuple[int, ...]], held_out: Features, by: str) -> ProbeResults:
+    """Note a look at the test split before anybody can see a number, and say how many there were."""
+    fitted = json.dumps([results.training.stores, subsets, results.ridges])
+    low, high = results.depth_range
+    look = Look(
+        "probes", hashlib.sha256(fitted.encode()).hexdigest(), f"mean depth of patches, {low:g} to {high:g} m", by
+    )
+    looks = note_looks([look], *(store.path for store in held_out.stores))
+    return results.model_copy(update={"held_out": results.held_out.model_copy(update={"looks": looks})})
 
 
 def _accumulate(

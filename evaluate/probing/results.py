@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ...cache import SpaceClipError
+from ...cache import Looks, SpaceClipError
 from ..facts import BackboneFacts
 from ..results import DATA_NAMES
 
@@ -88,6 +88,7 @@ class ProbedSplit(BaseModel):
         scenes: That they are of.
         patches: With a depth, of all images together.
         by_sample: It was divided from others by samples, not by scenes.
+        looks: How often it was looked at, this time included, if it is a test split; else None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,13 +100,19 @@ class ProbedSplit(BaseModel):
     scenes: int
     patches: int
     by_sample: bool = False
+    looks: Looks | None = None
 
     @property
     def label(self) -> str:
         """One short line."""
         quarantined = f", {self.quarantined} quarantined" if self.quarantined else ""
         count = f"{self.images:,} images ({self.scenes:,} scenes, {self.patches:,} patches)"
-        return f"{count} of the {self.split} split{quarantined}"
+        return f"{count} of the {self.split} split{quarantined}{self.looks_text}"
+
+    @property
+    def looks_text(self) -> str:
+        """How often it was looked at, to stand behind its name; empty if it is no test split."""
+        return f"; {self.looks}" if self.looks else ""
 
 
 class Probe(BaseModel):
@@ -212,7 +219,8 @@ class ProbeResults(BaseModel):
     @property
     def views_caption(self) -> str:
         """What views of the held-out images are of, a line each."""
-        return f"{self._title}: images of the {self.held_out.split} split, {self.storage} features\n{self._encoder}"
+        images = f"images of the {self.held_out.split} split{self.held_out.looks_text}"
+        return f"{self._title}: {images}\n{self.storage} features, {self._encoder}"
 
     @property
     def _title(self) -> str:

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from spaceclip.cache import FeatureCache
+from spaceclip.cache import FeatureCache, Looks, count_looks
 from spaceclip.evaluate.probing import probes
 from spaceclip.pipeline import probe as probing
+from spaceclip.pipeline.probe import read_probes
 
 FEATURES, OUT = "features/tiny", Path("results/tiny-probe")
 
@@ -30,12 +31,25 @@ def test_layers_and_pairs_are_probed_and_every_file_says_of_what(extracted, spac
     assert (OUT / "probe.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_some_layers_and_a_given_ridge_on_the_test_split_which_is_said(extracted, spaceclip):
-    told = spaceclip("probe", FEATURES, "--split", "test", "--layers", "3,1", "--ridge", 0.01).stdout
+def test_probes_on_the_test_split_are_a_look_at_it_that_is_counted_and_said(extracted, spaceclip, monkeypatch):
+    captions, draw = [], probing.views_figure
+    monkeypatch.setattr(probing, "views_figure", lambda views, text: captions.append(text) or draw(views, text))
+    given = ("probe", FEATURES, "--split", "test", "--ridge", 0.01, "--views", 1)
+    told = spaceclip(*given, "--layers", "3,1").stdout
     assert "Warning: this is a look at the test split" in told
-    found = json.loads(Path("results/tiny-probe-test/probe.json").read_text())
-    assert [(probe["layers"], probe["ridge"]) for probe in found["probes"]] == [([1], 0.01), ([3], 0.01)]
-    assert found["held_out"]["stores"] == [FeatureCache.open(f"{FEATURES}/test.json").digest]
+    assert "patches) of the test split; test split looked at once by then, by 1 set of probes\n" in told
+    assert "test split looked at once by then, by 1 set of probes\n" in captions[0]
+    out, test = Path("results/tiny-probe-test"), FeatureCache.open(f"{FEATURES}/test.json")
+    found = read_probes(out)
+    assert [(probe.layers, probe.ridge) for probe in found.probes] == [((1,), 0.01), ((3,), 0.01)]
+    assert found.held_out.stores == (test.digest,)
+    assert "looked at once by then" in found.caption  # of the figure
+    (noted,) = Path(str(test.path)).with_suffix(".looks").iterdir()
+    assert json.loads(noted.read_text())["by"] == str(out)
+    assert "looked at once" in spaceclip(*given, "--layers", "1,3", "--force").stdout  # the same probes: no new look
+    assert "by then, by 2 sets of probes" in spaceclip(*given, "--layers", 1, "--force").stdout
+    assert "looked at" not in spaceclip("probe", FEATURES, "--layers", 1).stdout
+    assert count_looks(test.path) == Looks(2, probes=2)
 
 
 def test_probes_of_another_encoder_stand_beside_if_they_are_of_the_same_patches(
