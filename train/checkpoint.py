@@ -88,6 +88,8 @@ class CheckpointInfo(BaseModel):
         decoder: Settings that the decoder is built from.
         backbone: Identity of the frozen encoder whose features it reads.
         preprocessing: What happens to an image before the encoder.
+        image_size: (height, width) of the encoder's input, pixels; None in records from before it was kept.
+        patches: Patch tokens of one hidden state; None as well.
         stores: Those that it was trained on.
         validation: Those that its weights were chosen on; none without a validation split.
         min_depth: Smallest depth it was trained and chosen on, metres.
@@ -109,6 +111,8 @@ class CheckpointInfo(BaseModel):
     decoder: DecoderSettings
     backbone: dict[str, JsonValue]
     preprocessing: dict[str, JsonValue]
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
+    patches: PositiveInt | None = None
     stores: list[StoreFacts]
     validation: list[StoreFacts] = []
     min_depth: PositiveFloat

@@ -159,7 +159,9 @@ class Run:
         except SpaceClipError as error:
             raise SpaceClipError(f"{error}, with --force") from error
         made = {"weights", "epoch", "metrics", "sha256", "collapsed", "receipt"}
-        wanted = self._describe(info.model_dump(include=made))
+        # What its record says nothing of, since it is from before that was kept, it does not differ in.
+        unknown = {name: None for name, value in info if value is None}
+        wanted = self._describe(info.model_dump(include=made)).model_copy(update=unknown)
         if info != wanted:
             differ = _difference(info.model_dump(mode="json"), wanted.model_dump(mode="json"))
             raise SpaceClipError(f"{out} holds a finished checkpoint ({differ}): give another --out, or {otherwise}")
@@ -171,6 +173,8 @@ class Run:
             decoder=self.plan.decoder,
             backbone=cache.identity["backbone"],
             preprocessing=cache.identity["preprocessing"],
+            image_size=cache.identity["image_size"],
+            patches=cache.identity["tokens"]["patches"],
             stores=store_facts(cache),
             validation=[] if validation is None else store_facts(validation),
             min_depth=settings.min_depth,

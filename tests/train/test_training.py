@@ -10,6 +10,7 @@ from spaceclip.cache import Batches, SpaceClipError
 from spaceclip.train import Callbacks, DepthDecoder, Plan, engine, fit, load_checkpoint, range_warning, reading, step
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.feed import on_device
+from spaceclip.train.sealed import seal
 from spaceclip.train.state import StateFolder
 from spaceclip.train.step import TrainingStep
 from torch import nn
@@ -299,6 +300,17 @@ def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run
     assert {path: path.read_bytes() for path in files} == files
     run("run", seed=43, force=True)
     assert load_checkpoint(tmp_path / "run").info.training["seed"] == 43
+
+
+def test_the_record_has_the_encoder_s_grid_and_one_from_before_is_found_finished(run, cache, tmp_path):
+    info, _ = run("run", epochs=1)
+    assert (info.image_size, info.patches) == (tuple(cache.identity["image_size"]), cache.identity["tokens"]["patches"])
+    file = tmp_path / "run/checkpoint.json"
+    content = json.loads(file.read_bytes())
+    del content["image_size"], content["patches"], content["sealed"]
+    file.write_bytes(seal(content))
+    again, told = run("run", epochs=1)
+    assert (again.image_size, again.patches, told) == (None, None, [])
 
 
 def test_a_checkpoint_of_these_settings_and_stores_is_found_finished(run, make_cache):
