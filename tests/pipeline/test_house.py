@@ -72,6 +72,19 @@ def test_the_cache_needs_neither_torch_nor_transformers():
     assert _run(code) == "set()\n"
 
 
+def test_the_package_has_its_version_and_its_names_without_importing_what_is_not_used():
+    code = """
+import sys
+import spaceclip
+assert spaceclip.__version__ == __import__("importlib.metadata").metadata.version("spaceclip")
+assert not {"numpy", "torch", "click"} & set(sys.modules)
+from spaceclip import *
+print([getattr(spaceclip, name) == globals()[name] for name in spaceclip.__all__], SpaceClip.from_pretrained.__name__)
+print(hasattr(spaceclip, "nothing"))
+"""
+    assert _run(code) == "[True, True, True, True, True] from_pretrained\nFalse\n"
+
+
 def test_training_and_scoring_need_no_transformers():
     code = "import sys, spaceclip.train, spaceclip.evaluate; print({'transformers', 'PIL'} & set(sys.modules))"
     assert _run(code) == "set()\n"

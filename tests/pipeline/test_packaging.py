@@ -28,12 +28,13 @@ OPTIONAL = {extra: names(found) for extra, found in PROJECT["project"]["optional
 
 
 def test_every_folder_of_code_is_a_package_that_is_installed():
-    folders = {file.parent.relative_to(ROOT) for room in ROOMS for file in (ROOT / room).rglob("*.py")}
-    assert {f"spaceclip.{'.'.join(folder.parts)}" for folder in folders} == set(
+    files = [ROOT / "__init__.py", *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
+    folders = {file.parent.relative_to(ROOT) for file in files}
+    assert {".".join(("spaceclip", *folder.parts)) for folder in folders} == set(
         PROJECT["tool"]["setuptools"]["packages"]
     )
     assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)
-    assert all((ROOT / room / "py.typed").is_file() for room in ROOMS)
+    assert (ROOT / "py.typed").is_file()
 
 
 def test_every_file_that_is_no_code_is_installed():
@@ -46,7 +47,7 @@ def test_every_file_that_is_no_code_is_installed():
 
 def test_every_import_is_declared_and_what_an_extra_brings_is_not_imported_at_the_top():
     optional = set().union(*OPTIONAL.values())
-    for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py")):
+    for file in [ROOT / "__init__.py", *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]:
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

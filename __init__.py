@@ -1,0 +1,25 @@
+"""Metric depth from a frozen CLIP vision encoder.
+
+The names of `__all__` are imported when they are first used: `import spaceclip.cache` shall not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cache import SpaceClipError
+    from .pipeline.prediction import DepthMap, Intrinsics, SpaceClip
+
+    __version__: str
+
+__all__ = ["DepthMap", "Intrinsics", "SpaceClip", "SpaceClipError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
+    return getattr(import_module(".cache" if name == "SpaceClipError" else ".pipeline.prediction", __name__), name)
