@@ -7,6 +7,7 @@ from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
 from .history import HISTORY, Epoch, range_warning, read_history
+from .inference import InferenceDecoder, for_inference
 from .losses import LossSettings, silog_loss, ssim_loss
 from .memory import loaded_bytes, state_bytes
 from .precision import autocast
@@ -29,6 +30,7 @@ __all__ = [
     "DepthDecoder",
     "DepthPrediction",
     "Epoch",
+    "InferenceDecoder",
     "Inputs",
     "LossSettings",
     "Plan",
@@ -39,6 +41,7 @@ __all__ = [
     "autocast",
     "feed",
     "fit",
+    "for_inference",
     "groups",
     "load_checkpoint",
     "load_release_checkpoint",

@@ -35,7 +35,7 @@ def resized_conv(features: Tensor, weight: Tensor, size: tuple[int, int]) -> Ten
     weight = weight.to(features.dtype)
     taps = torch.einsum("zahw,baij->zhiwjb", features, weight).reshape(batch * height * 3, width * 3, -1)
     down, across = (_shifted_resize(few, many, taps) for few, many in zip((height, width), size, strict=True))
-    rows = torch.bmm(across.expand(len(taps), -1, -1), taps).view(batch, height * 3, -1)
+    rows = torch.bmm(across.expand(taps.shape[0], -1, -1), taps).view(batch, height * 3, -1)
     whole = torch.bmm(down.expand(batch, -1, -1), rows)
     return whole.view(batch, *size, len(weight)).permute(0, 3, 1, 2)
 
@@ -60,6 +60,11 @@ class NormalisedConv(nn.Sequential):
     def kernel(self) -> Tensor:
         """The weights of the convolution [outputs, inputs, 3, 3]."""
         return cast(Tensor, self[0].weight)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the convolution [outputs]: none, unless BatchNorm is folded into it."""
+        return cast("Tensor | None", self[0].bias)
 
     def activate(self, convolved: Tensor) -> Tensor:
         """BatchNorm and ReLU of what was convolved already."""
@@ -87,27 +92,40 @@ class Upsample(nn.Module):
         self.expand = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
         self.refine = NormalisedConv(outputs, outputs)
         # Nothing bends between the two: joined they take 16 ab multiplications a pixel in place of 4 ab + 36 bb.
-        self._joined = inputs < 3 * outputs
+        self.is_joined = inputs < 3 * outputs
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, 2H, 2W]."""
-        if not self._joined:
+        if not self.is_joined:
             return self.refine(self.expand(features))
+        return self.refine.activate(upsampled(features, *self.joined()))
+
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Both convolutions as one transposed one, stride 2 and padding 1.
+
+        Returns:
+            Its kernel [inputs, outputs, 4, 4], and its bias [1, outputs, 3, 3] at a map's first, inner and last pixels.
+        """
         refine = self.refine.kernel
         taps = torch.einsum("amk,bmd->abkd", self.expand.weight.flatten(2), refine.flatten(2).flip(2))
         # Tap k of the one and d of the other meet at k + 2 - d, as the places of a window do in `fold`.
         places = F.fold(torch.eye(36, dtype=taps.dtype, device=taps.device).view(36, 4, 9), 4, 2).flatten(1)
         kernel = (taps.flatten(2) @ places).unflatten(2, (4, 4))
-        expanded = F.conv_transpose2d(features, kernel, stride=2, padding=1)
         # Where the 3x3 window reaches over the border there is no bias either.
-        bias = F.conv2d(cast(Tensor, self.expand.bias)[None, :, None, None].expand(-1, -1, 3, 3), refine, padding=1)
-        for axis in (2, 3):
-            first, inner, last = bias.split(1, axis)
-            bias = torch.cat([first, *[inner] * (expanded.shape[axis] - 2), last], axis)
-        # Spread over the batch as rows: the gradient's sum over it is then several times as fast.
-        rows = bias.permute(0, 2, 3, 1).flatten(1).expand(len(expanded), -1)
-        bias = rows.unflatten(1, (*expanded.shape[2:], -1)).permute(0, 3, 1, 2)
-        return self.refine.activate(expanded.add_(bias))
+        bias = cast(Tensor, self.expand.bias)[None, :, None, None].expand(-1, -1, 3, 3)
+        return kernel, F.conv2d(bias, refine, self.refine.bias, padding=1)
+
+
+def upsampled(features: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Map [B, inputs, H, W] to [B, outputs, 2H, 2W] with what `Upsample.joined` returned."""
+    expanded = F.conv_transpose2d(features, kernel, stride=2, padding=1)
+    for axis in (2, 3):
+        first, inner, last = bias.split(1, axis)
+        bias = torch.cat([first, *[inner] * (expanded.shape[axis] - 2), last], axis)
+    # Spread over the batch as rows: the gradient's sum over it is then several times as fast.
+    rows = bias.permute(0, 2, 3, 1).flatten(1).expand(expanded.shape[0], -1)
+    bias = rows.unflatten(1, (*expanded.shape[2:], -1)).permute(0, 3, 1, 2)
+    return expanded.add_(bias)
 
 
 class Dropout(nn.Module):
@@ -171,7 +189,7 @@ class StructuralBlock(nn.Module):
         """Map `features` [B, inputs, H, W] and `skip` [B, outputs, h, w] to [B, outputs, 2H, 2W]."""
         features = self.upsample(features)
         ours, theirs = self.fuse.kernel.chunk(2, dim=1)
-        fused = F.conv2d(features, ours, padding=1)
+        fused = F.conv2d(features, ours, self.fuse.bias, padding=1)
         return self.fuse.activate(fused.add_(resized_conv(skip, theirs, (fused.shape[-2], fused.shape[-1]))))
 
 

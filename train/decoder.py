@@ -182,7 +182,7 @@ class DepthDecoder(nn.Module):
     def _compute_dtype(self, device: torch.device) -> torch.dtype:
         if torch.is_autocast_enabled(device.type):
             return torch.get_autocast_dtype(device.type)
-        return self.head.predict.weight.dtype
+        return next(self.semantic_projections.parameters()).dtype
 
     def _token_grid(self, states: Mapping[int, Tensor], pooled: Tensor) -> int:
         """Side of the token grid, once all shapes are found to fit."""

@@ -13,9 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...cache import SpaceClipError, out_of_memory, require_same
-from ...evaluate import decode
 from ...extract import Backbone, as_rgb, load_recorded_backbone, prepare_image, read_image
-from ...train import Checkpoint, load_checkpoint, resize
+from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize
 from ..device import choose_device
 from .cameras import CameraChoice, TrainingCamera
 from .depth_map import DepthMap
@@ -190,8 +189,13 @@ class SpaceClip:
             return depth[:, 0].cpu()
 
     def _decode(self, pixels: Tensor) -> Tensor:
-        features = self.backbone.encode(pixels, self.decoder.settings.layers)
-        return decode(self.decoder, features.states, features.pooled, self._precision)
+        features = self.backbone.encode(pixels, self._inference.layers)
+        with autocast(self._precision, self.device):
+            return self._inference(features.states, features.pooled)
+
+    @cached_property
+    def _inference(self) -> InferenceDecoder:
+        return for_inference(self.decoder, self._precision)
 
     def depth_map(
         self, image: NDArray[np.uint8], depth: Tensor, camera: Intrinsics | None = None, factor: float = 1.0
