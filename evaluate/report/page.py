@@ -74,8 +74,9 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to see."""
-        return not (any(table.rows for table in self.tables) or self.charts or self.pictures)
+        """Whether there is nothing to see; text that is of tables says nothing where they have no rows."""
+        seen = any(table.rows for table in self.tables) if self.tables else self.text
+        return not (seen or self.charts or self.pictures)
 
 
 @dataclass(frozen=True)

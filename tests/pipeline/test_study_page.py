@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from spaceclip.cache import FeatureCache
+from spaceclip.cache import FeatureCache, Looks
 from spaceclip.evaluate import Scorer
 from spaceclip.pipeline.cli import main
-from spaceclip.pipeline.study.page import answer
+from spaceclip.pipeline.study.page import answer, study_page
 from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, read_study
 
 STUDY = """
@@ -114,6 +114,25 @@ def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monke
     assert "For this page no test image was looked at." in text
     assert "stand beside no published row" in text
     assert "Random encoder weights" in text
+
+
+@pytest.mark.parametrize("protocol", [True, False])
+def test_a_page_without_numbers_of_the_test_split_says_why_and_how_often_it_was_looked_at(studied, protocol):
+    results = read_study(OUT)
+    assert results.test
+    arms = [arm.model_copy(update={"runs": [run.model_copy(update={"test": {}}) for run in arm.runs], "test": {}})
+            for arm in results.arms]  # fmt: skip
+    test = results.test.model_copy(update={"looks": Looks(2, 1, 1)}) if protocol else None
+    source = study_page(results.model_copy(update={"arms": arms, "test": test}), OUT, [])
+    section = re.findall(r"<h2>Test split</h2>(.*?)</section>", source, re.DOTALL)
+    assert len(section) == 1
+    assert "<table" not in section[0]
+    said = (
+        "Not scored yet: that comes once all runs have ended; test split looked at 2 times by then, by 1 checkpoint and"
+        if protocol
+        else "There is no test split, or no protocol of the base scores it."
+    )
+    assert said in section[0]
 
 
 def test_a_second_page_of_the_same_runs_scores_no_image_again_and_is_the_same(page, monkeypatch):
