@@ -1,6 +1,7 @@
 """The feature store: layout, fingerprint, ledger, writer, reader, batches, and its upkeep."""
 
 from .batches import Allocate, Batch, Batches
+from .camera import CameraFacts
 from .disjoint import require_disjoint
 from .encoder_rate import EncoderRate
 from .errors import BusyError, DamagedError, SpaceClipError, StoreError, first_line, is_out_of_memory, out_of_memory
@@ -49,6 +50,7 @@ __all__ = [
     "Batch",
     "Batches",
     "BusyError",
+    "CameraFacts",
     "ChannelStatistics",
     "CompatibleStore",
     "Copied",

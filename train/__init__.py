@@ -2,7 +2,7 @@
 
 from .blocks import resize
 from .callbacks import Callbacks
-from .checkpoint import INFO, WEIGHTS, CameraFacts, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
+from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
@@ -22,7 +22,6 @@ __all__ = [
     "INFO",
     "WEIGHTS",
     "Callbacks",
-    "CameraFacts",
     "Candidate",
     "Checkpoint",
     "CheckpointInfo",

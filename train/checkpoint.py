@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, NotRequired, Self
 
 import torch
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     JsonValue,
     PositiveFloat,
     PositiveInt,
@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from ..cache import Features, SpaceClipError, write_atomically
+from ..cache import CameraFacts, Features, SpaceClipError, write_atomically
 from .decoder import DecoderSettings, DepthDecoder
 from .sealed import seal, unseal
 from .timing import Receipt
@@ -39,18 +39,11 @@ _CONTENT = ("fingerprint", "ledger", "samples")
 """Of a store's facts, those that say what is in it."""
 
 
-class CameraFacts(TypedDict):
-    """The camera of a store's images with depth, as the store describes it.
-
-    Attributes:
-        focal: Least, median and greatest focal length across, in pixels of images of `size`.
-        size: (height, width) that most of them have.
-        images: Of how many it is known.
-    """
-
-    focal: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
-    size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
-    images: PositiveInt
+def _possible(camera: CameraFacts) -> CameraFacts:
+    focal, size = camera["focal"], camera["size"]
+    if (len(focal), len(size)) != (3, 2) or min(*focal, *size, camera["images"]) <= 0:
+        raise ValueError("expected three focal lengths, height and width, and a number of images, all above 0")
+    return camera
 
 
 class StoreFacts(TypedDict):
@@ -63,7 +56,7 @@ class StoreFacts(TypedDict):
     ledger: str
     samples: str
     images: int
-    camera: NotRequired[CameraFacts]
+    camera: NotRequired[Annotated[CameraFacts, AfterValidator(_possible)]]
 
 
 def store_facts(features: Features) -> list[StoreFacts]:

@@ -8,25 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from typing_extensions import TypedDict
 
-from ...cache import Counts, Entry
+from ...cache import CameraFacts, Counts, Entry
 
 __all__ = ["CameraFacts", "Entry", "Sample", "Source", "camera_facts"]
-
-
-class CameraFacts(TypedDict):
-    """The camera that images with depth were taken with, as far as it is known; metres hang on it.
-
-    Attributes:
-        focal: Least, median and greatest focal length across, in pixels of images of `size`.
-        size: (height, width) that most of them have.
-        images: Of how many it is known.
-    """
-
-    focal: list[float]
-    size: list[int]
-    images: int
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from typing import Self
 
 from PIL import Image
 
-from ...cache import SpaceClipError
+from ...cache import CameraFacts, SpaceClipError
 from ...extract import counted, focal_35mm
-from ...train import CameraFacts
 from .intrinsics import GUESSED_FIELD, Intrinsics
 
 _FILM_DIAGONAL = math.hypot(36, 24)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from spaceclip.cache import FeatureCache, SpaceClipError
+from spaceclip.cache import CameraFacts, FeatureCache, SpaceClipError
 from spaceclip.extract import FolderData, NyuData, SyntheticData, describe, focal_35mm, open_splits
 from spaceclip.extract.sources.source import camera_facts
 from spaceclip.extract.sources.synthetic.camera import place_camera
@@ -16,7 +16,7 @@ from spaceclip.extract.sources.synthetic.rooms import room
 from spaceclip.pipeline.prediction import CameraChoice, SpaceClip
 from spaceclip.pipeline.prediction.cameras import TrainingCamera, said_of
 from spaceclip.pipeline.prediction.intrinsics import Intrinsics
-from spaceclip.train import CameraFacts, CheckpointInfo
+from spaceclip.train import CheckpointInfo
 
 FACTS = CameraFacts(focal=[500.0, 518.9, 520.0], size=[480, 640], images=7)
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 
 import pytest
 import torch
@@ -118,6 +119,21 @@ def test_settings_that_do_not_fit_the_weights_are_refused(saved):
     with pytest.raises(SpaceClipError, match="does not fit the decoder") as raised:
         load_checkpoint(saved[0])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"focal": [1.0, 2.0]}, {"focal": [1, 2, math.nan]}, {"size": [0, 3]}, {"images": 0}]
+)
+def test_a_camera_that_cannot_be_is_refused_in_one_line(saved, change):
+    file = saved[0] / "checkpoint.json"
+    content = json.loads(file.read_bytes())
+    camera = {"focal": [28.0, 30.0, 32.0], "size": [24, 32], "images": 3}
+    stores = [{**store, "camera": camera} for store in content["stores"]]
+    file.write_bytes(resealed(content, stores=stores))
+    assert CheckpointInfo.read(file).stores[0].get("camera") == camera
+    file.write_bytes(resealed(content, stores=[{**stores[0], "camera": {**camera, **change}}]))
+    with pytest.raises(SpaceClipError, match=r"\(stores\.0\.camera: .*(three focal lengths|finite number)"):
+        CheckpointInfo.read(file)
 
 
 def test_huge_settings_are_refused_before_anything_of_their_size_is_made(saved, monkeypatch):
