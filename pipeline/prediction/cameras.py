@@ -1,6 +1,7 @@
 """Whether depth is metres for a camera: the one of the training beside the one of the photograph."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -100,17 +101,17 @@ class TrainingCamera:
         return f"fx {focal:.0f}{spread} at {height} x {width}, {across:.1f} degrees across"
 
 
-def said_of(cameras: Sequence[Intrinsics], training: TrainingCamera | None, *, rescaled: bool) -> list[str]:
+def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, rescaled: bool) -> list[str]:
     """What should be known of the cameras of the images that were predicted, a line each.
 
     Args:
-        cameras: Those of the images.
+        cameras: Of how many images.
         training: That of the training.
         rescaled: Whether depth was multiplied by its factor.
     """
     known = [camera for camera in cameras if not camera.is_guess]
     lines = []
-    if guesses := len(cameras) - len(known):
+    if guesses := sum(images for camera, images in cameras.items() if camera.is_guess):
         lines.append(
             f"camera: not known of {counted(guesses, 'image')}, {GUESSED_FIELD:g} degrees across guessed for "
             f"points; give --fx or --fov-x; the training's: {training or 'not recorded'}"

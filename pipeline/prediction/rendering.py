@@ -1,5 +1,6 @@
 """Depth as a picture: colours, and a scale of metres beside them."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHARE = (0.01, 0.99)
 """Of the valid pixels, those that the colours span: single ones shall not take the colours of all others."""
+_PIXELS_AT_ONCE = 2**20
 _LEAST_HEIGHT = 160
 _SIDE_HEIGHT = 960
 _BACKGROUND, _INK = "white", "black"
@@ -20,7 +22,9 @@ _BACKGROUND, _INK = "white", "black"
 
 def depth_scale(found: "DepthMap") -> DepthScale:
     """The colours that span nearly all of a depth map, equal ratios in equal steps."""
-    known = found.depth[found.valid]
+    step = math.isqrt(found.depth.size // _PIXELS_AT_ONCE) + 1
+    some = np.s_[::step, ::step]
+    known = found.depth[some][found.valid[some]]
     low, high = np.quantile(known, _SHARE).tolist() if known.size else found.depth_range
     return DepthScale(low, max(high, low * 1.05), "log")
 
@@ -28,16 +32,14 @@ def depth_scale(found: "DepthMap") -> DepthScale:
 def coloured_depth(found: "DepthMap") -> Image.Image:
     """A depth map in colours, a pixel for a pixel, with a scale of metres to its right."""
     scale = depth_scale(found)
-    shares = scale(np.where(found.valid, found.depth, np.nan))
-    return _with_scale(Image.fromarray(coloured(shares, DEPTH_COLOURS)), scale)
+    return _with_scale(_in_colours(found, scale), scale)
 
 
 def side_by_side(found: "DepthMap") -> Image.Image:
     """The image beside its depth, at most 960 pixels high, with a scale."""
     height, width = found.depth.shape
     scale = depth_scale(found)
-    shares = scale(np.where(found.valid, found.depth, np.nan))
-    pictures = [Image.fromarray(found.image), Image.fromarray(coloured(shares, DEPTH_COLOURS))]
+    pictures = [Image.fromarray(found.image), _in_colours(found, scale)]
     if height > _SIDE_HEIGHT:
         smaller = (max(1, round(width * _SIDE_HEIGHT / height)), _SIDE_HEIGHT)
         pictures = [picture.resize(smaller, Image.Resampling.LANCZOS) for picture in pictures]
@@ -46,6 +48,17 @@ def side_by_side(found: "DepthMap") -> Image.Image:
     for number, picture in enumerate(pictures):
         joined.paste(picture, (number * (picture.width + gap), 0))
     return _with_scale(joined, scale)
+
+
+def _in_colours(found: "DepthMap", scale: DepthScale) -> Image.Image:
+    height, width = found.depth.shape
+    colours = np.empty((height, width, 3), np.uint8)
+    rows_at_once = max(1, _PIXELS_AT_ONCE // width)  # whole maps in float64 would take most of the memory
+    for first in range(0, height, rows_at_once):
+        rows = slice(first, first + rows_at_once)
+        shares = scale(np.where(found.valid[rows], found.depth[rows], np.nan))
+        colours[rows] = coloured(shares, DEPTH_COLOURS)
+    return Image.fromarray(colours)
 
 
 def _with_scale(picture: Image.Image, scale: DepthScale) -> Image.Image:

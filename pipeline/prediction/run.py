@@ -1,15 +1,15 @@
 """Depth of many images into a folder: decode, compute and write at once, in bounded memory."""
 
 import json
+import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,14 @@ from .files import FORMATS, encoded
 from .inputs import Input, find_inputs
 from .intrinsics import Intrinsics
 from .model import SpaceClip
+from .pool import Pool
 
 RECORD = "predict.json"
 _THREADS = min(os.cpu_count() or 1, 8)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_KEPT_PIXELS = 1_000_000
+"""Larger pictures are decoded again when they are shown: those that wait for their turn would fill the memory."""
+_PIXELS_AT_ONCE = 50_000_000
+"""That are brought to their own size and encoded together; each takes some 20 bytes."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Done:
         written: Images whose outputs were written.
         whole: Images whose outputs were there.
         failed: Images that could not be used.
-        cameras: Of the images that could.
+        cameras: Of how many of the others.
     """
 
     written: int = 0
     whole: int = 0
     failed: list[Failed] = field(default_factory=list)
-    cameras: list[Intrinsics] = field(default_factory=list)
+    cameras: Counter[Intrinsics] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class FolderPrediction:
     flip_average: bool = False
     camera: CameraChoice = field(default_factory=CameraChoice)
     rescale_focal: bool = False
+
+    @cached_property
+    def _shows_image(self) -> bool:
+        return any(FORMATS[kind].shows_image for kind in self.kinds)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -116,7 +122,7 @@ class FolderPrediction:
         report(done.whole, len(self.inputs))
         if not left:
             return done
-        with _Pool(_THREADS, "decode") as readers, _Pool(_THREADS, "write") as writers:
+        with Pool(_THREADS, "decode") as readers, Pool(_THREADS, "write", _PIXELS_AT_ONCE) as writers:
             prepared = readers.map(self._prepare, left, 2 * self.model.batch_size)
             while batch := list(islice(prepared, self.model.batch_size)):
                 failed = [one for one in batch if isinstance(one, Failed)]
@@ -128,9 +134,9 @@ class FolderPrediction:
                     if not done.written:  # nothing is left behind where the encoder cannot be had
                         write_atomically(self.out / RECORD, json.dumps(self.settings, indent=1).encode() + b"\n")
                     for one, depth in zip(usable, depths, strict=True):
-                        writers.submit(self._write, one, depth)
+                        writers.submit(self._write, one, depth, weight=math.prod(one.camera.size))
                 done.failed += failed
-                done.cameras += [one.camera for one in usable]
+                done.cameras.update(one.camera for one in usable)
                 done.written += len(usable)
                 report(done.whole + done.written + len(done.failed), len(self.inputs))
         return done
@@ -142,14 +148,16 @@ class FolderPrediction:
             factor = self.model.rescaling(camera) if self.rescale_focal else 1.0
         except SpaceClipError as error:
             return Failed(one.path, str(error))
-        pixels = self.model.prepare(picture)
-        shown = any(FORMATS[kind].shows_image for kind in self.kinds)
-        # Of pictures that wait for their turn only the size is kept, if that will do.
-        nothing = np.broadcast_to(np.uint8(0), (picture.height, picture.width, 3))
-        return _Prepared(one, pixels, np.asarray(picture) if shown else nothing, camera, factor)
+        image = np.asarray(picture) if self._shows_image and picture.width * picture.height <= _KEPT_PIXELS else None
+        return _Prepared(one, self.model.prepare(picture), image, camera, factor)
 
     def _write(self, one: "_Prepared", depth: Tensor) -> None:
-        found = self.model.depth_map(one.image, depth, one.camera, one.factor)
+        image = one.image
+        if image is None and self._shows_image:
+            image = np.asarray(read_image(one.input.path, upright=True))
+        elif image is None:
+            image = np.broadcast_to(np.uint8(0), (*one.camera.size, 3))
+        found = self.model.depth_map(image, depth, one.camera, one.factor)
         for kind, file in zip(self.kinds, self.files(one.input), strict=True):
             write_atomically(file, encoded(found, kind))
 
@@ -186,14 +194,14 @@ class _Prepared:
     Attributes:
         input: What it is.
         pixels: [S, S, 3] uint8, as the encoder sees it.
-        image: [H, W, 3] uint8, of its own size.
+        image: [H, W, 3] uint8, of its own size; None where it is not shown, or large.
         camera: What it was taken with.
         factor: What its depth is multiplied by.
     """
 
     input: Input
     pixels: NDArray[np.uint8]
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | None
     camera: Intrinsics
     factor: float
 
@@ -255,35 +263,3 @@ def predict_folder(
         say(line)
     say(f"{out}: {done.written} of {images} written ({', '.join(kinds)}){whole}{failed}; the first: {first}")
     return done
-
-
-class _Pool:
-    """Threads that are at most so far ahead; what fails in one is raised by whoever hands it work, or leaves."""
-
-    def __init__(self, threads: int, name: str) -> None:
-        self._threads, self._pool = threads, ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._under_way: deque[Future[Any]] = deque()
-
-    def __enter__(self) -> "_Pool":
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            while not kind and self._under_way:
-                self._under_way.popleft().result()
-        finally:
-            self._pool.shutdown(cancel_futures=True)
-
-    def submit(self, call: Callable[..., object], *given: Any) -> None:
-        """Have something done; waits while twice as much as there are threads is under way."""
-        if len(self._under_way) >= 2 * self._threads:
-            self._under_way.popleft().result()
-        self._under_way.append(self._pool.submit(call, *given))
-
-    def map(self, call: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
-        """Results in order, at most so many of them ahead of who takes them."""
-        items = iter(items)
-        coming = deque(self._pool.submit(call, item) for item in islice(items, ahead))
-        while coming:
-            yield coming.popleft().result()
-            coming.extend(self._pool.submit(call, item) for item in islice(items, 1))

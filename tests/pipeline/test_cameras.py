@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -171,19 +172,19 @@ def test_what_is_said_of_cameras():
     training = TrainingCamera(FACTS)
     like, other = Intrinsics.centred((480, 640), 520), Intrinsics.of_field((480, 640), 90)
     guess = Intrinsics.guessed((480, 640))
-    (line,) = said_of([like], training, rescaled=False)
+    (line,) = said_of(Counter([like]), training, rescaled=False)
     assert line.endswith("like that of the training: fx 519 (500 to 520) at 480 x 640, 63.3 degrees across")
-    (line,) = said_of([like, other], training, rescaled=False)
+    (line,) = said_of(Counter([like, other]), training, rescaled=False)
     assert "fx 320.0, 90.0 degrees across, given" in line
     assert line.endswith("depth is wrong by a factor of 0.617 (--rescale-focal multiplies by it)")
-    (line,) = said_of([like, other], training, rescaled=True)
+    (line,) = said_of(Counter([like, other]), training, rescaled=True)
     assert line.endswith("depth was multiplied by 0.617 to 1.002 (--rescale-focal)")
-    (line,) = said_of([guess, guess], None, rescaled=False)
+    (line,) = said_of(Counter([guess, guess]), None, rescaled=False)
     assert line.startswith("camera: not known of 2 images, 60 degrees across guessed for points; give --fx or --fov-x")
     assert line.endswith("not recorded")
-    (line,) = said_of([other], None, rescaled=False)
+    (line,) = said_of(Counter([other]), None, rescaled=False)
     assert "whether this is metres is not known" in line
-    assert said_of([], training, rescaled=False) == said_of([], training, rescaled=True) == []
+    assert said_of(Counter([]), training, rescaled=False) == said_of(Counter([]), training, rescaled=True) == []
 
 
 def test_the_command_says_the_camera_and_refuses_what_it_cannot_rescale(trained, spaceclip, one_line, tiny):

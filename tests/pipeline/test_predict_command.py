@@ -3,12 +3,16 @@
 import json
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from spaceclip.pipeline.prediction import SpaceClip, run
+from spaceclip.pipeline.prediction.inputs import find_inputs
+from spaceclip.pipeline.prediction.pool import Pool
 
 CHECKPOINT = "results/tiny"
 
@@ -159,6 +163,37 @@ def test_memory_holds_a_few_images_whatever_their_number(photos, predict, monkey
     assert max(most) <= 2 * 4 + 4 + 2 * run._THREADS + run._THREADS
 
 
+def test_large_pictures_do_not_wait_for_their_turn_in_memory(photos, predict, tiny):
+    draw = np.random.default_rng(0)
+    large = np.tile(draw.integers(0, 256, (20, 24, 3), dtype=np.uint8), (50, 50, 1))
+    Image.fromarray(large).save("photos/large.png", compress_level=1)
+    model = SpaceClip.from_pretrained(CHECKPOINT, backbone=tiny, device="cpu")
+    job = run.FolderPrediction(model, find_inputs(["photos"], Path("depth")), Path("depth"), ["ply"])
+    prepared = [one for one in map(job._prepare, job.inputs) if isinstance(one, run._Prepared)]
+    assert [one.image is None for one in prepared] == [False, True, False, False]
+    predict("photos/large.png", "--save", "ply")
+    vertices = np.frombuffer(Path("depth/large.ply").read_bytes().partition(b"end_header\n")[2], "<f4,<f4,<f4,u1,u1,u1")
+    np.testing.assert_array_equal(np.stack([vertices[f"f{at}"] for at in (3, 4, 5)], 1), large[::2, ::2].reshape(-1, 3))
+
+
+def test_what_is_under_way_weighs_no_more_than_allowed_unless_it_is_alone():
+    lock, at_once, most = threading.Lock(), [0], []
+
+    def work(weight):
+        with lock:
+            at_once[0] += weight
+            most.append(at_once[0])
+        time.sleep(0.002)
+        with lock:
+            at_once[0] -= weight
+
+    with Pool(4, "test", most=10) as pool:
+        for weight in (3, 3, 3, 3, 50, 4, 4, 4, 1, 1, 1):
+            pool.submit(work, weight, weight=weight)
+    assert sorted(most)[-2] <= 10
+    assert max(most) == 50
+
+
 def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
     def denied(*_):
         raise PermissionError(13, "Permission denied", "depth/a.npy")
@@ -180,7 +215,7 @@ def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
     ],
 )
 def test_what_cannot_be_is_one_line(photos, refused, tiny, spaceclip, arguments, said, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     Path("other").mkdir()
     shutil.copy("photos/a.jpg", "other/a.jpg")
     if "--checkpoint" in arguments or "--backbone" in arguments:
