@@ -11,7 +11,7 @@ from ...cache import SpaceClipError
 from ...extract import IMAGE_SUFFIXES, first_few, natural_key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """An image to predict.
 
@@ -37,9 +37,9 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
     Raises:
         SpaceClipError: There is no image, or two of several folders have one name.
     """
-    found: dict[Path, tuple[Path, PurePosixPath]] = {}
+    found: dict[str, tuple[Path, PurePosixPath]] = {}
     for path, relative in (one for text in given for one in _found(text, out)):
-        found.setdefault(path.resolve(), (path, relative))
+        found.setdefault(os.path.realpath(path), (path, relative))
     if not found:
         raise SpaceClipError(f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)}")
     alike: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
