@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     JsonValue,
     PositiveFloat,
     PositiveInt,
@@ -30,6 +31,7 @@ from .weights import build_decoder
 
 WEIGHTS = "checkpoint.safetensors"
 INFO = "checkpoint.json"
+RECEIPT = "train_receipt.json"
 
 # Ours have some kilobytes; one of gigabytes would only fill the memory.
 _LARGEST_INFO = 1 << 20
@@ -91,7 +93,7 @@ class CheckpointInfo(BaseModel):
         epoch: The epoch, from 1, that they are of.
         chosen: Whether they are the best on validation or simply the last.
         collapsed: The seed and the last epoch of each earlier start of the run that collapsed.
-        receipt: Where the time of the run went.
+        receipt: Where the time of the run went; in a file of its own, so that the same run leaves the same bytes.
         metrics: Their validation metrics; empty without a validation split.
         protocol: Protocol of those metrics.
         training: Settings of the run.
@@ -114,7 +116,7 @@ class CheckpointInfo(BaseModel):
     epoch: PositiveInt
     chosen: Literal["best", "last"] = "best"
     collapsed: list[dict[str, float | None]] = []
-    receipt: Receipt | None = None
+    receipt: Receipt | None = Field(default=None, exclude=True)
     metrics: dict[str, float]
     protocol: dict[str, JsonValue]
     training: dict[str, JsonValue]
@@ -141,7 +143,10 @@ class CheckpointInfo(BaseModel):
         """
         try:
             with path.open("rb") as file:
-                return cls.model_validate(unseal(file.read(_LARGEST_INFO)))
+                found = cls.model_validate(unseal(file.read(_LARGEST_INFO)))
+            # Of former versions it holds the receipt too.
+            receipt = found.receipt or _read_receipt(path.with_name(RECEIPT), found.sha256)
+            return found.model_copy(update={"receipt": receipt})
         except FileNotFoundError:
             raise SpaceClipError(f"{path}: no checkpoint is there; run `spaceclip train` to make one") from None
         except ValidationError as error:
@@ -183,11 +188,23 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], info: CheckpointInfo) -> None:
-    """Write a checkpoint's two files into a folder, each whole or not at all."""
+    """Write a checkpoint's two files and its receipt into a folder, each whole or not at all."""
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
-    write_atomically(folder / WEIGHTS, content)
     info = info.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    if info.receipt:
+        write_atomically(folder / RECEIPT, seal({"sha256": info.sha256, **info.receipt.model_dump(mode="json")}))
+    write_atomically(folder / WEIGHTS, content)
     write_atomically(folder / INFO, seal(info.model_dump(mode="json")))
+
+
+def _read_receipt(path: Path, sha256: str) -> Receipt | None:
+    """The receipt of these weights; None where there is none that can be read: no result hangs on it."""
+    try:
+        with path.open("rb") as file:
+            content = unseal(file.read(_LARGEST_INFO))
+        return Receipt.model_validate(content) if content.pop("sha256", None) == sha256 else None
+    except (OSError, ValueError):
+        return None
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..cache import Features, SpaceClipError, is_begun, only_writer, write_atomically
-from .checkpoint import INFO, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
+from .checkpoint import INFO, RECEIPT, WEIGHTS, CheckpointInfo, load_checkpoint, save_checkpoint, store_facts
 from .curves import Curves
 from .decoder import DecoderSettings
 from .history import HISTORY, history_csv
@@ -25,7 +25,7 @@ class Plan:
     """One decoder that is to be trained.
 
     Attributes:
-        out: Folder of `checkpoint.safetensors`, `checkpoint.json` and `history.csv`.
+        out: Folder of `checkpoint.safetensors`, `checkpoint.json`, `train_receipt.json` and `history.csv`.
         decoder: The network.
         settings: The recipe.
         protocol: What validation measures, for the record.
@@ -80,7 +80,7 @@ class Run:
         with _not_left_empty(out), only_writer(out / "checkpoint", "checkpoint"):
             for file in out.iterdir():
                 # Left by a killed run; others may be writing results of other names into this folder.
-                if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, HISTORY)):
+                if is_begun(file.name) and file.name[1:].startswith((WEIGHTS, INFO, RECEIPT, HISTORY)):
                     file.unlink()
             self.saved = self._state.load()
             finished = (out / INFO).exists()
@@ -158,10 +158,10 @@ class Run:
             info = load_checkpoint(out).info
         except SpaceClipError as error:
             raise SpaceClipError(f"{error}, with --force") from error
-        made = {"weights", "epoch", "metrics", "sha256", "collapsed", "receipt"}
+        made = info.model_dump(include={"weights", "epoch", "metrics", "sha256", "collapsed"})
         # What its record says nothing of, since it is from before that was kept, it does not differ in.
         unknown = {name: None for name, value in info if value is None}
-        wanted = self._describe(info.model_dump(include=made)).model_copy(update=unknown)
+        wanted = self._describe({**made, "receipt": info.receipt}).model_copy(update=unknown)
         if info != wanted:
             differ = _difference(info.model_dump(mode="json"), wanted.model_dump(mode="json"))
             raise SpaceClipError(f"{out} holds a finished checkpoint ({differ}): give another --out, or {otherwise}")

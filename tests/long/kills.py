@@ -17,13 +17,12 @@ from typing import NamedTuple
 import yaml
 from dvcproject import Project
 from spaceclip.cache import FeatureCache
-from spaceclip.train import INFO, CheckpointInfo
 from subjects import prepare
 from warm import Forked, command_folder
 
 CONFIG = ("--config", "configs/tiny.yaml")
 # What a run leaves that says when it ran, or where: no result.
-VARYING = ("report.html", "results.json", "history.csv")
+VARYING = ("report.html", "results.json", "history.csv", "train_receipt.json")
 # DVC writes this file in place: a kill may leave it empty, and a user takes it away.
 TORN = "'./dvc.lock' validation failed"
 
@@ -66,19 +65,12 @@ def contents(names: tuple[str, ...]) -> dict[str, bytes]:
     """What commands left, begun files apart."""
     files = (file for name in names for file in [Path(name), *Path(name).rglob("*")] if file.is_file())
     return {
-        str(file): _timeless(file)
+        str(file): file.read_bytes()
         for file in files
         if file.name not in VARYING
         and file.suffix != ".rate"
         and not any(part.startswith(".") or part.endswith(".looks") for part in file.parts)
     }
-
-
-def _timeless(file: Path) -> bytes:
-    """The content of a file, of a checkpoint's description without the time that its run took."""
-    if file.name != INFO:
-        return file.read_bytes()
-    return CheckpointInfo.read(file).model_copy(update={"receipt": None}).model_dump_json().encode()
 
 
 @contextmanager

@@ -74,6 +74,15 @@ def test_metrics_and_plots_are_there_to_show(project):
     assert "Training loss" in page.read_text()
 
 
+def test_training_anew_leaves_what_dvc_has_of_it_as_it_was(project):
+    receipt = project.folder / "results/tiny/train_receipt.json"
+    before = receipt.read_bytes()
+    assert project.repro("--force", "--single-item", "train") == {"train"}
+    assert receipt.read_bytes() != before
+    assert project.git("status", "--short") == ""
+    assert project.changed() == set()
+
+
 def test_two_ablations_in_a_row_start_from_the_committed_settings_and_share_the_stores(project):
     def stores() -> dict[Path, int]:
         return {store: store.stat().st_ino for store in (project.folder / "features/tiny").glob("*.zarr/zarr.json")}

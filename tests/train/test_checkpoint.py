@@ -10,6 +10,7 @@ from spaceclip.cache import SpaceClipError
 from spaceclip.train import CheckpointInfo, DepthDecoder, load_checkpoint, save_checkpoint
 from spaceclip.train.checkpoint import store_facts
 from spaceclip.train.sealed import seal
+from spaceclip.train.timing import Receipt
 
 
 @pytest.fixture
@@ -134,6 +135,29 @@ def test_a_camera_that_cannot_be_is_refused_in_one_line(saved, change):
     file.write_bytes(resealed(content, stores=[{**stores[0], "camera": {**camera, **change}}]))
     with pytest.raises(SpaceClipError, match=r"\(stores\.0\.camera: .*(three focal lengths|finite number)"):
         CheckpointInfo.read(file)
+
+
+def test_a_receipt_is_that_of_the_weights_or_none(saved):
+    folder, decoder = saved
+    file = folder / "train_receipt.json"
+    receipt = Receipt.of({"reading": 1.0, "computing": 3.0}, 8)
+    info = load_checkpoint(folder).info
+    assert info.receipt is None
+    save_checkpoint(folder, decoder.state_dict(), info.model_copy(update={"receipt": receipt}))
+    assert load_checkpoint(folder).info == info.model_copy(update={"receipt": receipt})
+    written = file.read_bytes()
+    file.write_bytes(written.replace(b"4.0", b"5.0"))
+    assert load_checkpoint(folder).info == info
+    file.write_bytes(written)
+    save_checkpoint(folder, {name: tensor + 1 for name, tensor in decoder.state_dict().items()}, info)
+    assert load_checkpoint(folder).info.receipt is None  # it is of the weights before
+
+
+def test_a_receipt_in_a_record_of_a_former_version_is_read(saved):
+    file, receipt = saved[0] / "checkpoint.json", Receipt.of({"reading": 1.0, "computing": 3.0}, 8)
+    content = json.loads(file.read_bytes())
+    file.write_bytes(resealed(content, receipt=receipt.model_dump()))
+    assert load_checkpoint(saved[0]).info.receipt == receipt
 
 
 def test_huge_settings_are_refused_before_anything_of_their_size_is_made(saved, monkeypatch):

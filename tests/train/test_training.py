@@ -74,7 +74,15 @@ def test_the_loss_falls_and_a_checkpoint_is_left(run, tmp_path):
         "checkpoint.json",
         "checkpoint.safetensors",
         "history.csv",
+        "train_receipt.json",
     ]
+
+
+def test_the_same_run_leaves_the_same_bytes_but_for_its_receipt(run, tmp_path):
+    for name in ("one", "other"):
+        run(name)
+    one, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "other"))
+    assert {name for name in one if one[name] != other[name]} == {"train_receipt.json"}
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
@@ -334,11 +342,11 @@ def test_a_run_killed_after_its_checkpoint_was_written_ends_well_when_it_is_repe
 
 def test_what_a_killed_run_began_is_gone_after_the_next(run, tmp_path):
     (tmp_path / "run").mkdir()
-    for name in (".checkpoint.safetensors.0123456789ab", ".history.csv.0123456789ab", ".results.json.0123456789ab"):
-        (tmp_path / "run" / name).touch()
+    for name in ("checkpoint.safetensors", "train_receipt.json", "history.csv", "results.json"):
+        (tmp_path / "run" / f".{name}.0123456789ab").touch()
     run("run", epochs=1)
-    left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"checkpoint.json", "checkpoint.safetensors", "history.csv", ".results.json.0123456789ab"}
+    (left,) = (tmp_path / "run").glob(".*")
+    assert left.name == ".results.json.0123456789ab"
 
 
 def test_a_second_run_into_one_folder_is_turned_away(run):
