@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cache import SpaceClipError
     from .pipeline.prediction import DepthMap, Intrinsics, SpaceClip
+    from .pipeline.prediction.auto_classes import register_auto_classes
 
     __version__: str
 
-__all__ = ["DepthMap", "Intrinsics", "SpaceClip", "SpaceClipError", "__version__"]
+__all__ = ["DepthMap", "Intrinsics", "SpaceClip", "SpaceClipError", "__version__", "register_auto_classes"]
+
+_ELSEWHERE = {"SpaceClipError": ".cache", "register_auto_classes": ".pipeline.prediction.auto_classes"}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +25,4 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version(__name__)
-    return getattr(import_module(".cache" if name == "SpaceClipError" else ".pipeline.prediction", __name__), name)
+    return getattr(import_module(_ELSEWHERE.get(name, ".pipeline.prediction"), __name__), name)

@@ -14,7 +14,7 @@ from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
-from .towers import Backbone, BackboneSettings, Features, load_backbone, load_recorded_backbone
+from .towers import Backbone, BackboneSettings, Features, is_local, load_backbone, load_recorded_backbone
 from .yaml_file import parse_yaml, read_yaml
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "extract",
     "first_few",
     "focal_35mm",
+    "is_local",
     "load_backbone",
     "load_recorded_backbone",
     "natural_key",

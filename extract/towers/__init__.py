@@ -5,7 +5,7 @@ from .batch import default_batch
 from .capture import Tower, fastest_tower
 from .device import device_kind, device_lost, is_device_lost
 from .landing import land
-from .recorded import load_recorded_backbone
+from .recorded import is_local, load_recorded_backbone
 
 __all__ = [
     "RANDOM",
@@ -19,6 +19,7 @@ __all__ = [
     "device_lost",
     "fastest_tower",
     "is_device_lost",
+    "is_local",
     "land",
     "load_backbone",
     "load_recorded_backbone",

@@ -32,12 +32,12 @@ def load_recorded_backbone(
             f"the record of the encoder lacks its {', '.join(lacking)}: it is none that SpaceCLIP wrote"
         )
     name, recorded = source or str(identity["name"]), str(identity["revision"])
-    if source is None and _is_path(name) and not Path(name.removeprefix(RANDOM)).exists():
+    if source is None and is_local(name) and not Path(name.removeprefix(RANDOM)).exists():
         raise SpaceClipError(
             f"the encoder {name} was read from a folder that is not recorded: say where it is (--backbone)"
         )
     seed = re.fullmatch("random weights, seed ([0-9]+)", recorded)
-    on_hub = name == identity["name"] and not name.startswith((RANDOM, EMBEDDED)) and not _is_path(name)
+    on_hub = name == identity["name"] and not name.startswith((RANDOM, EMBEDDED)) and not is_local(name)
     precision = str(identity["precision"])
     backbone = load_backbone(
         name,
@@ -55,7 +55,7 @@ def load_recorded_backbone(
     return backbone
 
 
-def _is_path(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Whether a recorded name is the end of a path: ids of the hub have an owner, and end in no file."""
     bare = name.removeprefix(RANDOM)
     return not bare.startswith(EMBEDDED) and ("/" not in bare or bare.endswith(".json"))

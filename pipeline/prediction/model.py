@@ -18,7 +18,7 @@ from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load
 from ..device import choose_device
 from .cameras import CameraChoice, TrainingCamera
 from .depth_map import DepthMap
-from .hub import checkpoint_folder
+from .hub import checkpoint_folder, push_folder, save_folder
 from .intrinsics import Intrinsics
 
 AnyImage = str | Path | Image.Image | NDArray[Any]
@@ -74,6 +74,47 @@ class SpaceClip:
         found = load_checkpoint(checkpoint_folder(name, revision), choose_device(device))
         return cls(found, backbone=backbone, precision=precision)
 
+    def save_pretrained(self, folder: str | Path, *, license_id: str | None = None) -> None:
+        """Write a folder that `from_pretrained` and transformers read: weights, record, and a model card.
+
+        Args:
+            folder: Made if it is not there; files of these names are replaced.
+            license_id: For the card, as the hub names it (`apache-2.0`); the software states none.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        save_folder(self, Path(folder), Path(folder).name, license_id)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, license_id: str | None = None
+    ) -> str:
+        """Write the same to a repository of the Hugging Face hub, which is made if it is not there.
+
+        Args:
+            repo_id: owner/model.
+            private: Whether a new one is.
+            token: By default the one of `hf auth login` or HF_TOKEN.
+            license_id: See `save_pretrained`.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            SpaceClipError: There is no token, no network, or no right to write there.
+        """
+        return push_folder(self, repo_id, private=private, token=token, license_id=license_id)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move it to another device, in place; an encoder that was loaded is loaded there again when it is needed."""
+        device = torch.device(device)
+        if device != self.device:
+            self.decoder.to(device)
+            self.device = device
+            for name in ("_backbone", "_inference"):
+                self.__dict__.pop(name, None)
+        return self
+
     @property
     def backbone(self) -> Backbone:
         """The frozen encoder, loaded once.
@@ -91,6 +132,11 @@ class SpaceClip:
         used = {"resample": "bicubic", "mean": found.mean, "std": found.std}
         require_same(self.info.preprocessing, used, str(self.path))
         return found
+
+    @property
+    def input_size(self) -> int:
+        """Side of the encoder's square input, pixels."""
+        return self.info.image_size[0] if self.info.image_size else self.backbone.input_size
 
     @property
     def target_size(self) -> tuple[int, int] | None:
