@@ -13,6 +13,7 @@ from .commands.cache import cache
 from .commands.compare import compare
 from .commands.data import data
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.extract import extract
 from .commands.predict import predict
 from .commands.probe import probe
@@ -103,5 +104,5 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, predict, study, probe, report, show, compare, settings, cache, data):
+for command in (extract, train, evaluate, predict, export, study, probe, report, show, compare, settings, cache, data):
     main.add_command(command)
