@@ -56,7 +56,10 @@ def open_training(
     from ..cache import SpaceClipError
 
     for folder in folders:
-        if list(split_pointers(folder)) == ["all"]:
+        pointers = split_pointers(folder)
+        if not pointers and split_pointers(folder.parent):
+            raise SpaceClipError(f"{folder}: is one split, expected the folder of all of them: give {folder.parent}")
+        if list(pointers) == ["all"]:
             raise SpaceClipError(
                 f"{folder}: was extracted whole; extract again with --val and --test to hold scenes out"
             )

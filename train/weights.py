@@ -34,7 +34,7 @@ def build_decoder(
     with torch.device("meta"):
         wanted = {names(name): tensor for name, tensor in DepthDecoder(settings).state_dict().items()}
 
-    def refuse(fault: str, found: Collection[str]) -> None:
+    def refuse(fault: str, found: Collection[str], remedy: str = remedy) -> None:
         if found:
             shown = ", ".join(list(found)[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
             raise SpaceClipError(f"{where} {fault} {len(found)} weights ({shown}); {remedy}")
@@ -50,7 +50,8 @@ def build_decoder(
         ],
     )
     refuse("has mis-typed", [name for name, tensor in wanted.items() if not _is_like(weights[name], tensor)])
-    refuse("has non-finite", [name for name in wanted if not weights[name].isfinite().all()])
+    damaged = [name for name in wanted if not weights[name].isfinite().all()]
+    refuse("has non-finite", damaged, "no depth comes of such: take another checkpoint, or train it again")
     decoder = DepthDecoder(settings)
     decoder.load_state_dict({name: weights[names(name)] for name in decoder.state_dict()})
     return decoder.eval()

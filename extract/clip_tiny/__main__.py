@@ -36,6 +36,10 @@ _LEAST_SCENES = math.ceil(Recipe().batch_size / Recipe().views_per_scene)  # of 
 @click.option("--until", type=click.IntRange(1), default=None, help="Stop after this step; the same command goes on.")
 def main(work: Path, out: Path, scenes: int, steps: int, until: int | None) -> None:
     """Train the embedded encoder anew: two cores, under two hours; it can be interrupted and goes on."""
+    if until is not None and until > steps:
+        raise click.ClickException(
+            f"--until {until} lies beyond the last step, {steps}: give that or fewer, or leave it out"
+        )
     _prepare(work, out)
     recipe = Recipe(scenes=scenes, steps=steps)
     trained = EncoderSettings(scenes=recipe.scenes, views_per_scene=recipe.views_per_scene)

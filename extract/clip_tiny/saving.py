@@ -1,5 +1,6 @@
 """Writes the vision tower with its card and its log."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import safetensors.torch
 import torch
 from transformers.models.clip import CLIPVisionConfig
 
+from ..towers.embedded import CHECKSUM, WEIGHTS
 from .model import VISION, TinyClip
 from .pretrain import Recipe
 
@@ -32,14 +34,16 @@ Not for: photographs. Its numbers stand beside no number of OpenAI's CLIP or of 
 
 
 def save(model: TinyClip, recipe: Recipe, retrieval: dict[str, float], log: Path, folder: Path) -> None:
-    """Write `config.json`, `model.safetensors`, `README.md`, `recipe.json` and `log.csv` to a folder."""
+    """Write `config.json`, `model.safetensors`, its checksum, `README.md`, `recipe.json` and `log.csv` to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     CLIPVisionConfig(**VISION).save_pretrained(folder)
     tensors = {
         f"vision_model.{name}": tensor.to(torch.float16).contiguous()
         for name, tensor in model.clip.vision_model.state_dict().items()
     }
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    content = safetensors.torch.save(tensors, {"format": "pt"})
+    (folder / WEIGHTS).write_bytes(content)
+    (folder / CHECKSUM).write_text(f"{hashlib.sha256(content).hexdigest()}  {WEIGHTS}\n")
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
     shutil.copyfile(log, folder / "log.csv")
     (folder / "README.md").write_text(

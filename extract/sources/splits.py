@@ -158,7 +158,7 @@ def check_disjoint(splits: Mapping[str, Sequence[Entry]]) -> None:
             named = [shared[name] for name in sorted(shared)]
             raise SpaceClipError(
                 f"{counted(len(named), noun)} in more than one split: {first_few(named)}; "
-                f"expected every {noun} in one split only, or scores flatter: divide by scene"
+                f"expected every {noun} in one split only, or scores flatter: divide by scenes (data.split.by: scene)"
             )
 
 
@@ -167,7 +167,8 @@ def _scenes(entries: Sequence[Entry]) -> list[str]:
     if nameless:
         raise SpaceClipError(
             f"{counted(len(nameless), 'sample')} of {len(entries)} without a scene: {first_few(nameless)}; "
-            "set a scene expression or a list's scene column, or divide by: ratio"
+            "name scenes by an expression (data.scene) or in a list's scene column, or divide by samples "
+            "(data.split.by: ratio)"
         )
     return [entry.scene for entry in entries if entry.scene is not None]
 
@@ -180,7 +181,8 @@ def _held_out(units: Sequence[str], settings: SplitSettings) -> dict[str, str]:
         noun = "sample" if settings.by == "ratio" else "scene"
         raise SpaceClipError(
             f"{counted(len(groups), noun)} cannot be divided into {val} for val, {test} for test and some to train on: "
-            "give more, or lower the shares" + (", or divide by: ratio" if noun == "scene" else "")
+            "give more, or lower the shares"
+            + (", or divide by samples (data.split.by: ratio)" if noun == "scene" else "")
         )
     return dict.fromkeys(groups[:val], "val") | dict.fromkeys(groups[val : val + test], "test")
 
@@ -188,7 +190,8 @@ def _held_out(units: Sequence[str], settings: SplitSettings) -> dict[str, str]:
 def _named_splits(entries: Sequence[Entry], column: Sequence[str | None] | None) -> Sequence[str]:
     if column is None or not any(column):
         raise SpaceClipError(
-            "by: column needs a list with a split column (train, val or test): give one, or divide by: scene"
+            "data.split.by: column needs a list with a split column (train, val or test): give one, or divide by "
+            "scenes (data.split.by: scene)"
         )
     names = [name for name in column if name in SPLITS]
     if len(names) < len(column):

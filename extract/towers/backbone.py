@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...cache import SpaceClipError
 from .device import use_ieee_float32
-from .embedded import EMBEDDED, embedded_folder
+from .embedded import EMBEDDED, embedded_folder, require_unaltered
 
 RANDOM = "random:"
 _EMBEDDED_REVISION = "comes with SpaceCLIP"
@@ -142,7 +142,9 @@ def load_backbone(
     if name.startswith(RANDOM):
         model, revision = make_random(embedded_folder(name.removeprefix(RANDOM)), seed), _random_revision(seed)
     elif name.startswith(EMBEDDED):
-        model, revision = load_pretrained(embedded_folder(name), None)[0], _EMBEDDED_REVISION
+        folder = embedded_folder(name)
+        require_unaltered(name, Path(folder))
+        model, revision = load_pretrained(folder, None)[0], _EMBEDDED_REVISION
     else:
         model, revision = load_pretrained(name, revision or PINNED.get(name))
     return ClipBackbone(model, {"name": _known_as(name), "revision": revision}, device, dtype)

@@ -1,7 +1,7 @@
 """Where the encoder's weights come from: the hub, a folder, or a seeded random generator."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -116,7 +116,8 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
     """A vision tower with trained weights, and the revision that it has.
 
     Raises:
-        SpaceClipError: Unknown id, no network, not a CLIP model, or weights missing from the file.
+        SpaceClipError: Unknown id, no network, not a CLIP model, or weights that are missing from the file, of another
+            shape or not finite.
     """
     file = _config_file(name, revision)
     config, local = _shape(name, file).config(), Path(name).is_dir()
@@ -132,6 +133,7 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
                 dtype=torch.float32,
                 attn_implementation=ATTENTION,
                 key_mapping=_KEYS_OF_5,
+                ignore_mismatched_sizes=True,  # they are refused below, by their names
             )
             model, info = loaded
     except _LOADING_ERRORS as error:
@@ -143,7 +145,26 @@ def load_pretrained(name: str, revision: str | None) -> tuple[CLIPVisionModel, s
             f"backbone {name}: {len(missing)} weights of the vision tower are not in its file (first {missing[0]}); "
             "a complete CLIP or CLIP vision model is needed"
         )
+    _require_usable(name, model, info["mismatched_keys"])
     return model, revision
+
+
+def _require_usable(name: str, model: CLIPVisionModel, mismatched: Collection[Any]) -> None:
+    """Refuse weights of another shape than the configuration says, and such as are not finite."""
+    weights = model.state_dict()
+    # With their shapes only from transformers 5.
+    wrong = sorted((one, "another shape") if isinstance(one, str) else (one[0], list(one[1])) for one in mismatched)
+    if wrong:
+        first, found = wrong[0]
+        raise SpaceClipError(
+            f"backbone {name}: {len(wrong)} weights do not fit its config.json (first {first}: {found}, expected "
+            f"{list(weights[first].shape)}); give a model as save_pretrained has written it"
+        )
+    if bad := [one for one, values in weights.items() if not values.isfinite().all()]:
+        raise SpaceClipError(
+            f"backbone {name}: {len(bad)} weights hold NaN or infinity (first {bad[0]}), expected finite numbers; "
+            "fetch or save the encoder again"
+        )
 
 
 def _config_file(name: str, revision: str | None) -> Path:
@@ -156,7 +177,7 @@ def _config_file(name: str, revision: str | None) -> Path:
     if Path(name).is_dir() or name.count("/") != 1:
         raise SpaceClipError(
             f"backbone {name}: neither a hub id (owner/model) nor a folder with a config.json; "
-            "give one of those, or random:openai/clip-vit-base-patch16 for random weights"
+            "give one of those, embedded:clip-tiny, or random:openai/clip-vit-base-patch16 for random weights"
         )
     return _download_config(name, revision)
 

@@ -38,7 +38,7 @@ _SETTINGS = {
 def numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     """The numbers of an option such as 0,1,2."""
     try:
-        return tuple(int(number) for number in text.split(",")) if text else None
+        return None if text is None else tuple(int(number) for number in text.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r} is no list of numbers such as 0,1,2") from None
 

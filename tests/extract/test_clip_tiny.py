@@ -1,4 +1,6 @@
+import hashlib
 import json
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +22,8 @@ from spaceclip.extract.clip_tiny.pretrain import Recipe, pretrain
 from spaceclip.extract.clip_tiny.retrieval import retrieval
 from spaceclip.extract.clip_tiny.saving import save
 from spaceclip.extract.sources.synthetic import ENCODER_SEED, EncoderSettings, SyntheticSettings, SyntheticSource
-from spaceclip.extract.towers.embedded import embedded_folder
+from spaceclip.extract.towers import embedded
+from spaceclip.extract.towers.embedded import embedded_folder, require_unaltered
 
 ROOT = Path(__file__).parents[2]
 SIDE = GRID * PATCH
@@ -209,6 +212,7 @@ def test_fewer_pairs_than_a_batch_are_one_line(pairs, tmp_path):
         (["--work", "file"], "file: cannot be a folder"),
         (["--out", "pictures"], "pictures: holds other files, expected an empty folder or an earlier tower"),
         (["--scenes", "42"], "42 is not in the range x>=43"),
+        (["--steps", "100", "--until", "101"], "Error: --until 101 lies beyond the last step, 100"),
     ],
 )
 def test_what_cannot_end_well_is_refused_before_anything_is_rendered(arguments, message, tmp_path, monkeypatch):
@@ -251,6 +255,7 @@ def test_the_written_tower_is_loaded_as_any_other_and_computes_the_same(pairs, t
     model, tokenizer = pretrain(pairs, RECIPE, tmp_path)
     found = retrieval(model, tokenizer, pairs)
     save(model, RECIPE, found, tmp_path / "log.csv", tmp_path / "tower")
+    require_unaltered("embedded:tower", tmp_path / "tower")
     backbone = load_backbone(str(tmp_path / "tower"), precision="float32")
     images = torch.from_numpy(pairs.pictures[:2])
     with torch.inference_mode():
@@ -270,6 +275,23 @@ def test_the_embedded_encoder_needs_no_network_and_is_known_by_its_weights(monke
     random = load_backbone("random:embedded:clip-tiny", seed=3)
     assert (random.channels, random.identity["name"]) == (192, "random:embedded:clip-tiny")
     assert random.identity["weights"] != backbone.identity["weights"]
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], None])
+def test_an_embedded_encoder_that_was_altered_is_installed_again(tmp_path, monkeypatch, change):
+    own, folder = Path(embedded_folder("embedded:clip-tiny")), tmp_path / "weights"
+    shutil.copytree(own, folder)
+    file = folder / "model.safetensors"
+    file.write_bytes(change(file.read_bytes())) if change else file.unlink()
+    monkeypatch.setitem(embedded._FOLDERS, "clip-tiny", folder)
+    found = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if change else "none"
+    expected = hashlib.sha256((own / file.name).read_bytes()).hexdigest()[:16]
+    with pytest.raises(SpaceClipError) as caught:
+        load_backbone("embedded:clip-tiny")
+    assert str(caught.value) == (
+        f"backbone embedded:clip-tiny: {file} is not the file that comes with SpaceCLIP (SHA-256 {found}, expected "
+        f"{expected}); install SpaceCLIP again"
+    )
 
 
 def test_the_embedded_encoder_is_small_and_was_made_by_the_command_as_it_stands():

@@ -135,7 +135,7 @@ def test_lists_are_taken_by_their_other_usual_name_or_as_given(root, tmp_path):
 
 
 def test_drives_are_never_divided(root):
-    with pytest.raises(ValidationError, match="this data set is divided by: scene"):
+    with pytest.raises(ValidationError, match=r"both sides: divide by scenes \(by: scene\)"):
         data(root, split={"by": "ratio", "val": 0.5})
 
 

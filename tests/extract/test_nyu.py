@@ -74,7 +74,7 @@ def test_raw_depth_needs_the_labelled_file(root):
 
 def test_frames_are_never_divided_within_a_scene(root):
     for by in ("ratio", "column"):
-        with pytest.raises(ValidationError, match="this data set is divided by: scene"):
+        with pytest.raises(ValidationError, match=r"both sides: divide by scenes \(by: scene\)"):
             data(root, split={"by": by})
 
 

@@ -113,12 +113,13 @@ def test_column_that_is_missing_or_wrong_is_refused():
 def test_samples_without_a_scene_are_counted():
     text = message(assign, entries_of([1, None, None, None, None]), SplitSettings(val=0.2))
     assert "4 samples of 5 without a scene: sample1, sample2, sample3 and 1 more" in text
+    assert text.endswith("or divide by samples (data.split.by: ratio)")
 
 
 def test_too_few_scenes_or_samples_are_refused():
     text = message(assign, entries_of([1, 1, 2, 2]), SplitSettings(val=0.1, test=0.1))
     assert "2 scenes cannot be divided into 1 for val, 1 for test" in text
-    assert "by: ratio" in text
+    assert text.endswith("or divide by samples (data.split.by: ratio)")
     text = message(assign, entries_of([1]), SplitSettings(by="ratio", val=0.1))
     assert text.startswith("1 sample cannot be divided")
     assert "by: ratio" not in text

@@ -124,6 +124,21 @@ def test_options_that_do_not_fit_end_in_one_line(extracted, one_line, arguments,
     assert not OUT.exists()
 
 
+def test_one_split_in_place_of_the_folder_is_one_line(extracted, one_line):
+    store = next(Path(FEATURES).glob("train-*.zarr"))
+    for given in (f"{FEATURES}/train.json", f"{FEATURES}/val.json", store):
+        assert f"{given}: is one split, expected the folder of all of them: give {FEATURES}\n" in one_line(
+            "probe", given
+        )
+    assert "is one split, expected the folder" in one_line("train", "--features", store, "--out", "mine")
+
+
+def test_no_layers_are_not_all_layers(extracted, spaceclip):
+    for command in (("probe", FEATURES), ("extract", "--config", "configs/tiny.yaml")):
+        told = spaceclip(*command, "--layers", "", code=2).output
+        assert told.endswith("Error: Invalid value for '--layers': '' is no list of numbers such as 0,1,2\n")
+
+
 def test_features_without_depth_or_a_split_or_of_one_scene_end_in_one_line(
     project, spaceclip, one_line, pictures, tiny
 ):

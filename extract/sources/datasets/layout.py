@@ -73,7 +73,7 @@ class DatasetData(BaseModel):
     def _whole_scenes(cls, split: SplitSettings) -> SplitSettings:
         if split.by != "scene":
             raise ValueError(
-                f"split by {split.by} would put frames of one scene on both sides: this data set is divided by: scene"
+                f"split by {split.by} would put frames of one scene on both sides: divide by scenes (by: scene)"
             )
         return split
 
