@@ -281,6 +281,17 @@ def test_the_coloured_picture_has_a_pixel_for_a_pixel_and_a_scale_beside(tmp_pat
     assert Image.open(io.BytesIO(encoded(found, "side"))).width > 600
 
 
+def test_show_opens_image_and_depth_side_by_side_and_a_notebook_shows_the_same(photo, monkeypatch):
+    opened = []
+    monkeypatch.setattr(Image.Image, "show", lambda picture: opened.append(picture))
+    found = depth_map(np.random.default_rng(0).uniform(1, 9, (30, 20)), image=photo)
+    found.show()
+    in_notebook = Image.open(io.BytesIO(found._repr_png_()))
+    np.testing.assert_array_equal(opened[0], in_notebook)
+    top = (in_notebook.height - 30) // 2
+    np.testing.assert_array_equal(np.asarray(in_notebook)[top : top + 30, :20], photo)
+
+
 def test_a_map_without_a_valid_pixel_is_drawn_all_the_same():
     found = depth_map(np.zeros((3, 4)))
     assert Image.open(io.BytesIO(encoded(found, "png"))).height == 160
