@@ -25,7 +25,7 @@ _BLOCK = 1 << 28
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch. Its arrays are used again for a later batch: valid until the iterator is asked for the next.
+    """One batch. Its arrays are used again for a later batch: valid until as many more are asked for as `Batches` hold.
 
     Attributes:
         indices: Rows of the store, [B].
@@ -77,6 +77,7 @@ class Batches:
         samples: Take only the first so many.
         threads: Threads that read.
         ahead: Batches read before they are asked for.
+        held: Batches whose arrays are valid at once: with 1 the last, until the next is asked for.
         allocate: Makes the buffers; a trainer on a GPU gives page-locked ones.
 
     Attributes:
@@ -101,6 +102,7 @@ class Batches:
         samples: int | None = None,
         threads: int = 4,
         ahead: int = 2,
+        held: int = 1,
         allocate: Allocate = np.empty,
     ) -> None:
         self.rows = features.usable[:samples]
@@ -119,7 +121,7 @@ class Batches:
         self._read_sample, self._loaded = self._read_stored, False
         height, width = features.native_size if native else features.depth_size
         self._buffers = deque(
-            _Buffer.of(_empty(features, batch_size, layers, (height, width), allocate)) for _ in range(ahead + 1)
+            _Buffer.of(_empty(features, batch_size, layers, (height, width), allocate)) for _ in range(ahead + held)
         )
 
     def __len__(self) -> int:

@@ -3,9 +3,10 @@
 from .baselines import image_free_depths
 from .boundary import REGIONS, boundary_regions
 from .breakdown import Breakdown
+from .checkpoints import evaluate_checkpoint, evaluate_checkpoints
 from .crops import CROPS, crop_mask
 from .csv_text import csv_text
-from .evaluation import Evaluation, evaluate_checkpoint, evaluate_saved, scored_split
+from .evaluation import Evaluation, scored_split
 from .examples import SHOWN, Example, Examples, find_examples, loader, ranked
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
 from .figure_files import write_figures
@@ -35,7 +36,7 @@ from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
 from .results import DATA_NAMES, Results, Row
-from .saved_maps import SavedMaps
+from .saved_maps import SavedMaps, evaluate_saved
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
@@ -89,6 +90,7 @@ __all__ = [
     "depth_metrics",
     "error_figure",
     "evaluate_checkpoint",
+    "evaluate_checkpoints",
     "evaluate_saved",
     "find_examples",
     "finished_examples",

@@ -1,56 +1,85 @@
-"""One evaluation: a checkpoint, or saved maps, scored by every protocol asked for."""
+"""Evaluations: checkpoints, or saved maps, scored by every protocol asked for, each split in one pass."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import sha256
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from ..cache import FeatureCache, Features, Look, Looks, SpaceClipError, note_looks, out_of_memory
+from ..cache import FeatureCache, Look, Looks, SpaceClipError, note_looks
 from ..train import Checkpoint
-from .baselines import image_free_depths
-from .examples import SHOWN, Examples, find_examples, loader
+from .examples import SHOWN, Examples, Load, find_examples, loader
 from .facts import BackboneFacts, CheckpointFacts, SavedMapsFacts
-from .inference import predict
-from .kept_baselines import KeptDepths
 from .panels import DepthScale
 from .probing import FeatureViews, ranked_views
 from .protocol import EvaluateSettings, Protocol, ProtocolName, split_of
 from .result_files import FILES, write_results
-from .result_folder import require_free, sweep_folder
+from .result_folder import sweep_folder
 from .results import Results
-from .saved_maps import check_shape
-from .scoring import SAVED, DepthMaps, as_map
+from .scoring import DepthMaps, ImageScore
 from .split_scoring import Baselines, Scored, score_split, split_facts
-from .truths import GroundTruth, read_truths, samples_digest
+from .truths import GroundTruth
 
 Advance = Callable[[int, int], None]
-_Split = TypeVar("_Split", bound=GroundTruth)
-_Maps = Callable[[_Split, Sequence[Protocol], Sequence[int]], Iterable[DepthMaps]]
+Split = TypeVar("Split", bound=GroundTruth)
+Read = Callable[[Split, Sequence[Protocol], Sequence[int]], Iterable[Any]]
+"""Batches of some rows of a split, with the truths that protocols need."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Something that is scored.
+
+    Attributes:
+        facts: What it is.
+        backbone: That its features are of; None for saved maps.
+        checkpoint: Its weights; None for saved maps.
+        out: Folder for its numbers.
+        predict: Gives the maps of the images of a batch.
+        hash_of: What a look at a split is told by, once it was scored there.
+    """
+
+    facts: CheckpointFacts | SavedMapsFacts
+    backbone: BackboneFacts | None
+    checkpoint: Checkpoint | None
+    out: Path
+    predict: Callable[[Any], Iterable[DepthMaps]]
+    hash_of: Callable[[GroundTruth], str]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found, and what its figures are drawn from.
+    """What one evaluation found; what its figures are drawn from is made when it is asked for.
 
     Attributes:
         results: The numbers.
-        examples: Images scored by the protocol of the first row, to be shown.
-        scale: The colours of their depth.
         checkpoint: What was scored; None for saved maps.
-        views: Layers of some of the examples; None for saved maps.
     """
 
     results: Results
-    examples: Examples
-    scale: DepthScale
     checkpoint: Checkpoint | None
-    views: FeatureViews | None
+    _settings: EvaluateSettings
+    _images: Sequence[ImageScore]
+    _load: Load
+    _features: FeatureCache | None
+
+    @cached_property
+    def examples(self) -> Examples:
+        """Images scored by the protocol of the first row, to be shown."""
+        return find_examples(self._images, self._settings.figures, self._load)
+
+    @property
+    def scale(self) -> DepthScale:
+        """The colours of their depth."""
+        return DepthScale.of((example.ground_truth for example in self.examples.all), self._settings.figure_scale)
+
+    @property
+    def views(self) -> FeatureViews | None:
+        """Layers of some of them; None for saved maps."""
+        return ranked_views(self._features, self._images, SHOWN) if self._features else None
 
     @property
     def caption(self) -> str:
@@ -74,197 +103,100 @@ def scored_split(name: ProtocolName, splits: Mapping[str, GroundTruth]) -> str:
     return wanted
 
 
-def evaluate_checkpoint(
-    checkpoint: Checkpoint,
-    splits: Mapping[str, FeatureCache],
-    training: Features,
-    settings: EvaluateSettings,
-    out: Path,
-    progress: Advance = lambda _done, _total: None,
-    *,
-    name: str = "",
-    force: bool = False,
-    keep: Path | None = None,
-) -> Evaluation:
-    """Score a checkpoint beside the best predictions without an image.
-
-    Args:
-        checkpoint: The decoder, on the device to compute on.
-        splits: What can be scored, `val` and `test` or one of them; each split a protocol asks for is read once.
-        training: The split that those predictions are made of.
-        settings: How to score.
-        out: Folder for the numbers (see `write_results`).
-        progress: Called with (images done, images in all), those of the training split too, once for each range scored.
-        name: Of the data set.
-        force: Replace whatever result the folder holds.
-        keep: Folder that keeps those predictions, so that the next evaluation does not read the training split.
-
-    Raises:
-        SpaceClipError: The folder holds another result, a store lacks depth, a hidden state or the flipped view, or no
-            pixel is valid.
-    """
-    info = checkpoint.info
-
-    def decoded(cache: FeatureCache, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
-        return predict(
-            checkpoint.decoder,
-            cache,
-            rows,
-            flip_average=settings.flip_average,
-            truths=read_truths(cache, [protocol.size for protocol in protocols]),
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-        )
-
-    facts = CheckpointFacts.of(checkpoint, training.storage)
-    plan = _plan(settings, splits, (info.min_depth, info.max_depth), saved=False)
-    if not force:
-        require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    ranges = list(dict.fromkeys(protocol.depth_range for _, protocol in plan))
-    kept = {depths: KeptDepths(keep, training, depths) for depths in ranges} if keep else {}
-    baselines = {depths: found for depths, file in kept.items() if (found := file.read())}
-    missing = [depths for depths in ranges if depths not in baselines]
-    done, total = count(1), len(training) * len(missing) + _images(splits, plan)
-
-    def advance(*_: int) -> None:
-        progress(next(done), total)
-
-    with out_of_memory(f"lower evaluate.batch_size, which is {settings.batch_size}, or compute on another --device"):
-        # Within the range that is scored, whatever the checkpoint was trained for: else better ones were possible.
-        for depths in missing:
-            baselines[depths] = image_free_depths(training, *depths, progress=advance)
-            if depths in kept:
-                kept[depths].write(baselines[depths])
-        rest = (splits, splits, decoded, baselines, plan, settings, out, advance, name)
-        found = _evaluate(facts, lambda _split: info.sha256, info.backbone, *rest)
-    return replace(found, checkpoint=checkpoint)
-
-
-def evaluate_saved(
-    facts: SavedMapsFacts,
-    read: Callable[[str], NDArray[np.float32]],
-    splits: Mapping[str, _Split],
-    depth_range: tuple[float, float],
-    settings: EvaluateSettings,
-    out: Path,
-    progress: Advance = lambda _done, _total: None,
-    *,
-    name: str = "",
-    force: bool = False,
-) -> Evaluation:
-    """Score the saved maps of any model.
-
-    Args:
-        facts: What they are.
-        read: Gives the map [h, w] of a sample in metres, by the sample's id.
-        splits: What can be scored.
-        depth_range: Smallest and largest depth in metres where a protocol takes them from the settings.
-        settings: How to score; flip averaging is the maps' own matter.
-        out: Folder for the numbers (see `write_results`).
-        progress: Called with (images done, images in all).
-        name: Of the data set.
-        force: Replace whatever result the folder holds.
-
-    Raises:
-        SpaceClipError: The folder holds another result, a map cannot be read or scored, or no pixel is valid.
-    """
-    hashes: dict[str, str] = {}
-
-    def saved(truth: _Split, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[DepthMaps]:
-        truths = read_truths(truth, [protocol.size for protocol in protocols])
-        sample_ids, scenes, unusable = truth.sample_ids, truth.scenes, truth.quarantined
-        for row in (row for row in rows if row not in unusable):
-            sample_id, found = sample_ids[row], truths(row)
-            # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
-            known = any(depth.any() for depth in found.values())
-            depth = read(sample_id) if known else np.ones((1, 1), np.float32)
-            hashes[sample_id] = sha256(depth.tobytes()).hexdigest()
-            check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
-            yield DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)
-
-    def maps_hash(split: GroundTruth) -> str:
-        return sha256("".join(hashes.get(name, "") for name in split.sample_ids).encode()).hexdigest()
-
-    plan = _plan(settings, splits, depth_range, saved=True)
-    if not force:
-        require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
-    with out_of_memory("end what else holds memory"):
-        return _evaluate(facts, maps_hash, None, {}, splits, saved, {}, plan, settings, out, progress, name)
-
-
-def _evaluate(
-    facts: CheckpointFacts | SavedMapsFacts,
-    hash_of: Callable[[GroundTruth], str],
-    backbone: Mapping[str, Any] | None,
+def evaluate_models(
+    models: Sequence[Model],
     features: Mapping[str, FeatureCache],
-    splits: Mapping[str, _Split],
-    maps: _Maps[_Split],
+    splits: Mapping[str, Split],
+    read: Read[Split],
     baselines: Baselines,
     plan: Sequence[tuple[str, Protocol]],
     settings: EvaluateSettings,
-    out: Path,
     progress: Advance,
     name: str,
-) -> Evaluation:
-    """Score every protocol, each split in one pass, and write the numbers; examples are of the first protocol."""
-    where = list(dict.fromkeys(split for split, _ in plan))
-    total, done = _images(splits, plan), count(1)
+    device: torch.device,
+) -> list[Evaluation]:
+    """Score every model by every protocol, each split in one pass, and write the numbers.
 
-    def counted(images: Iterable[DepthMaps]) -> Iterator[DepthMaps]:
-        for image in images:
+    Args:
+        models: What is scored; the predictions of all are made of the same batches.
+        features: The splits that are read from stores, by name.
+        splits: What can be scored, by name.
+        read: Reads a split.
+        baselines: See `score_split`.
+        plan: See `plan_of`.
+        settings: How to score.
+        progress: Called with (images done, images in all).
+        name: Of the data set.
+        device: Where the models predict.
+
+    Raises:
+        SpaceClipError: An image cannot be scored, or no pixel is valid.
+    """
+    where = list(dict.fromkeys(split for split, _ in plan))
+    total, done = images_of(splits, plan), count(1)
+
+    def counted(batch: Any) -> Iterator[DepthMaps]:
+        for image in models[0].predict(batch):
             progress(next(done), total)
             yield image
 
-    by_plan: dict[tuple[str, Protocol], Scored] = {}
+    by_plan: list[dict[tuple[str, Protocol], Scored]] = [{} for _ in models]
     for split in where:
         variants = [variant for at, variant in plan if at == split]
-        images = counted(maps(splits[split], variants, range(len(splits[split]))))
+        batches = read(splits[split], variants, range(len(splits[split])))
         facts_of = partial(split_facts, split, splits[split], features.get(split))
-        scored = score_split(images, facts_of, variants, baselines)
+        predicts = {str(model.out): model.predict for model in models} | {str(models[0].out): counted}
+        scored = score_split(batches, predicts, facts_of, variants, baselines, device)
         # Noted before anybody can see a number.
-        looked = _look(facts, hash_of, splits[split], variants, out) if scored[0].row.split == "test" else None
-        for variant, found in zip(variants, scored, strict=True):
-            by_plan[split, variant] = replace(found, row=found.row.model_copy(update={"looks": looked}))
-    scored = [by_plan[each] for each in plan]
-    first = splits[where[0]]
-    results = Results(
-        data=str(first.about.get("data")),
-        name=name,
-        model=facts,
-        backbone=BackboneFacts.of(backbone) if backbone else None,
-        rows=tuple(found.row for found in scored),
-    )
-    scores = tuple(found.scores for found in scored)
-    sweep_folder(out, FILES)
-    write_results(out, results, scores)
-    protocol = plan[0][1]
-    load = loader(lambda rows: maps(first, [protocol], rows), first, protocol, scores[0].images)
-    examples = find_examples(scores[0].images, settings.figures, load)
-    scale = DepthScale.of((example.ground_truth for example in examples.all), settings.figure_scale)
-    views = ranked_views(features[where[0]], scores[0].images, SHOWN) if features else None
-    return Evaluation(results, examples, scale, None, views)
+        looked = _look(models, splits[split], variants) if scored[0][0].row.split == "test" else None
+        for found, rows in zip(by_plan, scored, strict=True):
+            for variant, one in zip(variants, rows, strict=True):
+                found[split, variant] = replace(one, row=one.row.model_copy(update={"looks": looked}))
+    first, protocol = splits[where[0]], plan[0][1]
+    evaluations = []
+    for model, found in zip(models, by_plan, strict=True):
+        rows = [found[each] for each in plan]
+        results = Results(
+            data=str(first.about.get("data")),
+            name=name,
+            model=model.facts,
+            backbone=model.backbone,
+            rows=tuple(one.row for one in rows),
+        )
+        sweep_folder(model.out, FILES)
+        write_results(model.out, results, [one.scores for one in rows])
+        images = rows[0].scores.images
+        load = loader(partial(_maps, model, read, first, [protocol]), first, protocol, images)
+        evaluations.append(Evaluation(results, model.checkpoint, settings, images, load, features.get(where[0])))
+    return evaluations
 
 
-def _look(
-    facts: CheckpointFacts | SavedMapsFacts,
-    hash_of: Callable[[GroundTruth], str],
-    split: GroundTruth,
-    variants: Sequence[Protocol],
-    out: Path,
-) -> Looks:
+def _maps(
+    model: Model, read: Read[Split], split: Split, protocols: Sequence[Protocol], rows: Sequence[int]
+) -> Iterator[DepthMaps]:
+    """What a model predicts of some rows of a split."""
+    return (image for batch in read(split, protocols, rows) for image in model.predict(batch))
+
+
+def _look(models: Sequence[Model], split: GroundTruth, variants: Sequence[Protocol]) -> Looks:
     """Note that something was scored on a test split; the variants of a protocol are one look."""
     if not isinstance(split, FeatureCache):
         return Looks(uncounted="it was read from its own files, not from a store")
-    kind = "checkpoint" if isinstance(facts, CheckpointFacts) else "maps"
     protocols = dict.fromkeys(variant.setting for variant in variants)
-    return note_looks([Look(kind, hash_of(split), protocol, str(out)) for protocol in protocols], split.path)
+    looks = [
+        Look("checkpoint" if model.checkpoint else "maps", model.hash_of(split), protocol, str(model.out))
+        for model in models
+        for protocol in protocols
+    ]
+    return note_looks(looks, split.path)
 
 
-def _images(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:
+def images_of(splits: Mapping[str, GroundTruth], plan: Sequence[tuple[str, Protocol]]) -> int:
+    """Images that a plan scores, those of a split once."""
     return sum(len(splits[split]) for split in {split for split, _ in plan})
 
 
-def _plan(
+def plan_of(
     settings: EvaluateSettings, splits: Mapping[str, GroundTruth], depth_range: tuple[float, float], *, saved: bool
 ) -> list[tuple[str, Protocol]]:
     """What is scored, in the order of the result: all variants of every protocol, each with its split."""

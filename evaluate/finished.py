@@ -9,7 +9,7 @@ from ..cache import FeatureCache, Features, SpaceClipError, require_same
 from ..train import Checkpoint
 from .examples import Example, loader, ranked
 from .facts import BackboneFacts, CheckpointFacts
-from .inference import predict
+from .inference import device_of, predict
 from .probing import FeatureViews, ranked_views
 from .protocol import Protocol
 from .result_files import read_metrics, read_results, write_results
@@ -83,7 +83,8 @@ def scored_once(
         if of == (protocol, samples_digest(split), checkpoint.info.sha256) and row.breakdown:
             return row, _scores(folder, row, split)
     cache = split if isinstance(split, FeatureCache) else None
-    (found,) = score_split(maps, partial(split_facts, "val", split, cache), [protocol], {})
+    facts_of = partial(split_facts, "val", split, cache)
+    ((found,),) = score_split([maps], {"": iter}, facts_of, [protocol], {}, device_of(checkpoint.decoder))
     results = Results(
         data=str(split.about.get("data")),
         model=CheckpointFacts.of(checkpoint, split.storage),

@@ -1,13 +1,20 @@
-"""Saved depth maps of any model, found by the ids of the samples that they predict."""
+"""Saved depth maps of any model, found by the ids of the samples that they predict, and their evaluation."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ..cache import SpaceClipError
-from .truths import GroundTruth
+from ..cache import SpaceClipError, out_of_memory
+from .evaluation import Advance, Evaluation, Model, Split, evaluate_models, plan_of
+from .facts import SavedMapsFacts
+from .protocol import EvaluateSettings, Protocol
+from .result_folder import require_free
+from .scoring import SAVED, DepthMaps, as_map
+from .truths import GroundTruth, read_truths, samples_digest
 
 _KB_CROP = (352, 1216)
 _NAMED = 3
@@ -101,3 +108,57 @@ def check_shape(sample_id: str, shape: tuple[int, ...], truths: Iterable[tuple[i
                 f"{sample_id}: the saved map is 352 x 1216, KITTI's KB crop, and its truth {height} x {width}: set "
                 "data.kb_crop, or save maps of whole frames"
             )
+
+
+def evaluate_saved(
+    facts: SavedMapsFacts,
+    read: Callable[[str], NDArray[np.float32]],
+    splits: Mapping[str, Split],
+    depth_range: tuple[float, float],
+    settings: EvaluateSettings,
+    out: Path,
+    progress: Advance = lambda _done, _total: None,
+    *,
+    name: str = "",
+    force: bool = False,
+) -> Evaluation:
+    """Score the saved maps of any model.
+
+    Args:
+        facts: What they are.
+        read: Gives the map [h, w] of a sample in metres, by the sample's id.
+        splits: What can be scored.
+        depth_range: Smallest and largest depth in metres where a protocol takes them from the settings.
+        settings: How to score; flip averaging is the maps' own matter.
+        out: Folder for the numbers (see `write_results`).
+        progress: Called with (images done, images in all).
+        name: Of the data set.
+        force: Replace whatever result the folder holds.
+
+    Raises:
+        SpaceClipError: The folder holds another result, a map cannot be read or scored, or no pixel is valid.
+    """
+    hashes: dict[str, str] = {}
+
+    def saved(truth: Split, protocols: Sequence[Protocol], rows: Sequence[int]) -> Iterator[list[DepthMaps]]:
+        truths = read_truths(truth, [protocol.size for protocol in protocols])
+        sample_ids, scenes, unusable = truth.sample_ids, truth.scenes, truth.quarantined
+        for row in (row for row in rows if row not in unusable):
+            sample_id, found = sample_ids[row], truths(row)
+            # A frame without ground truth is skipped whatever was predicted for it; its map need not be there.
+            known = any(depth.any() for depth in found.values())
+            depth = read(sample_id) if known else np.ones((1, 1), np.float32)
+            hashes[sample_id] = sha256(depth.tobytes()).hexdigest()
+            check_shape(sample_id, depth.shape, [truth.shape for truth in found.values() if known])
+            yield [DepthMaps(row, sample_id, scenes[row], {SAVED: as_map(depth)}, found)]
+
+    def maps_hash(split: GroundTruth) -> str:
+        return sha256("".join(hashes.get(name, "") for name in split.sample_ids).encode()).hexdigest()
+
+    plan = plan_of(settings, splits, depth_range, saved=True)
+    if not force:
+        require_free(out, facts, [(samples_digest(splits[split]), protocol) for split, protocol in plan])
+    with out_of_memory("end what else holds memory"):
+        model, device = Model(facts, None, None, out, iter, maps_hash), torch.device("cpu")
+        (found,) = evaluate_models([model], {}, splits, saved, {}, plan, settings, progress, name, device)
+    return found

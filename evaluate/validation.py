@@ -1,6 +1,7 @@
 """Validation of decoders in training: all of them in one pass over the store, scored on their device."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..cache import Batches, Features, SpaceClipError
-from ..train import DepthDecoder, Inputs, allocator, feed, resize
+from ..train import HELD, DepthDecoder, Inputs, allocator, feed, resize, side_by_side
 from .batch_metrics import batch_metrics
 from .crops import crop_bounds
-from .inference import decode, device_of
+from .inference import decode, device_of, evaluating
 from .metrics import METRICS, not_a_depth
 from .protocol import Protocol
 from .scoring import nothing_valid
@@ -40,7 +41,7 @@ def validate(
             [h, w] in metres, which is then predicted whatever the image.
         cache: The validation split.
         batch_size: Images decoded together; by default 16, or 8 on a CPU, where more of them take longer each.
-        seen: Is shown each prediction, whose memory lasts as long as its batch.
+        seen: Is shown each prediction, whose memory lasts as long as its batch; of several candidates by threads.
 
     Returns:
         For each candidate its metrics, or why it has none: the store lacks a hidden state, the precision is unknown,
@@ -59,19 +60,28 @@ def validate(
         decoders = [trial.predictor for trial in scored if isinstance(trial.predictor, DepthDecoder)]
         device = device_of(decoders[0]) if decoders else torch.device("cpu")
         size = min(batch_size or (8 if device.type == "cpu" else 16), rows.size)
-        batches = Batches(cache, size, layers, seed=0, flip_probability=0, native=True, allocate=allocator(device))
+        batches = Batches(
+            *(cache, size, layers), seed=0, flip_probability=0, native=True, held=HELD, allocate=allocator(device)
+        )
         parts = np.split(rows, range(size, rows.size, size))
         read = batches.read((part, np.zeros(len(part), np.bool_)) for part in parts)
-        with torch.inference_mode():
+        with evaluating(decoders), side_by_side(len(scored), device) as each:
             for part, inputs in zip(parts, feed(read, device), strict=True):
                 truths = _by_size(inputs.depth[:, 0], [cache.ground_truth_size(row) for row in part.tolist()])
                 order += [part[at] for images, _ in truths for at in images]
-                for trial in scored:
-                    trial.attempt(trial.add, inputs, truths, part.tolist(), seen)
+                each(partial(_add, scored, inputs, truths, part.tolist(), seen))
+            each.finish()
     ids = cache.sample_ids
     for trial in trials:
         trial.attempt(trial.finish, [ids[row] for row in order])
     return [trial.error or trial.mean for trial in trials]
+
+
+@torch.inference_mode()
+def _add(
+    trials: "Sequence[_Trial]", inputs: Inputs, truths: _Truths, rows: Sequence[int], seen: Seen | None, number: int
+) -> None:
+    trials[number].attempt(trials[number].add, inputs, truths, rows, seen)
 
 
 class _Trial:

@@ -15,7 +15,7 @@ from ..evaluate import (
     SavedMaps,
     SavedMapsFacts,
     SourceTruth,
-    evaluate_checkpoint,
+    evaluate_checkpoints,
     evaluate_saved,
     reads_settings,
     scored_split,
@@ -35,62 +35,63 @@ _MAX_DEPTH = {"nyu": 10.0}
 _FARTHEST = 80.0
 
 
-def score_checkpoint(
-    checkpoint: Path,
+def score_checkpoints(
+    checkpoints: Mapping[Path, Path],
     features: "Location",
     settings: EvaluateSettings,
-    out: Path,
     *,
     baselines: "Sequence[Location]" = (),
     device: str | None = None,
     local_copy: Path | None = None,
     force: bool = False,
-) -> Evaluation:
-    """Score a checkpoint on the splits of a folder of features, or on one store, and write the numbers.
+) -> list[Evaluation]:
+    """Score checkpoints on the splits of a folder of features, or on one store, in one pass, and write the numbers.
 
     Args:
-        checkpoint: The folder that holds it, or one of its files.
+        checkpoints: By the folder for the numbers, the folder that holds the checkpoint, or one of its files.
         features: What to score on.
         settings: How to score.
-        out: Folder for the numbers.
-        baselines: The stores that it was trained on, or the folders of all splits; by default that of what is scored.
+        baselines: The stores that they were trained on, or the folders of all splits; by default that of what is
+            scored.
         device: Where to compute; by default the best that is there.
         local_copy: Folder that keeps what is read of a bucket.
-        force: Replace whatever result the folder holds.
+        force: Replace whatever results the folders hold.
 
     Raises:
-        SpaceClipError: The checkpoint was not trained on such features, or a store cannot be scored.
+        SpaceClipError: A checkpoint was not trained on such features, or a store cannot be scored.
     """
+    loaded = {out: _loaded(checkpoint, out, device or "auto") for out, checkpoint in checkpoints.items()}
+    splits = open_scored(features, local_copy)
+    folder = _folder_of(features)
+    if not baselines and "train" not in split_pointers(folder):
+        first = next(iter(checkpoints.values()))
+        raise SpaceClipError(
+            f"{folder}: holds no train.json, the baseline; name the store that {first} was trained on (--baseline)"
+        )
+    baselines = [split_pointers(given).get("train", given) for given in baselines or [folder]]
+    training = open_joined(baselines, local_copy=local_copy)
+    for checkpoint in loaded.values():
+        _check_stores(checkpoint, splits, training)
+    with progress("evaluate", "images") as report:
+        return evaluate_checkpoints(
+            *(loaded, splits, training, settings, report),
+            name=folder.name,
+            force=force,
+            keep=baselines[0].parent if isinstance(baselines[0], Path) else local_copy,
+        )
+
+
+def _loaded(checkpoint: Path, out: Path, device: str) -> Checkpoint:
     require_writable(out)
     with out_of_memory("end what else holds the device's memory, or give another --device"):
-        loaded = load_checkpoint(checkpoint, choose_device(device or "auto"))
+        loaded = load_checkpoint(checkpoint, choose_device(device))
     if samples := loaded.info.training.get("overfit"):
         click.echo(
             f"warning: {checkpoint} was overfit to {samples} samples (train.overfit), to see that a decoder can learn: "
             "its scores say nothing; train without it",
             err=True,
         )
-    splits = open_scored(features, local_copy)
-    folder = _folder_of(features)
-    if not baselines and "train" not in split_pointers(folder):
-        raise SpaceClipError(
-            f"{folder}: holds no train.json, the baseline; name the store that {checkpoint} was trained on (--baseline)"
-        )
-    baselines = [split_pointers(given).get("train", given) for given in baselines or [folder]]
-    training = open_joined(baselines, local_copy=local_copy)
-    _check_stores(loaded, splits, training)
-    with progress("evaluate", "images") as report:
-        return evaluate_checkpoint(
-            loaded,
-            splits,
-            training,
-            settings,
-            out,
-            report,
-            name=folder.name,
-            force=force,
-            keep=baselines[0].parent if isinstance(baselines[0], Path) else local_copy,
-        )
+    return loaded
 
 
 def score_saved(

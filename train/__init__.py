@@ -14,10 +14,11 @@ from .precision import autocast
 from .recipe import TrainSettings
 from .release import load_release_checkpoint
 from .run import Run
-from .side_by_side import groups
+from .side_by_side import HELD, SideBySide, at_once, side_by_side
 from .start import StartSettings, shared_weights
 
 __all__ = [
+    "HELD",
     "HISTORY",
     "INFO",
     "WEIGHTS",
@@ -34,14 +35,15 @@ __all__ = [
     "LossSettings",
     "Plan",
     "Run",
+    "SideBySide",
     "StartSettings",
     "TrainSettings",
     "allocator",
+    "at_once",
     "autocast",
     "feed",
     "fit",
     "for_inference",
-    "groups",
     "load_checkpoint",
     "load_release_checkpoint",
     "loaded_bytes",
@@ -50,6 +52,7 @@ __all__ = [
     "resize",
     "save_checkpoint",
     "shared_weights",
+    "side_by_side",
     "silog_loss",
     "ssim_loss",
     "state_bytes",

@@ -18,7 +18,7 @@ from .feed import Inputs
 from .history import Epoch
 from .reading import inputs_of, training_batches
 from .run import Plan, Run
-from .side_by_side import side_by_side
+from .side_by_side import SideBySide, side_by_side
 
 _CHECK_EVERY = 16
 """Steps between two looks at how a decoder does, each of which waits for the device."""
@@ -56,7 +56,7 @@ def fit(
 ) -> list[CheckpointInfo]:
     """Train decoders, or finish interrupted runs of the same settings, features and code.
 
-    Each comes out as if it were trained alone, on a CPU with as many threads (see `groups`). A finished checkpoint of
+    Each comes out as if it were trained alone, on a CPU with as many threads (see `at_once`). A finished checkpoint of
     the same settings and stores is returned as it is, and no epoch of it is reported.
 
     Args:
@@ -116,7 +116,7 @@ class _Engine:
     callbacks: Callbacks
     counted: float
     """Clock up to which the time is counted."""
-    each: Callable[[Callable[[int], None]], None]
+    each: SideBySide
     """Calls a function with the number of each run."""
 
     def train(self) -> None:
@@ -126,21 +126,23 @@ class _Engine:
             if run.trainee.finished:  # killed after its last epoch
                 self._attempt(run, run.finish)
         while learning := self._learning():
-            done = min(run.trainee.done for run in learning)
+            begun = [(run, run.trainee.done) for run in learning]
+            done = min(at for _, at in begun)
             epoch, first = divmod(done, steps)
             self.callbacks.progress(done, total)
             due: list[Run] = []
             with self._saved_where_reading_fails():
                 for at, inputs in enumerate(self.inputs(epoch, first), done):
-                    due = [run for run in self._learning() if run.trainee.done == at]
+                    due = [run for run, first_due in begun if first_due <= at and not run.error]
                     self._count("reading", due)
                     for run in due:
                         run.saved.move_seconds("reading", "copying", inputs.copying)
-                    self._step_each(due, inputs)
+                    self._step_each(at, inputs)
                     self._count("computing", due)
                     if not due:
                         break
                     self.callbacks.progress(at + 1, total)
+                self.each.finish()
             # Others may have ended this epoch before: when they were interrupted, or one of these started again.
             if ended := [run for run in due if not run.error]:
                 self._end_epoch(ended)
@@ -151,6 +153,7 @@ class _Engine:
         try:
             yield
         except StoreError:
+            self.each.finish()
             for run in self._learning():
                 if run.trainee.done > run.saved.steps:
                     run.save()
@@ -177,9 +180,10 @@ class _Engine:
         run.error = error
         self.callbacks.drop(run.plan, error)
 
-    def _step_each(self, runs: Sequence[Run], inputs: Inputs) -> None:
+    def _step_each(self, at: int, inputs: Inputs) -> None:
         def step(number: int) -> None:
-            if (run := self.runs[number]) in runs:
+            run = self.runs[number]
+            if not (run.error or run.info) and run.trainee.done == at:
                 self._attempt(run, self._step, run, inputs)
 
         self.each(step)

@@ -9,6 +9,7 @@ from ..cache import Batches, Features
 from .feed import Inputs, allocator, feed
 from .recipe import TrainSettings
 from .resident import Residence, Resident, residence
+from .side_by_side import HELD
 
 _LEAST_THREADS, _MOST_THREADS = 4, 16
 
@@ -31,6 +32,7 @@ def training_batches(
         samples=settings.overfit,
         threads=settings.reader_threads or min(max(os.cpu_count() or 1, _LEAST_THREADS), _MOST_THREADS),
         ahead=settings.batches_ahead or (4 if device.type == "cuda" else 2),
+        held=HELD if device.type == "cpu" else 1,
         allocate=allocator(device),
     )
 

@@ -82,7 +82,7 @@ def evaluate(
     """
     from ...evaluate import write_figures
     from ..config import FeatureExperiment, apply_options, chosen_options, load_experiment
-    from ..evaluation import score_checkpoint, score_saved
+    from ..evaluation import score_checkpoints, score_saved
 
     named = {"evaluate.protocols": protocols or None, "evaluate.median_scaling": median_scaling}
     chosen = chosen_options(assignments, named)
@@ -108,7 +108,7 @@ def evaluate(
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
         given = _chosen(options, "baselines", "device", "local_copy", "force")
-        found = score_checkpoint(checkpoint, features, settings, out, **given)
+        (found,) = score_checkpoints({out: checkpoint}, features, settings, **given)
     print_tables(found.results)
     write_figures(out, found)
     print_files(out)

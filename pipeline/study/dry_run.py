@@ -7,7 +7,7 @@ import torch
 
 from ...cache import size_text
 from ...extract import duration
-from ...train import CheckpointInfo, groups, loaded_bytes, state_bytes
+from ...train import CheckpointInfo, at_once, loaded_bytes, state_bytes
 from ..device import choose_device
 from .design import Design
 from .tables import own_settings
@@ -58,7 +58,7 @@ def _memory(design: Design, names: set[str], device: torch.device) -> str:
     layers = sorted({layer for arm in arms for layer in arm.decoder.layers})
     features = loaded_bytes(design.training, layers, design.arms[0].settings, device)
     loaded = f", {size_text(features)} for the training features, which are loaded once" if features else ""
-    steps = len(groups(len(design.arms), device)[0])
+    steps = at_once(len(design.arms), device)
     activations = f"{steps} decoders at once" if steps > 1 else "one decoder"
     return (
         f"memory: {size_text(held)} for weights, gradients, moments and averages of {len(arms)} decoders side by side"

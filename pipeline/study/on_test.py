@@ -18,7 +18,7 @@ from ...evaluate import (
 )
 from ...train import INFO, CheckpointInfo
 from ..config import Experiment
-from ..evaluation import score_checkpoint
+from ..evaluation import score_checkpoints
 from ..features import split_pointers
 from .results import SplitFacts
 
@@ -95,14 +95,14 @@ class OnTest:
             )
         return rows[self.scored[0]]
 
-    def score(self, run: Path, device: str, local_copy: Path | None) -> None:
-        """Score a finished run, as `spaceclip evaluate` does, into its own folder.
+    def score(self, runs: Sequence[Path], device: str, local_copy: Path | None) -> None:
+        """Score finished runs, as `spaceclip evaluate` does, each into its own folder; all in one pass.
 
         Raises:
-            SpaceClipError: See `score_checkpoint`.
+            SpaceClipError: See `score_checkpoints`.
         """
-        score_checkpoint(
-            *(run, self.folders[0], self.settings, run),
+        score_checkpoints(
+            *({run: run for run in runs}, self.folders[0], self.settings),
             baselines=self.folders,
             device=device,
             local_copy=local_copy,

@@ -86,12 +86,10 @@ class _Study:
 
     def score(self, device: str, local_copy: Path | None) -> None:
         """Score on the test split what was trained and was not scored there yet; for once all runs have ended."""
-        if not self.design.test:
-            return
-        for key, plan in self.plans.items():
-            if key not in self.failed and not self.on_test(plan):
-                self.say(f"{self._name(plan)}: is scored on the test split")
-                self.design.test.score(plan.out, device, local_copy)
+        runs = [plan for key, plan in self.plans.items() if key not in self.failed and not self.on_test(plan)]
+        if self.design.test and runs:
+            self.say(f"scored on the test split, in one pass: {'; '.join(map(self._name, runs))}")
+            self.design.test.score([plan.out for plan in runs], device, local_copy)
 
     def on_test(self, plan: Plan) -> Row | None:
         """How a run was scored on the test split, see `OnTest.row`; None without one."""

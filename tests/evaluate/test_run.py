@@ -13,6 +13,7 @@ from spaceclip.evaluate import (
     boundary_regions,
     crop_mask,
     evaluate_checkpoint,
+    evaluate_checkpoints,
     evaluate_saved,
     figure_files,
     image_free_depths,
@@ -23,7 +24,7 @@ from spaceclip.evaluate import (
     write_figures,
 )
 from spaceclip.evaluate.saved_maps import check_shape
-from spaceclip.train import Checkpoint, CheckpointInfo
+from spaceclip.train import Checkpoint, CheckpointInfo, DepthDecoder
 
 SETTINGS = EvaluateSettings(protocols=("validation",), precision="float32", batch_size=2, figures=2)
 
@@ -47,6 +48,53 @@ def splits(make_cache):
     generator = np.random.default_rng(0)
     test.truths = [generator.uniform(1, 9, (480, 640)).astype(np.float32) for _ in range(3)]
     return {"val": val, "test": test}
+
+
+@pytest.fixture
+def several(checkpoint, tmp_path):
+    """Checkpoints of three decoders, one without some of the hidden states, by the folder of their results."""
+    found = {}
+    for number, changes in enumerate(({}, {"film": False}, {"structural": False, "semantic_layers": (3, 2, 1, 1)})):
+        torch.manual_seed(number)
+        decoder = DepthDecoder(checkpoint.decoder.settings.model_copy(update=changes))
+        info = checkpoint.info.model_copy(update={"decoder": decoder.settings, "epoch": number + 1})
+        found[tmp_path / f"together{number}"] = Checkpoint(decoder, info, tmp_path / f"{number}.safetensors")
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_checkpoints_in_one_pass_have_the_numbers_of_each_alone(several, splits, make_cache, tmp_path, threads):
+    training, settings = make_cache(3, seed=3), SETTINGS.model_copy(update={"protocols": ("standard", "validation")})
+    for number, checkpoint in enumerate(several.values()):
+        evaluate_checkpoint(checkpoint, splits, training, settings, tmp_path / f"alone{number}")
+    before, read = torch.get_num_threads(), []
+    for name, split in splits.items():
+        split.states = lambda *given, one=name, states=split.states: read.append(one) or states(*given)
+    torch.set_num_threads(threads)
+    found = evaluate_checkpoints(several, splits, training, settings)
+    torch.set_num_threads(before)
+    assert read == ["test"] * 4 + ["val"] * 4  # two batches of each, both views, whatever the number of checkpoints
+    for number, (out, one) in enumerate(zip(several, found, strict=True)):
+        assert one.results == read_results(out)
+        for name in ("results.json", "metrics.json", "per_image.csv", "per_scene.csv"):
+            assert (out / name).read_bytes() == (tmp_path / f"alone{number}" / name).read_bytes()
+    assert len({one.results.rows[0].metrics["abs_rel"] for one in found}) == 3
+
+
+def test_of_several_checkpoints_the_one_that_cannot_be_scored_is_named(several, splits, make_cache):
+    broken, checkpoint = list(several.items())[1]
+    checkpoint.decoder.head.predict.bias.data.fill_(torch.nan)
+    with pytest.raises(SpaceClipError, match=f"^{broken}: sample_0: the prediction is nan at a valid pixel"):
+        evaluate_checkpoints(several, splits, make_cache(3, seed=3), SETTINGS)
+    assert not any(out.exists() for out in several)
+
+
+def test_checkpoints_of_different_depths_are_not_scored_together(several, splits, make_cache):
+    out, checkpoint = next(iter(several.items()))
+    info = checkpoint.info.model_copy(update={"max_depth": 20.0})
+    several[out] = Checkpoint(checkpoint.decoder, info, checkpoint.path)
+    with pytest.raises(SpaceClipError, match=r"20 m.* and by .*10 m.*set evaluate\.min_depth and evaluate\.max_depth"):
+        evaluate_checkpoints(several, splits, make_cache(3, seed=3), SETTINGS)
 
 
 def test_each_protocol_scores_what_a_run_of_its_own_scores(tmp_path, checkpoint, splits, make_cache):

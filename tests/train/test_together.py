@@ -1,14 +1,15 @@
 """Decoders that are trained on one read of the features come out as if each were trained alone."""
 
 import csv
-from threading import Barrier
+from functools import partial
+from threading import Barrier, Event
 
 import pytest
 import torch
 from spaceclip.cache import SpaceClipError
 from spaceclip.train import Callbacks, Plan, fit
 from spaceclip.train.run import Run
-from spaceclip.train.side_by_side import groups, side_by_side
+from spaceclip.train.side_by_side import HELD, at_once, side_by_side
 from spaceclip.train.state import code
 from spaceclip.train.step import TrainingStep
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -77,28 +78,64 @@ def test_each_is_bit_equal_to_the_one_trained_alone(cache, plans, alone):
     assert len({weights for weights, _ in alone.values()}) == 4
 
 
-@pytest.mark.parametrize(
-    ("threads", "shares"), [(1, [[1], [1], [1], [1], [1]]), (2, [[1, 1], [1, 1], [2]]), (11, [[2, 2, 2, 2, 2]])]
-)
-def test_on_a_processor_decoders_step_at_once_with_a_share_of_the_threads(threads, shares):
-    before, meetings, found = torch.get_num_threads(), {}, {}
-    torch.set_num_threads(threads)
-    try:
-        parts = groups(5, CPU)
-        for part in parts:
-            meetings |= dict.fromkeys(part, Barrier(len(part), timeout=20))
+@pytest.fixture
+def threads():
+    """Sets how many threads PyTorch has."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
-        def work(number):
-            meetings[number].wait()  # nobody comes back before all of the group are here
-            found[number] = torch.get_num_threads()
 
-        with side_by_side(5, CPU) as each:
-            each(work)
-        assert [[found[number] for number in part] for part in parts] == shares
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-    assert groups(3, torch.device("cuda")) == [range(1), range(1, 2), range(2, 3)]
+@pytest.mark.parametrize(("count", "busy", "share"), [(1, 1, 1), (2, 2, 1), (4, 4, 1), (11, 5, 2)])
+def test_on_a_processor_decoders_work_at_once_with_a_share_of_the_threads(threads, count, busy, share):
+    threads(count)
+    assert at_once(5, CPU) == busy
+    assert at_once(5, torch.device("cuda")) == 1
+    meeting, found = Barrier(busy, timeout=20), {}
+
+    def work(number):
+        if number < busy:
+            meeting.wait()  # nobody comes back before so many are here
+        found[number] = torch.get_num_threads()
+
+    with side_by_side(5, CPU) as each:
+        each(work)
+        each.finish()
+    assert found == dict.fromkeys(range(5), share)
+    assert torch.get_num_threads() == count
+
+
+def test_no_thread_waits_for_the_slowest_of_a_batch(threads):
+    threads(2)
+    later, done = Event(), []
+
+    def work(batch, number):
+        if (batch, number) == (0, 2):
+            assert later.wait(20)
+        if (batch, number) == (1, 0):
+            later.set()
+        done.append((batch, number))
+
+    with side_by_side(3, CPU) as each:
+        for batch in range(4):
+            each(partial(work, batch))
+            # Its memory is used again once HELD - 1 more batches are handed out.
+            assert {(at, number) for at in range(batch + 2 - HELD) for number in range(3)} <= {*done}
+        each.finish()
+    assert [[batch for batch, one in done if one == number] for number in range(3)] == [[0, 1, 2, 3]] * 3
+
+
+def test_what_one_decoder_raises_ends_the_work_of_all(threads):
+    threads(2)
+
+    def work(number):
+        if number == 1:
+            raise Killed
+
+    with side_by_side(3, CPU) as each:
+        each(work)
+        with pytest.raises(Killed):
+            each.finish()
 
 
 @pytest.mark.parametrize("killed_at", [9, 22])
