@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from spaceclip.cache import Looks, Pointer
+from spaceclip.cache import FeatureCache, Looks, Pointer
 from spaceclip.evaluate import read_results
 from spaceclip.extract import read_yaml
 from spaceclip.extract.clip_tiny.model import VISION
@@ -215,6 +215,32 @@ def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_
     shown = json.loads((project / "results/whole/metrics.json").read_text())
     assert shown["test_abs_rel"]["flat"] == flat["test"]["abs_rel"]["mean"]
     assert read_results(project / "alone").rows[0].looks == Looks(6, 6)  # the same weights: no new look
+
+
+def test_all_runs_are_scored_on_one_read_of_the_test_split_and_only_those_that_are_not_scored_yet(
+    study, project, monkeypatch
+):
+    files = sorted(Path("results/whole").rglob("results.json"))
+    before = {file: file.read_bytes() for file in files}
+    assert {read_results(file).rows[0].looks for file in files} == {Looks(6, 6)}
+    kept = files.pop()
+    for file in files:
+        file.unlink()
+    read = []
+    for name in ("states", "ground_truth", "image"):
+        original = getattr(FeatureCache, name)
+        monkeypatch.setattr(
+            FeatureCache,
+            name,
+            lambda self, *given, name=name, original=original: read.append((name, given)) or original(self, *given),
+        )
+    told = study(STUDY, "--out", "results/whole").stderr
+    assert len(read) == len({str(one) for one in read})
+    assert {name for name, _ in read} == {"states", "ground_truth"}  # nothing is drawn
+    assert {file: file.read_bytes() for file in before} == before
+    named = [f"{arm}, seed {seed}" for seed in (1, 2) for arm in ("whole", "flat", "steep")]
+    named.remove(f"{kept.parts[2]}, seed {kept.parts[3].removeprefix('seed')}")
+    assert f"scored on the test split, in one pass: {'; '.join(named)}\n" in told
 
 
 def test_the_test_split_is_not_scored_in_another_way_beside_the_first(study, project):
