@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import Counter
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_each_decoder_scores_in_one_pass_what_it_scores_alone(make_store, severa
         error = 1e-5 if precision == "float32" else 1e-2
         assert metrics == pytest.approx(alone(decoder, protocol, cache, precision), rel=error, abs=error)
     assert len({metrics["abs_rel"] for metrics in found if isinstance(metrics, dict)}) == 4
+
+
+def test_on_a_processor_decoders_are_scored_at_once_and_come_to_the_same(make_store, several):
+    store, before, meeting = make_store(NATIVE), torch.get_num_threads(), Barrier(2, timeout=20)
+
+    def seen(number, row, _depth):
+        if number < 2 and row == 0:
+            meeting.wait()  # nobody goes on before both are here
+
+    torch.set_num_threads(1)
+    expected = validate(several, store)
+    torch.set_num_threads(2)
+    try:
+        assert validate(several, store, seen=seen) == expected
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_store_of_int8_is_scored_as_prediction_reads_it(make_store, several):
