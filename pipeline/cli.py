@@ -24,6 +24,7 @@ from .commands.study import study
 from .commands.train import train
 
 EXTRAS = {
+    "av": "video",
     "cryptography": "cluster",
     "distributed": "cluster",
     "dvclive": "curves",

@@ -10,7 +10,7 @@ from ..paths import NEW, require_writable
 UNUSABLE = 3
 """Exit status where images could not be used."""
 
-_KINDS = ("png", "npy", "png16", "ply", "side")
+_KINDS = ("png", "npy", "png16", "ply", "side", "video")
 
 
 def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
@@ -33,7 +33,8 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
     default="png",
     show_default=True,
     help="What to write, as png,npy: png (coloured, with a scale), npy (float32 metres), png16 (16-bit millimetres, or "
-    "1/256 m where the range is beyond 65 m), ply (point cloud), side (image beside depth).",
+    "1/256 m where the range is beyond 65 m), ply (point cloud), side (image beside depth), video (the same as an mp4 "
+    "file, of videos). Of a video each frame is written, in one range of colours.",
 )
 @click.option("--flip-average", is_flag=True, help="Average with the mirrored image: twice the time, more accurate.")
 @click.option("--fx", type=float, help="Focal length of the camera in pixels. [default: by EXIF data, else guessed]")
@@ -45,6 +46,12 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
     "--rescale-focal",
     is_flag=True,
     help="Multiply depth by what the pinhole camera says of this camera and that of the training.",
+)
+@click.option(
+    "--smooth",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Of videos: share of the frame before in the depth of pixels whose image did not change, such as 0.8.",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Images computed together. [default: 8, on a GPU 32]")
 @click.option("--device", default="auto", show_default=True)
@@ -62,16 +69,16 @@ def predict(
     fov_x: float | None,
     **options: Any,
 ) -> None:
-    """Depth in metres of photographs: files, folders, or patterns in quotes.
+    """Depth in metres of photographs and videos: files, folders of images, or patterns in quotes.
 
     spaceclip predict photo.jpg --checkpoint results/demo --out depth
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from ..prediction import CameraChoice, predict_folder
+    from ..prediction import CameraChoice, predict_inputs
 
     camera = CameraChoice(fx, fy, cx, cy, fov_x)
     require_writable(out)
-    done = predict_folder(inputs, checkpoint, out, save, camera=camera, dry_run=dry_run, say=click.echo, **options)
+    done = predict_inputs(inputs, checkpoint, out, save, camera=camera, dry_run=dry_run, say=click.echo, **options)
     if done.failed:
         click.get_current_context().exit(UNUSABLE)

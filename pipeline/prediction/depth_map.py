@@ -25,6 +25,7 @@ class DepthMap:
         depth_range: The depths between which the decoder was trained, metres.
         intrinsics: The image's camera; None where it is not known.
         facts: What made it, by name; goes into files that have room for it.
+        colours: Depths in metres that the colours of its pictures span; None for nearly all of its own.
     """
 
     depth: NDArray[np.float32]
@@ -32,6 +33,7 @@ class DepthMap:
     depth_range: tuple[float, float]
     intrinsics: Intrinsics | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    colours: tuple[float, float] | None = None
 
     unit = "metres"
 

@@ -16,6 +16,8 @@ from .rendering import coloured_depth, side_by_side
 if TYPE_CHECKING:
     from .depth_map import DepthMap
 
+VIDEO = "video"
+"""Of a video alone: one of each image beside its depth."""
 _MILLIMETRES, _KITTI = 1000, 256
 _MOST_POINTS = 1_000_000
 _VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
@@ -29,11 +31,13 @@ class Format:
         suffix: That its files' names end in.
         encode: Makes its content.
         shows_image: Whether it holds the image too.
+        is_coloured: Whether its colours stand for depth.
     """
 
     suffix: str
     encode: Callable[["DepthMap"], bytes]
     shows_image: bool = False
+    is_coloured: bool = False
 
 
 def encoded(found: "DepthMap", kind: str) -> bytes:
@@ -111,10 +115,12 @@ def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:
 
 
 FORMATS: dict[str, Format] = {
-    "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts)),
+    "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts), is_coloured=True),
     "npy": Format(".npy", _npy),
     "png16": Format(".depth16.png", _png16),
     "ply": Format(".ply", _ply, shows_image=True),
-    "side": Format(".side.png", lambda found: _png(side_by_side(found), found.facts), shows_image=True),
+    "side": Format(
+        ".side.png", lambda found: _png(side_by_side(found), found.facts), shows_image=True, is_coloured=True
+    ),
 }
 """What can be saved, by name."""

@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from ...cache import SpaceClipError
 from ...extract import IMAGE_SUFFIXES, first_few, natural_key
 
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An image to predict.
+    """An image or a video to predict.
 
     Attributes:
         path: Its file.
@@ -23,12 +25,17 @@ class Input:
     path: Path
     name: str
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video, by its name."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
 
 def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
-    """The images of files, folders and patterns, each once.
+    """The images and videos of files, folders and patterns, each once.
 
-    A folder's are taken from all below it, and named as they lie in it; hidden ones and those in the output folder are
-    passed over. Two whose names differ in their suffix alone keep it in the names of their outputs.
+    A folder's images are taken from all below it, and named as they lie in it; hidden ones, those in the output folder
+    and videos are passed over. Two whose names differ in their suffix alone keep it in the names of their outputs.
 
     Args:
         given: Paths; one that is not there may be a pattern such as `photos/**/*.jpg`.
@@ -41,7 +48,10 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
     for path, relative in (one for text in given for one in _found(text, out)):
         found.setdefault(os.path.realpath(path), (path, relative))
     if not found:
-        raise SpaceClipError(f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)}")
+        raise SpaceClipError(
+            f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)}; videos are "
+            "given by name or pattern"
+        )
     alike: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for _, relative in found.values():
         alike[relative.with_suffix("")].append(relative)
@@ -49,9 +59,11 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
         Input(path, str(relative if len(alike[relative.with_suffix("")]) > 1 else relative.with_suffix("")))
         for path, relative in found.values()
     ]
-    owners: dict[str, Path] = {}
+    owners: dict[str, Path] = {one.name: one.path for one in inputs if one.is_video}
     for one in inputs:
-        if (other := owners.setdefault(one.name, one.path)) != one.path:
+        # The frames of a video lie in a folder of its name.
+        taken = next((owners[place] for place in map(str, PurePosixPath(one.name).parents) if place in owners), None)
+        if (other := taken or owners.setdefault(one.name, one.path)) != one.path:
             raise SpaceClipError(
                 f"{other} and {one.path} would both be written to {out / one.name}: predict them into folders of their "
                 "own, or give the folder that both lie in"
@@ -60,7 +72,7 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
 
 
 def _found(text: str, out: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Images that a path or pattern means, each with its path below the output folder."""
+    """Files that a path or pattern means, each with its path below the output folder."""
     path = Path(text).expanduser()  # a shell leaves patterns in quotes alone
     if path.is_dir():
         if path.resolve() == out.resolve():
@@ -73,7 +85,8 @@ def _found(text: str, out: Path) -> Iterator[tuple[Path, PurePosixPath]]:
         yield path, PurePosixPath(path.name)
     else:
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207 - passes over hidden files
-        files = [Path(match) for match in matches if match.lower().endswith(IMAGE_SUFFIXES) and Path(match).is_file()]
+        known = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        files = [Path(match) for match in matches if match.lower().endswith(known) and Path(match).is_file()]
         # The part of a pattern before its first wildcard is the folder that is mirrored.
         root = Path(*_before_wildcard(path.parts[:-1]))
         yield from ((file, PurePosixPath(file.relative_to(root).as_posix())) for file in files)

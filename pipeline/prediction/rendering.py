@@ -21,12 +21,20 @@ _BACKGROUND, _INK = "white", "black"
 
 
 def depth_scale(found: "DepthMap") -> DepthScale:
-    """The colours that span nearly all of a depth map, equal ratios in equal steps."""
+    """The colours of a depth map, equal ratios in equal steps."""
     step = math.isqrt(found.depth.size // _PIXELS_AT_ONCE) + 1
     some = np.s_[::step, ::step]
-    known = found.depth[some][found.valid[some]]
-    low, high = np.quantile(known, _SHARE).tolist() if known.size else found.depth_range
-    return DepthScale(low, max(high, low * 1.05), "log")
+    low, high = found.colours or colour_span(found.depth[some], found.depth_range)
+    return DepthScale(low, high, "log")
+
+
+def colour_span(depth: NDArray[np.float32], depth_range: tuple[float, float]) -> tuple[float, float]:
+    """Depths in metres that span nearly all of some [...] that are within the range of the training."""
+    low, high = depth_range
+    known = depth[(depth > low) & (depth < high)]
+    if known.size:
+        low, high = np.quantile(known, _SHARE).tolist()
+    return low, max(high, low * 1.05)
 
 
 def coloured_depth(found: "DepthMap") -> Image.Image:

@@ -16,8 +16,9 @@ from pictures import machine, make_pictures
 from PIL import Image
 from spaceclip.extract import load_backbone, read_image
 from spaceclip.pipeline.prediction import SpaceClip
+from spaceclip.pipeline.prediction.images import predict_images
 from spaceclip.pipeline.prediction.inputs import find_inputs
-from spaceclip.pipeline.prediction.run import FolderPrediction
+from spaceclip.pipeline.prediction.job import Job
 from spaceclip.train import CheckpointInfo, DecoderSettings, DepthDecoder, save_checkpoint
 
 TINY = {
@@ -72,8 +73,7 @@ def photographs(folder: Path, count: int, size: tuple[int, int]) -> Image.Image:
 def predict(model: SpaceClip, photos: Path, out: Path, kinds: list[str]) -> float:
     """Seconds that the prediction of a folder takes."""
     start = time.perf_counter()
-    job = FolderPrediction(model, find_inputs([str(photos)], out), out, kinds)
-    job.run(lambda _done, _total: None, print)
+    predict_images(Job(model, out, kinds), find_inputs([str(photos)], out), lambda _done, _total: None, print)
     return time.perf_counter() - start
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from spaceclip.pipeline.prediction import SpaceClip, run
+from spaceclip.pipeline.prediction import SpaceClip, images, job
 from spaceclip.pipeline.prediction.inputs import find_inputs
+from spaceclip.pipeline.prediction.job import THREADS, Job, Prepared
 from spaceclip.pipeline.prediction.pool import Pool
 
 CHECKPOINT = "results/tiny"
@@ -145,22 +146,22 @@ def test_memory_holds_a_few_images_whatever_their_number(photos, predict, monkey
     for number in range(60):
         shutil.copy("photos/a.jpg", f"photos/trip/{number}.jpg")
     alive, most = set(), []
-    prepare, write = run.FolderPrediction._prepare, run.FolderPrediction._write
+    prepared, write = images._prepared, images._write
 
-    def counted(self, one):
+    def counted(job, one):
         alive.add(one.name)
         most.append(len(alive))
-        return prepare(self, one)
+        return prepared(job, one)
 
-    def written(self, one, depth):
-        write(self, one, depth)
+    def written(job, one, depth):
+        write(job, one, depth)
         alive.discard(one.input.name)
 
-    monkeypatch.setattr(run.FolderPrediction, "_prepare", counted)
-    monkeypatch.setattr(run.FolderPrediction, "_write", written)
+    monkeypatch.setattr(images, "_prepared", counted)
+    monkeypatch.setattr(images, "_write", written)
     predict("photos", "--save", "npy", "--batch-size", "4")
     assert len(most) == 63
-    assert max(most) <= 2 * 4 + 4 + 2 * run._THREADS + run._THREADS
+    assert max(most) <= 2 * 4 + 4 + 3 * THREADS
 
 
 def test_large_pictures_do_not_wait_for_their_turn_in_memory(photos, predict, tiny):
@@ -168,9 +169,9 @@ def test_large_pictures_do_not_wait_for_their_turn_in_memory(photos, predict, ti
     large = np.tile(draw.integers(0, 256, (20, 24, 3), dtype=np.uint8), (50, 50, 1))
     Image.fromarray(large).save("photos/large.png", compress_level=1)
     model = SpaceClip.from_pretrained(CHECKPOINT, backbone=tiny, device="cpu")
-    job = run.FolderPrediction(model, find_inputs(["photos"], Path("depth")), Path("depth"), ["ply"])
-    prepared = [one for one in map(job._prepare, job.inputs) if isinstance(one, run._Prepared)]
-    assert [one.image is None for one in prepared] == [False, True, False, False]
+    what = Job(model, Path("depth"), ["ply"])
+    prepared = [images._prepared(what, one) for one in find_inputs(["photos"], Path("depth"))]
+    assert [isinstance(one, Prepared) and one.image is None for one in prepared] == [False, True, False, False]
     predict("photos/large.png", "--save", "ply")
     vertices = np.frombuffer(Path("depth/large.ply").read_bytes().partition(b"end_header\n")[2], "<f4,<f4,<f4,u1,u1,u1")
     np.testing.assert_array_equal(np.stack([vertices[f"f{at}"] for at in (3, 4, 5)], 1), large[::2, ::2].reshape(-1, 3))
@@ -198,7 +199,7 @@ def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
     def denied(*_):
         raise PermissionError(13, "Permission denied", "depth/a.npy")
 
-    monkeypatch.setattr(run, "encoded", denied)
+    monkeypatch.setattr(job, "encoded", denied)
     assert "depth/a.npy: Permission denied; mend that" in refused("photos", "--save", "npy")
 
 
@@ -229,6 +230,6 @@ def test_what_cannot_be_is_one_line(photos, refused, tiny, spaceclip, arguments,
 
 
 def test_an_unknown_format_is_refused(photos, predict):
-    assert "'exr' is no format; choose among png, npy, png16, ply, side" in predict(
+    assert "'exr' is no format; choose among png, npy, png16, ply, side, video" in predict(
         "photos", "--save", "png,exr", fails=True
     )

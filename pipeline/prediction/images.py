@@ -1,0 +1,101 @@
+"""Depth of many images: decode, compute and write at once, in bounded memory."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from ...cache import SpaceClipError
+from ...extract import read_image
+from .inputs import Input
+from .intrinsics import Intrinsics
+from .job import THREADS, Job, Prepared
+from .pool import Pool
+
+_KEPT_PIXELS = 1_000_000
+"""Larger pictures are decoded again when they are shown: those that wait for their turn would fill the memory."""
+_PIXELS_AT_ONCE = 50_000_000
+"""That are brought to their own size and encoded together; each takes some 20 bytes."""
+
+
+@dataclass
+class Done:
+    """What became of images, or of the frames of a video.
+
+    Attributes:
+        written: Those whose outputs were written.
+        whole: Those whose outputs were there.
+        failed: Why others could not be used, a line each.
+        cameras: Of how many of those that could.
+    """
+
+    written: int = 0
+    whole: int = 0
+    failed: list[str] = field(default_factory=list)
+    cameras: Counter[Intrinsics] = field(default_factory=Counter)
+
+
+def images_left(job: Job, inputs: Sequence[Input]) -> list[Input]:
+    """The images whose outputs are not whole, or older than they are."""
+    return [one for one in inputs if not job.is_whole(one.path, job.files(one.name))]
+
+
+def predict_images(
+    job: Job, inputs: Sequence[Input], report: Callable[[int, int], None], say: Callable[[str], None]
+) -> Done:
+    """Predict the images that are left.
+
+    Args:
+        job: What is to be done.
+        inputs: The images.
+        report: Called with images done, and how many there are.
+        say: Called with a line on each image that cannot be used.
+
+    Raises:
+        SpaceClipError: The model cannot be loaded.
+        OSError: An output cannot be written.
+    """
+    left = images_left(job, inputs)
+    done = Done(whole=len(inputs) - len(left))
+    report(done.whole, len(inputs))
+
+    def usable(outcomes: Iterator[Prepared | str]) -> Iterator[Prepared]:
+        for outcome in outcomes:
+            if isinstance(outcome, Prepared):
+                yield outcome
+            else:
+                say(outcome)
+                done.failed.append(outcome)
+
+    with Pool(THREADS, "decode") as readers, Pool(THREADS, "write", _PIXELS_AT_ONCE) as writers:
+        prepared = readers.map(lambda one: _prepared(job, one), left, 2 * job.model.batch_size)
+        for number, (one, depth) in enumerate(job.depths(usable(prepared), job.model.batch_size), 1):
+            if number == 1:  # nothing is left behind where the encoder cannot be had
+                job.begin()
+            writers.submit(_write, job, one, depth, weight=math.prod(one.camera.size))
+            done.cameras[one.camera] += 1
+            done.written = number
+            report(done.whole + done.written + len(done.failed), len(inputs))
+    report(done.whole + done.written + len(done.failed), len(inputs))
+    return done
+
+
+def _prepared(job: Job, one: Input) -> Prepared | str:
+    """The image; or why it cannot be used."""
+    try:
+        picture = read_image(one.path, upright=True)
+        camera, factor = job.camera_of(picture)
+    except SpaceClipError as error:
+        return str(error) if str(one.path) in str(error) else f"{one.path}: {error}"
+    keep = job.shows_image and picture.width * picture.height <= _KEPT_PIXELS
+    return Prepared(one, job.model.prepare(picture), np.asarray(picture) if keep else None, camera, factor)
+
+
+def _write(job: Job, one: Prepared, depth: Tensor) -> None:
+    image = one.image
+    if image is None and job.shows_image:
+        image = np.asarray(read_image(one.input.path, upright=True))
+    job.write(job.depth_map(one, depth, image), one.input.name)

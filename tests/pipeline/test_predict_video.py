@@ -1,0 +1,283 @@
+"""`spaceclip predict` on videos: frames, times, turns, colours, flicker, going on, and what is no video."""
+
+import csv
+import math
+import os
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from spaceclip.pipeline.prediction import SpaceClip
+from spaceclip.pipeline.prediction.video import clip as clips
+from spaceclip.pipeline.prediction.video.clip import Clip
+from spaceclip.pipeline.prediction.video.flicker import Change, TemporalFilter, mean_change
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def scene(number, size=(36, 48)):
+    """A smooth picture whose right half changes from frame to frame."""
+    draw = np.random.default_rng(7)
+    still = Image.fromarray(draw.integers(0, 256, (4, 6, 3), dtype=np.uint8)).resize(size[::-1])
+    picture = np.asarray(still).copy()
+    picture[:, size[1] // 2 :] = np.random.default_rng(number).integers(0, 256, 3)
+    return picture
+
+
+def film(path, pictures, times=None, **container):
+    """Write a video that loses next to nothing."""
+    with av.open(str(path), "w", **container) as file:
+        stream = file.add_stream("libx264", options={"crf": "2", "preset": "ultrafast"})
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuv444p"
+        stream.time_base = stream.codec_context.time_base = MILLISECOND
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = times[number] if times else 40 * number, MILLISECOND
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+def shown(path):
+    """The frames of a video: when each is shown, and its picture."""
+    with av.open(str(path)) as file:
+        return [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+
+
+def table(path="depth/clip.frames.csv"):
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def clip(trained):
+    """A video of ten frames, at times of no fixed rate."""
+    film("clip.mp4", [scene(number) for number in range(10)], [0, 33, 66, 200, 201, 240, 500, 533, 900, 1000])
+    return trained / "clip.mp4"
+
+
+@pytest.fixture
+def predict(spaceclip, tiny):
+    """Runs the command into `depth`."""
+
+    def run(*arguments, **expected):
+        common = ("--checkpoint", "results/tiny", "--backbone", tiny, "--device", "cpu", "--out", "depth")
+        return spaceclip("predict", *arguments, *common, **expected).output
+
+    return run
+
+
+@pytest.fixture
+def model(trained, tiny):
+    return SpaceClip.from_pretrained("results/tiny", backbone=tiny, device="cpu")
+
+
+def test_every_frame_is_written_and_the_video_keeps_its_times(clip, predict, model):
+    told = predict("clip.mp4", "--save", "npy,png,video", "--batch-size", "3")
+    assert "depth/clip: 10 of 10 frames written (npy, png, video); colours span " in told
+    frames = sorted(Path("depth/clip").iterdir())
+    assert [file.name for file in frames[:3]] == ["000001.depth.png", "000001.npy", "000002.depth.png"]
+    assert len(frames) == 20
+    found, given = shown("depth/clip.side.mp4"), shown(clip)
+    assert [time for time, _ in found] == [time for time, _ in given]
+    assert [float(row["seconds"]) for row in table()] == pytest.approx([float(time) for time, _ in given])
+    for number, ((_, picture), (_, drawn)) in enumerate(zip(given, found, strict=True), 1):
+        expected = model.predict(picture).depth
+        np.testing.assert_allclose(np.load(f"depth/clip/{number:06d}.npy"), expected, rtol=0.02)
+        assert np.abs(drawn[62:98, :48].astype(int) - picture)[2:-2, 2:-2].mean() < 20  # beside its depth
+    with Image.open("depth/clip/000004.depth.png") as picture:
+        assert picture.info["Time"] == "0.200000 s"
+
+
+def test_the_colours_of_one_video_are_of_one_range(clip, predict, monkeypatch):
+    predict("clip.mp4", "--save", "png")
+    scales = set()
+    for file in Path("depth/clip").iterdir():
+        with Image.open(file) as picture:
+            scales.add(np.asarray(picture)[:, 50:].tobytes())
+    assert len(scales) == 1
+
+
+@pytest.mark.parametrize(("quarters", "turned"), [(1, Image.Transpose.ROTATE_270), (2, Image.Transpose.ROTATE_180)])
+def test_a_video_is_turned_as_it_asks(clip, quarters, turned):
+    content = bytearray(clip.read_bytes())
+    # The matrix that the standard puts into the track's header maps (x, y) to (ax + cy, bx + dy).
+    a, b, c, d = {1: (0, 1, -1, 0), 2: (-1, 0, 0, -1)}[quarters]
+    start = content.index(b"tkhd") + 44
+    for place, value in ((0, a), (4, b), (12, c), (16, d)):
+        content[start + place : start + place + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    Path("turned.mp4").write_bytes(content)
+    plain, found = (next(iter(Clip(Path(name)).frames())).picture() for name in ("clip.mp4", "turned.mp4"))
+    np.testing.assert_array_equal(found, plain.transpose(turned))
+
+
+def test_an_interrupted_video_goes_on_where_it_stopped(clip, predict, monkeypatch):
+    whole = predict("clip.mp4", "--save", "npy", "--batch-size", "1").partition("flicker")[2]
+    full = {file.name: file.read_bytes() for file in Path("depth/clip").iterdir()}
+    Path("depth/clip/000007.npy").unlink()
+    Path("depth/clip.frames.csv").rename("depth/clip.frames.csv.part")
+    decoded, decode = [], SpaceClip.decode
+    monkeypatch.setattr(SpaceClip, "decode", lambda self, x, **k: decoded.append(len(x)) or decode(self, x, **k))
+    assert predict("clip.mp4", "--save", "npy", "--dry-run").startswith("depth/clip: about 10 frames, 6 are there")
+    told = predict("clip.mp4", "--save", "npy", "--batch-size", "1")
+    assert "4 of 10 frames written (npy), 6 were there" in told
+    assert sum(decoded) == 5  # one that the seventh is compared with
+    assert told.partition("flicker")[2] == whole
+    assert {file.name: file.read_bytes() for file in Path("depth/clip").iterdir()} == full
+    monkeypatch.setattr(SpaceClip, "backbone", None)  # nothing is left that would need it
+    assert "0 of 10 frames written (npy), 10 were there" in predict("clip.mp4", "--save", "npy")
+
+
+def test_what_is_filtered_or_one_file_is_done_anew(clip, predict):
+    for kinds in (("npy", "--smooth", "0.5"), ("video",)):
+        predict("clip.mp4", "--save", *kinds)
+        Path("depth/clip.frames.csv").rename("depth/clip.frames.csv.part")
+        assert "10 of 10 frames written" in predict("clip.mp4", "--save", *kinds)
+        assert "0 of 10 frames written" in predict("clip.mp4", "--save", *kinds)
+        assert not list(Path("depth").rglob("*.part"))
+        Path("depth/predict.json").unlink()
+
+
+def test_flicker_is_measured_where_the_image_stays_and_smoothing_lowers_it(clip, predict, model):
+    told = predict("clip.mp4", "--save", "npy", "--smooth", "0.8")
+    rows, pictures = table(), [picture for _, picture in shown(clip)]
+    seen = [model.prepare(Image.fromarray(picture)).astype(int) for picture in pictures]
+    depths = model.decode(np.stack(seen).astype(np.uint8)).numpy()
+    each = np.ones([depth // image for depth, image in zip(depths.shape[1:], seen[0].shape[:2], strict=True)], bool)
+    still = [np.kron(np.abs(after - before).max(-1) <= 2, each) for before, after in pairwise(seen)]
+    moved = [np.abs(after - before) for before, after in pairwise(depths)]
+    assert rows[0]["flicker"] == "nan"
+    for row, same, change in zip(rows[1:], still, moved, strict=True):
+        assert float(row["unchanged"]) == pytest.approx(same.mean(), abs=1e-5)
+        assert float(row["flicker"]) == pytest.approx(change[same].mean(), rel=0.05, abs=1e-4)
+        assert float(row["smoothed"]) < float(row["flicker"])
+    flicker = np.concatenate([change[same] for same, change in zip(still, moved, strict=True)]).mean()
+    assert f"flicker {flicker:.3f}" in told
+    assert "with --smooth 0.8" in told
+
+
+def test_the_filter_averages_what_stays_and_leaves_what_moves():
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    moved = pixels.copy()
+    moved[0, 0, 1], moved[1, 1, 2] = 3, 2
+    temporal, ones = TemporalFilter(0.75), torch.ones(2, 2)
+    first, change = temporal(pixels, ones)
+    assert first.tolist() == [[1, 1], [1, 1]]
+    assert math.isnan(change.flicker)
+    second, change = temporal(moved, 5 * ones)
+    assert second.tolist() == [[5, 2], [2, 2]]
+    assert change == Change(0.75, 4.0, 1.0)
+    third, change = temporal(moved, 5 * ones)
+    assert third.tolist() == [[5, 2.75], [2.75, 2.75]]
+    assert change.flicker == 0
+    assert change.smoothed == pytest.approx(0.75 * 0.75)
+    assert mean_change([Change(0.75, 4, 1), Change(), Change(0.25, 0, 1)]) == Change(pytest.approx(1 / 3), 3, 1)
+    assert all(math.isnan(value) for value in mean_change([Change()])[1:])
+
+
+def test_a_video_where_all_moves_has_no_flicker(trained, predict):
+    film("clip.mp4", [np.full((36, 48, 3), 60 * number, np.uint8) for number in range(4)])
+    assert "flicker nan m on the 0% of pixels" in predict("clip.mp4", "--save", "npy")
+
+
+@pytest.mark.parametrize(("name", "kept"), [("cut.mp4", 0.7), ("cut.mkv", 0.6)])
+def test_of_a_video_that_is_cut_short_the_rest_is_predicted(trained, predict, name, kept):
+    options = {"options": {"movflags": "faststart"}} if name == "cut.mp4" else {}
+    noise = np.random.default_rng(0).integers(0, 256, (30, 36, 48, 3), dtype=np.uint8)
+    film(name, list(noise), **options)
+    os.truncate(name, int(kept * Path(name).stat().st_size))
+    for _ in range(2):
+        told = predict(name, "--save", "npy", code=3)
+        frames = len(list(Path("depth/cut").iterdir()))
+        assert 10 < frames < 25
+        assert told.count("broken") == 1
+        assert f"{name}: broken after {frames} frames, " in told
+        assert " of 1.20 s (" in told
+    assert "0 of " in told  # what was there is not computed again
+
+
+def test_a_folder_of_images_leaves_videos_alone_and_a_pattern_takes_them(clip, predict):
+    Path("mixed").mkdir()
+    os.link("clip.mp4", "mixed/clip.mp4")
+    Image.fromarray(scene(0)).save("mixed/a.png")
+    assert "depth: 1 of 1 image written (npy)" in predict("mixed", "--save", "npy")
+    told = predict("mixed/*", "--save", "npy,video")
+    assert "depth/clip: 10 of 10 frames" in told
+    assert "depth: 0 of 1 image written (npy), 1 were there" in told
+
+
+def test_a_gif_is_a_video(trained, predict):
+    pictures = [Image.fromarray(scene(number)) for number in range(3)]
+    pictures[0].save("clip.gif", save_all=True, append_images=pictures[1:], duration=100)
+    assert "depth/clip: 3 of 3 frames" in predict("clip.gif", "--save", "npy")
+
+
+def broken_videos():
+    with av.open("sound.mp4", "w") as file:
+        stream = file.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 8000
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    Path("empty.mp4").touch()
+    Path("junk.mp4").write_bytes(b"no video" * 100)
+    Path("list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.mp4\n#EXT-X-ENDLIST\n")
+    os.truncate("clip.mp4", 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sound.mp4", "sound.mp4 holds no video"),
+        ("empty.mp4", "empty.mp4 cannot be read as a video"),
+        ("junk.mp4", "junk.mp4 cannot be read as a video (Invalid data found when processing input)"),
+        ("list.mp4", "list.mp4 "),
+        ("clip.mp4", "clip.mp4 cannot be read as a video"),
+    ],
+)
+def test_what_is_no_video_is_one_line(clip, predict, name, said):
+    broken_videos()
+    told = predict(name, "--save", "npy", code=3)
+    assert told.startswith(said)
+    assert told.count("\n") == 1
+    assert not Path("depth").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("a.png", "--save", "png,video"),
+            "--save video is of videos, and a.png is none: leave it out, or give a video",
+        ),
+        (("a.png", "--smooth", "0.5"), "--smooth is of videos, and a.png is none"),
+        (("a.png", "clip.mp4", "--save", "video"), "a.png is none: say what to write of it (--save png,video)"),
+        (("clip.mp4", "in"), "clip.mp4 and in/clip/1.png would both be written to depth/clip/1"),
+        (("a.png", "--smooth", "1"), "1.0 is not in the range 0<=x<1"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(clip, predict, arguments, said):
+    Path("in/clip").mkdir(parents=True)
+    for name in ("a.png", "in/clip/1.png"):
+        Image.fromarray(scene(0)).save(name)
+    assert said in predict(*arguments, fails=True)
+
+
+def test_a_video_of_too_many_pixels_is_refused(clip, predict, monkeypatch):
+    monkeypatch.setattr(clips, "_MOST_PIXELS", 100)
+    assert "clip.mp4 has frames of 36 x 48: expected at most 100 pixels" in predict("clip.mp4", code=3)
+
+
+def test_times_that_do_not_increase_or_are_not_known_are_set_apart(clip, monkeypatch):
+    with av.open(str(clip)) as file:
+        frames = list(file.decode(video=0))[:4]
+    for frame, ticks in zip(frames, (5, 5, 3, None), strict=True):
+        frame.pts = ticks
+    monkeypatch.setattr(clips, "_decoded", lambda _container, _stream: frames)
+    rate = 10 / 1.1
+    found = [frame.ticks for frame in Clip(clip).frames()]
+    assert found[:3] == [5, 6, 7]
+    assert found[3] * Clip(clip).time_base == pytest.approx(3 / rate, rel=0.1)
