@@ -19,6 +19,7 @@ from PIL import Image
 from spaceclip.cache import FeatureCache
 from spaceclip.pipeline.cli import main
 from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
+from videos import write_video
 from warm import command_folder
 
 NOT_HERE = {"kubectl", "srun", "sbatch", "dask"}
@@ -66,6 +67,9 @@ def somebody(tmp_path_factory) -> Path:
     for number in range(6):
         Image.fromarray(np.full((40, 60, 3), 40 * number, np.uint8)).save(root / f"home/pictures/trip/{number:03d}.jpg")
     shutil.copy(root / "home/pictures/trip/003.jpg", root / "photo.jpg")
+    (root / "clips").mkdir()
+    for name in ("clip.mp4", "clips/a.mov"):
+        write_video(root / name, [np.full((40, 60, 3), 80 * number, np.uint8) for number in range(3)])
     # Where the record of a checkpoint, which knows a folder by its last name, finds the encoder.
     (root / Path(ENCODER).name).symlink_to(ENCODER)
     with contextlib.chdir(root):
