@@ -11,7 +11,7 @@ from spaceclip.cache import DepthSpec, Entry, FeatureCache, Quarantined, SpaceCl
 from spaceclip.cache.format.int8 import quantise
 from spaceclip.evaluate import probe_csv, probe_figure, probe_layers, probe_markdown
 from spaceclip.evaluate.probing.patches import PatchGrid
-from spaceclip.evaluate.probing.ridge import ridge_fits
+from spaceclip.evaluate.probing.ridge import STRENGTHS, ridge_fits
 
 LAYERS, PATCHES, CHANNELS, SIZE, RANGE = (0, 3, 6), 9, 7, (17, 22), (0.001, 10.0)
 
@@ -122,10 +122,39 @@ def test_each_layer_and_pair_is_ridge_regression_to_a_millionth(store, storage):
             assert probe.metrics.r2 > 0.2
 
 
-def test_a_wide_ill_conditioned_regression_is_exact_too():
+def test_weights_and_scores_are_those_of_scikit_learns_ridge_to_a_millionth(store):
+    linear_model, preprocessing = map(pytest.importorskip, ("sklearn.linear_model", "sklearn.preprocessing"))
+
+    def reference(tokens, target, strength):
+        scaler = preprocessing.StandardScaler().fit(tokens)
+        ridge = linear_model.Ridge(strength * len(tokens)).fit(scaler.transform(tokens), target)
+        weights = ridge.coef_ / scaler.scale_
+        return np.append(weights, ridge.intercept_ - weights @ scaler.mean_)
+
+    training, held_out = store("train", 9), store("val", 4, seed=1)
+    tokens, depths = slowly(training, (3, 6))
+    other, truth = slowly(held_out, (3, 6))
+    for strength in STRENGTHS:
+        probe = probed(training, held_out, layers=(3, 6), strengths=[strength]).probes[-1]
+        weights = reference(tokens, np.log(depths), strength)
+        wanted = measured(other @ weights[:-1] + weights[-1], truth)
+        assert probe.metrics.model_dump() == pytest.approx(wanted, rel=1e-6)
+    tokens, target = ill_conditioned()
+    design = np.column_stack([tokens, np.ones(len(tokens)), target])
+    for strength, fitted in zip(STRENGTHS, ridge_fits(design.T @ design, STRENGTHS), strict=True):
+        weights = reference(tokens, target, strength)
+        assert np.abs(fitted - weights).max() < 1e-6 * np.abs(weights).max()
+
+
+def ill_conditioned():
+    """Tokens [3000, 60], their channels nearly dependent on each other and far from 0, and a target."""
     draw = np.random.default_rng(0)
     tokens = draw.normal(size=(3000, 60)) @ np.diag(np.geomspace(1e-3, 30, 60)) @ draw.normal(size=(60, 60)) + 20
-    target = draw.normal(size=3000) + tokens[:, 0]
+    return tokens, draw.normal(size=3000) + tokens[:, 0]
+
+
+def test_a_wide_ill_conditioned_regression_is_exact_too():
+    tokens, target = ill_conditioned()
     design = np.column_stack([tokens, np.ones(3000), target])
     for strength, fitted in zip((1e-5, 1e-2), ridge_fits(design.T @ design, (1e-5, 1e-2)), strict=True):
         assert np.abs(tokens @ fitted[:-1] + fitted[-1] - regression(tokens, target, strength)(tokens)).max() < 1e-6
