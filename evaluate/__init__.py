@@ -36,7 +36,7 @@ from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
 from .results import DATA_NAMES, Results, Row
-from .saved_maps import SavedMaps, evaluate_saved
+from .saved_maps import SavedMaps, evaluate_saved, write_maps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
@@ -126,5 +126,6 @@ __all__ = [
     "validation_figure",
     "views_figure",
     "write_figures",
+    "write_maps",
     "write_results",
 ]

@@ -1,6 +1,6 @@
 """Checkpoints, scored by every protocol asked for, in one pass over the features."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from .inference import StoredBatch, decode_batch, device_of, read_batches
 from .kept_baselines import KeptDepths
 from .protocol import EvaluateSettings, Protocol
 from .result_folder import require_free
+from .scoring import DepthMaps
 from .truths import read_truths, samples_digest
+
+Save = Callable[[Path, DepthMaps], None]
 
 
 def evaluate_checkpoint(
@@ -41,6 +44,7 @@ def evaluate_checkpoints(
     name: str = "",
     force: bool = False,
     keep: Path | None = None,
+    save: Save = lambda _out, _maps: None,
 ) -> list[Evaluation]:
     """Score checkpoints beside the best predictions without an image, all in one pass.
 
@@ -53,6 +57,7 @@ def evaluate_checkpoints(
         name: Of the data set.
         force: Replace whatever results the folders hold.
         keep: Folder that keeps those predictions, so that the next evaluation does not read the training split.
+        save: Called with the folder of a checkpoint's numbers, and with each of the maps that are scored of it.
 
     Raises:
         SpaceClipError: A folder holds another result, a store lacks depth, a hidden state or the flipped view, no pixel
@@ -80,7 +85,7 @@ def evaluate_checkpoints(
             f"checkpoints that are scored together would be by {plan[0][1].label} and by {different[0][1].label}; set "
             "evaluate.min_depth and evaluate.max_depth, or score each by itself"
         )
-    models = [_model(checkpoint, training, settings, out) for out, checkpoint in checkpoints.items()]
+    models = [_model(checkpoint, training, settings, out, save) for out, checkpoint in checkpoints.items()]
     scored = [(samples_digest(splits[split]), protocol) for split, protocol in plan]
     for model in models if not force else ():
         require_free(model.out, model.facts, scored)
@@ -102,13 +107,19 @@ def evaluate_checkpoints(
         return evaluate_models(models, splits, splits, read, baselines, plan, settings, advance, name, device)
 
 
-def _model(checkpoint: Checkpoint, training: Features, settings: EvaluateSettings, out: Path) -> Model:
+def _model(checkpoint: Checkpoint, training: Features, settings: EvaluateSettings, out: Path, save: Save) -> Model:
     info = checkpoint.info
+
+    def predict(batch: StoredBatch) -> Iterator[DepthMaps]:
+        for maps in decode_batch(checkpoint.decoder, batch, settings.precision):
+            save(out, maps)
+            yield maps
+
     return Model(
         facts=CheckpointFacts.of(checkpoint, training.storage),
         backbone=BackboneFacts.of(info.backbone),
         checkpoint=checkpoint,
         out=out,
-        predict=lambda batch: decode_batch(checkpoint.decoder, batch, settings.precision),
+        predict=predict,
         hash_of=lambda _split: info.sha256,
     )

@@ -1,5 +1,6 @@
 """Saved depth maps of any model, found by the ids of the samples that they predict, and their evaluation."""
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..cache import SpaceClipError, out_of_memory
+from ..cache import SpaceClipError, out_of_memory, write_atomically
 from .evaluation import Advance, Evaluation, Model, Split, evaluate_models, plan_of
 from .facts import SavedMapsFacts
 from .protocol import EvaluateSettings, Protocol
@@ -87,6 +88,26 @@ class SavedMaps:
             f"{names[0]}.npy (metres), .png or .tiff (with --depth-scale), {example}: name maps by the "
             "samples' ids, in their folders"
         )
+
+
+def write_maps(folder: Path, image: DepthMaps) -> None:
+    """Write what was predicted of an image as `SavedMaps` reads it, in metres at the decoder's own size.
+
+    Args:
+        folder: Gets a folder for each of the predictions: `averaged` and `plain`, or one of them.
+        image: The predictions.
+
+    Raises:
+        SpaceClipError: The image's id is no name of a file in there.
+    """
+    for name, depth in image.depths.items():
+        place = folder / name
+        file = place / f"{image.sample_id}.npy"
+        if ".." in file.parts or not file.is_relative_to(place):
+            raise SpaceClipError(f"{image.sample_id!r}: no map can have this name in {place}; rename the sample")
+        content = io.BytesIO()
+        np.save(content, depth.cpu().numpy())
+        write_atomically(file, content.getvalue())
 
 
 def check_shape(sample_id: str, shape: tuple[int, ...], truths: Iterable[tuple[int, ...]]) -> None:

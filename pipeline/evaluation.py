@@ -19,6 +19,7 @@ from ..evaluate import (
     evaluate_saved,
     reads_settings,
     scored_split,
+    write_maps,
 )
 from ..train import Checkpoint, load_checkpoint
 from .config import Experiment
@@ -43,6 +44,7 @@ def score_checkpoints(
     baselines: "Sequence[Location]" = (),
     device: str | None = None,
     local_copy: Path | None = None,
+    save_maps: Path | None = None,
     force: bool = False,
 ) -> list[Evaluation]:
     """Score checkpoints on the splits of a folder of features, or on one store, in one pass, and write the numbers.
@@ -55,11 +57,16 @@ def score_checkpoints(
             scored.
         device: Where to compute; by default the best that is there.
         local_copy: Folder that keeps what is read of a bucket.
+        save_maps: Folder for the maps that are scored, of one checkpoint.
         force: Replace whatever results the folders hold.
 
     Raises:
         SpaceClipError: A checkpoint was not trained on such features, or a store cannot be scored.
     """
+    if save_maps:
+        require_writable(save_maps)
+        if not force and save_maps.is_dir() and any(save_maps.iterdir()):
+            raise SpaceClipError(f"{save_maps} is not empty: give --save-maps a folder of its own, or --force")
     loaded = {out: _loaded(checkpoint, out, device or "auto") for out, checkpoint in checkpoints.items()}
     splits = open_scored(features, local_copy)
     folder = _folder_of(features)
@@ -78,6 +85,7 @@ def score_checkpoints(
             name=folder.name,
             force=force,
             keep=baselines[0].parent if isinstance(baselines[0], Path) else local_copy,
+            **({"save": lambda _out, maps: write_maps(save_maps, maps)} if save_maps else {}),
         )
 
 

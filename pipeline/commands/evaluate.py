@@ -53,6 +53,11 @@ _PROTOCOLS = ("controlled", "standard", "paper", "validation")
     type=click.FloatRange(min=0, min_open=True),
     help="With --predictions: of protocols without a range of their own, metres. [default: the experiment's, else 80]",
 )
+@click.option(
+    "--save-maps",
+    type=NEW,
+    help="Also write the maps that are scored, DIR/averaged/<id>.npy and DIR/plain/<id>.npy, for --predictions.",
+)
 @click.option("--out", type=NEW, help="Where results go. [default: beside the checkpoint]")
 @click.option("--force", is_flag=True, help="Replace the finished result of another evaluation.")
 @click.option("--device", help="Where to compute. [default: auto]")
@@ -89,8 +94,9 @@ def evaluate(
     experiment = load_experiment(config, chosen) if config else None
     settings = (experiment or apply_options(FeatureExperiment, {}, chosen)).evaluate
     if predictions:
+        of_checkpoints = _chosen(options, "device", "save_maps")
         _refuse(
-            {"checkpoint": checkpoint, "baseline": options["baselines"] or None, **_chosen(options, "device")},
+            {"checkpoint": checkpoint, "baseline": options["baselines"] or None, **of_checkpoints},
             "goes with a checkpoint, not with --predictions",
         )
         if out is None:
@@ -107,7 +113,7 @@ def evaluate(
         if checkpoint is None or features is None:
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
-        given = _chosen(options, "baselines", "device", "local_copy", "force")
+        given = _chosen(options, "baselines", "device", "local_copy", "save_maps", "force")
         (found,) = score_checkpoints({out: checkpoint}, features, settings, **given)
     print_tables(found.results)
     write_figures(out, found)

@@ -10,7 +10,7 @@ from ..paths import NEW, require_writable
 UNUSABLE = 3
 """Exit status where images could not be used."""
 
-_KINDS = ("png", "npy", "png16", "ply", "side", "video")
+_KINDS = ("png", "npy", "png16", "ply", "glb", "side", "video")
 
 
 def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
@@ -33,8 +33,8 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
     default="png",
     show_default=True,
     help="What to write, as png,npy: png (coloured, with a scale), npy (float32 metres), png16 (16-bit millimetres, or "
-    "1/256 m where the range is beyond 65 m), ply (point cloud), side (image beside depth), video (the same as an mp4 "
-    "file, of videos). Of a video each frame is written, in one range of colours.",
+    "1/256 m where the range is beyond 65 m), ply and glb (point clouds), side (image beside depth), "
+    "video (of videos: the same as one mp4 file). Of a video each frame is written, in one range of colours.",
 )
 @click.option("--flip-average", is_flag=True, help="Average with the mirrored image: twice the time, more accurate.")
 @click.option("--fx", type=float, help="Focal length of the camera in pixels. [default: by EXIF data, else guessed]")

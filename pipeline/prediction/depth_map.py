@@ -69,7 +69,8 @@ class DepthMap:
 
         Args:
             path: The file.
-            kind: Of `FORMATS`; by default by the file's ending: `.npy`, `.ply`, or `.png` for the coloured picture.
+            kind: Of `FORMATS`; by default by the file's ending: `.npy`, `.ply`, `.glb`, or `.png` for the coloured
+                picture.
 
         Raises:
             SpaceClipError: The ending is of no format.

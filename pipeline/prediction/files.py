@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...cache import SpaceClipError
+from .point_clouds import glb, ply
 from .rendering import coloured_depth, side_by_side
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 VIDEO = "video"
 """Of a video alone: one of each image beside its depth."""
 _MILLIMETRES, _KITTI = 1000, 256
-_MOST_POINTS = 1_000_000
-_VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ def format_of(path: Path) -> str:
         SpaceClipError: None does.
     """
     kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "npy", "ply"):
-        raise SpaceClipError(f"{path}: no format is known by this ending; expected .png, .npy or .ply")
+    if kind not in ("png", "npy", "ply", "glb"):
+        raise SpaceClipError(f"{path}: no format is known by this ending; expected .png, .npy, .ply or .glb")
     return kind
 
 
@@ -83,29 +82,6 @@ def _png16(found: "DepthMap") -> bytes:
     )
 
 
-def _ply(found: "DepthMap") -> bytes:
-    # Beyond the decoder's own resolution there is nothing new to see in more points.
-    step = int(np.ceil(np.sqrt(max(1, found.depth.size / _MOST_POINTS))))
-    grid = np.s_[::step, ::step]
-    valid = found.valid[grid]
-    vertices = np.empty(np.count_nonzero(valid), _VERTEX)
-    for axis, values in zip("xyz", found.camera.points(found.depth)[grid][valid].T, strict=True):
-        vertices[axis] = values
-    for channel, values in zip(("red", "green", "blue"), found.image[grid][valid].T, strict=True):
-        vertices[channel] = values
-    types = {"<f4": "float", "|u1": "uchar"}
-    facts = {"Unit": "metre; x right, y down, z forward", "Camera": str(found.camera), "Every": f"{step} pixels"}
-    header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        *(f"comment {name}: {value}" for name, value in ({**facts} | {**found.facts}).items()),
-        f"element vertex {len(vertices)}",
-        *(f"property {types[_VERTEX[name].str]} {name}" for name in _VERTEX.names or ()),
-        "end_header\n",
-    ]
-    return "\n".join(header).encode("ascii", "replace") + vertices.tobytes()
-
-
 def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:
     content, texts = io.BytesIO(), PngInfo()
     for name, value in facts.items():
@@ -118,7 +94,8 @@ FORMATS: dict[str, Format] = {
     "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts), is_coloured=True),
     "npy": Format(".npy", _npy),
     "png16": Format(".depth16.png", _png16),
-    "ply": Format(".ply", _ply, shows_image=True),
+    "ply": Format(".ply", ply, shows_image=True),
+    "glb": Format(".glb", glb, shows_image=True),
     "side": Format(
         ".side.png", lambda found: _png(side_by_side(found), found.facts), shows_image=True, is_coloured=True
     ),

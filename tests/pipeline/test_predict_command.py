@@ -2,9 +2,12 @@
 
 import json
 import os
+import pickle
 import shutil
+import struct
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from spaceclip.pipeline.prediction import SpaceClip, images, job
 from spaceclip.pipeline.prediction.inputs import find_inputs
 from spaceclip.pipeline.prediction.job import THREADS, Job, Prepared
 from spaceclip.pipeline.prediction.pool import Pool
+from spaceclip.train import CheckpointInfo, load_checkpoint, save_checkpoint
 
 CHECKPOINT = "results/tiny"
 
@@ -142,6 +146,74 @@ def test_corrupt_pictures_are_a_line_each_and_the_others_are_done(photos, predic
     assert outputs() == ["a.npy", "predict.json", "trip/day 2/c.npy"]
 
 
+def test_unusual_pictures_are_predicted_at_their_own_upright_size(photos, predict):
+    draw, exif, found = np.random.default_rng(0), Image.Exif(), {}
+    exif[0x0112] = 6
+    photo = Image.fromarray(draw.integers(0, 256, (30, 20, 3), dtype=np.uint8))
+    Path("odd").mkdir()
+    photo.convert("CMYK").save("odd/cmyk.jpg")
+    photo.convert("P").save("odd/palette.png")
+    photo.convert("LA").save("odd/alpha.png")
+    photo.save("odd/turned.jpg", exif=exif)
+    photo.crop((0, 0, 1, 1)).save("odd/one.png")
+    Image.fromarray(draw.integers(0, 65536, (30, 20), dtype=np.uint16)).save("odd/deep.png")
+    photo.save("odd/still.webp", lossless=True)
+    photo.save("odd/animated.webp", save_all=True, append_images=[photo.rotate(180)], lossless=True)
+    told = predict("odd", "--save", "npy,side,glb")
+    assert "8 of 8 images written" in told
+    for file in Path("depth").glob("*.npy"):
+        found[file.stem] = np.load(file)
+        assert np.isfinite(found[file.stem]).all()
+    assert found.pop("one").shape == (1, 1)
+    assert found.pop("turned").shape == (20, 30)
+    assert {depth.shape for depth in found.values()} == {(30, 20)}
+    np.testing.assert_allclose(found["animated"], found["still"], rtol=0.02)
+
+
+def test_pictures_that_cannot_be_are_a_line_each(photos, predict, monkeypatch):
+    os.truncate("photos/a.jpg", Path("photos/a.jpg").stat().st_size // 2)
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    content = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 0) + b"IDAT"
+    Path("photos/bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content + struct.pack(">I", zlib.crc32(b"IDAT")))
+    told = predict("photos", "--save", "npy", code=3)
+    assert "photos/a.jpg cannot be read (" in told
+    assert "photos/bomb.png is too large (Image size (900000000 pixels)" in told
+    assert "2 of 4 images written (npy), 2 could not be used" in told
+    assert told.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"backbone": {"name": "../../../etc/passwd"}}, "etc/passwd"),
+        (
+            {"preprocessing": {"target_size": [10**6, 10**6]}},
+            "target_size of [1000000, 1000000], expected [height, width]",
+        ),
+        (None, "checkpoint.safetensors"),
+    ],
+)
+def test_a_crafted_checkpoint_is_one_line_and_runs_nothing(photos, spaceclip, tiny, change, said):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, ("sprung",)
+
+    info = CheckpointInfo.read(Path(CHECKPOINT, "checkpoint.json"))
+    if change:
+        changed = {name: {**getattr(info, name), **value} for name, value in change.items()}
+        weights = load_checkpoint(CHECKPOINT).decoder.state_dict()
+        save_checkpoint(Path(CHECKPOINT), weights, info.model_copy(update=changed))
+    else:
+        Path(CHECKPOINT, "checkpoint.safetensors").write_bytes(pickle.dumps(Trap()))
+    backbone = () if change and "backbone" in change else ("--backbone", tiny)
+    told = spaceclip("predict", "photos", "--checkpoint", CHECKPOINT, *backbone, "--out", "depth", fails=True).output
+    assert told.count("\n") == 1
+    assert said in told
+    assert not Path("sprung").exists()
+    assert not Path("depth").exists()
+
+
 def test_memory_holds_a_few_images_whatever_their_number(photos, predict, monkeypatch):
     for number in range(60):
         shutil.copy("photos/a.jpg", f"photos/trip/{number}.jpg")
@@ -230,6 +302,6 @@ def test_what_cannot_be_is_one_line(photos, refused, tiny, spaceclip, arguments,
 
 
 def test_an_unknown_format_is_refused(photos, predict):
-    assert "'exr' is no format; choose among png, npy, png16, ply, side, video" in predict(
+    assert "'exr' is no format; choose among png, npy, png16, ply, glb, side, video" in predict(
         "photos", "--save", "png,exr", fails=True
     )

@@ -172,9 +172,9 @@ def test_a_video_where_all_moves_has_no_flicker(trained, predict):
 
 @pytest.mark.parametrize(("name", "kept"), [("cut.mp4", 0.7), ("cut.mkv", 0.6)])
 def test_of_a_video_that_is_cut_short_the_rest_is_predicted(trained, predict, name, kept):
-    options = {"options": {"movflags": "faststart"}} if name == "cut.mp4" else {}
+    options = {"movflags": "faststart"} if name == "cut.mp4" else {}
     noise = np.random.default_rng(0).integers(0, 256, (30, 36, 48, 3), dtype=np.uint8)
-    write_video(name, list(noise), **options)
+    write_video(name, list(noise), options=options)
     os.truncate(name, int(kept * Path(name).stat().st_size))
     for attempt in range(2):
         told = predict(name, "--save", "npy", code=3)

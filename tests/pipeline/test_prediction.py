@@ -1,6 +1,9 @@
 """From an image to metres with one class, against the cached path and independent geometry."""
 
 import io
+import json
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,6 +238,35 @@ def test_a_point_cloud_file_holds_points_and_colours(photo):
     np.testing.assert_array_equal(np.stack([vertices[f"f{axis}"] for axis in (3, 4, 5)], 1), photo.reshape(-1, 3))
 
 
+@settings(max_examples=10)
+@given(cameras, st.integers(0, 2**32 - 1))
+def test_the_points_of_a_gltf_file_project_onto_their_own_pixels(camera, seed):
+    draw = np.random.default_rng(seed)
+    image, depth = draw.integers(0, 256, (12, 20, 3), dtype=np.uint8), draw.uniform(0.1, 9, (12, 20))
+    depth[3, 4] = 0
+    found = replace(depth_map(depth, image=image), intrinsics=Intrinsics.of((12, 20), camera))
+    content = encoded(found, "glb")
+    assert struct.unpack("<4sII", content[:12]) == (b"glTF", 2, len(content))
+    (length,) = struct.unpack("<I", content[12:16])
+    described, body = json.loads(content[20 : 20 + length]), content[20 + length :]
+    assert struct.unpack("<I4s", body[:8]) == (len(body) - 8, b"BIN\0")
+    position, colour = described["accessors"]
+    view = described["bufferViews"][0]
+    rows = np.frombuffer(body[8:], np.uint8).reshape(-1, view["byteStride"])
+    assert len(rows) == position["count"] == colour["count"] == 12 * 20 - 1
+    points = rows[:, :12].copy().view("<f4") * [1, -1, -1]  # its y is up, and it looks along -z
+    np.testing.assert_array_equal(
+        [position["min"], position["max"]], [(points * [1, -1, -1]).min(0), (points * [1, -1, -1]).max(0)]
+    )
+    fx, fy, cx, cy = camera
+    rows_of, columns_of = np.nonzero(found.valid)
+    np.testing.assert_allclose(fx * points[:, 0] / points[:, 2] + cx, columns_of, atol=0.01)
+    np.testing.assert_allclose(fy * points[:, 1] / points[:, 2] + cy, rows_of, atol=0.01)
+    linear = rows[:, 12:18].copy().view("<u2") / 65535
+    back = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(255 * back, image[found.valid], atol=0.1)
+
+
 def test_large_maps_give_point_clouds_of_a_million_points_at_most():
     found = depth_map(np.full((1500, 1500), 2.0))
     header = encoded(found, "ply").partition(b"end_header\n")[0].decode()
@@ -296,12 +328,13 @@ def test_a_map_without_a_valid_pixel_is_drawn_all_the_same():
     found = depth_map(np.zeros((3, 4)))
     assert Image.open(io.BytesIO(encoded(found, "png"))).height == 160
     assert len(encoded(found, "ply").partition(b"end_header\n")[2]) == 0
+    assert b"accessors" not in encoded(found, "glb")
 
 
 def test_unknown_endings_and_impossible_cameras_are_refused(tmp_path):
     found = depth_map(np.ones((12, 20)))
     for ending in ("a.exr", "a"):
-        with pytest.raises(SpaceClipError, match=r"expected .png, .npy or .ply"):
+        with pytest.raises(SpaceClipError, match=r"expected .png, .npy, .ply or .glb"):
             found.save(tmp_path / ending)
     for camera, said in (
         ((0, 1, 1, 1), "fx is 0"),

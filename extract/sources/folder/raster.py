@@ -95,8 +95,8 @@ def _check_pixels(path: Path, picture: Image.Image, most: int) -> None:
 
 def _too_large(path: Path, found: str, most: int) -> SpaceClipError:
     return SpaceClipError(
-        f"{path} is too large ({found}), expected at most {most:,} pixels: shrink or remove it, or raise max_pixels "
-        "(--max-pixels) if it is meant so"
+        f"{path} is too large ({found}), expected at most {most:,} pixels: shrink or remove it (extraction "
+        "takes what max_pixels, or --max-pixels, allows)"
     )
 
 
