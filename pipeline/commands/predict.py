@@ -53,6 +53,7 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
     default=0.0,
     help="Of videos: share of the frame before in the depth of pixels whose image did not change, such as 0.8.",
 )
+@click.option("--frames", type=click.IntRange(1), help="How many to take of a camera (camera:0 among the inputs).")
 @click.option("--batch-size", type=click.IntRange(1), help="Images computed together. [default: 8, on a GPU 32]")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done. Writes nothing.")
@@ -69,7 +70,7 @@ def predict(
     fov_x: float | None,
     **options: Any,
 ) -> None:
-    """Depth in metres of photographs and videos: files, folders of images, or patterns in quotes.
+    """Depth in metres of photographs and videos: files, folders of images, patterns in quotes, or camera:0.
 
     spaceclip predict photo.jpg --checkpoint results/demo --out depth
 

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from ...cache import SpaceClipError
 from ...extract import IMAGE_SUFFIXES, first_few, natural_key
 
+CAMERA = "camera:"
+"""Begins what names a camera of this machine, such as camera:0."""
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
 
 
@@ -26,9 +28,14 @@ class Input:
     name: str
 
     @property
+    def is_camera(self) -> bool:
+        """Whether it is a camera of this machine."""
+        return str(self.path).startswith(CAMERA)
+
+    @property
     def is_video(self) -> bool:
-        """Whether it is a video, by its name."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+        """Whether it is a video, by its name, or a camera."""
+        return self.is_camera or self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
@@ -73,6 +80,9 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
 
 def _found(text: str, out: Path) -> Iterator[tuple[Path, PurePosixPath]]:
     """Files that a path or pattern means, each with its path below the output folder."""
+    if text.startswith(CAMERA):
+        yield Path(text), PurePosixPath(text.replace(":", ""))
+        return
     path = Path(text).expanduser()  # a shell leaves patterns in quotes alone
     if path.is_dir():
         if path.resolve() == out.resolve():

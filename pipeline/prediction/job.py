@@ -60,6 +60,7 @@ class Job:
         camera: Likewise.
         rescale_focal: Likewise.
         smooth: Of videos, see `TemporalFilter`.
+        frames: Of a camera, how many are taken.
     """
 
     model: SpaceClip
@@ -69,6 +70,7 @@ class Job:
     camera: CameraChoice = field(default_factory=CameraChoice)
     rescale_focal: bool = False
     smooth: float = 0.0
+    frames: int | None = None
 
     @cached_property
     def image_kinds(self) -> list[str]:

@@ -94,12 +94,18 @@ def predict_inputs(
 def _check(job: Job, images: Sequence[Input], videos: Sequence[Input]) -> None:
     """Refuse what cannot be before anything is done."""
     job.check()
+    inputs = (*images, *videos)
     if not videos and (unfit := "--save video" if VIDEO in job.kinds else "--smooth" if job.smooth else ""):
         raise SpaceClipError(f"{unfit} is of videos, and {images[0].path} is none: leave it out, or give a video")
     if images and not job.image_kinds:
         raise SpaceClipError(
             f"--save video is of videos, and {images[0].path} is none: say what to write of it (--save png,video)"
         )
+    cameras = [one for one in inputs if one.is_camera]
+    if cameras and not job.frames:
+        raise SpaceClipError(f"{cameras[0].path} never ends: say how many frames to take (--frames)")
+    if job.frames and len(cameras) < len(inputs):
+        raise SpaceClipError("--frames is of cameras, and other inputs are given: predict them by themselves")
     if job.rescale_focal and job.model.training_camera is None:
         job.model.rescaling(Intrinsics.guessed((1, 1)))  # says why not
 

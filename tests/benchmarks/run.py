@@ -12,6 +12,7 @@ NAMES = (
     "uncached",
     "extract",
     "host",
+    "predict",
     "scoring",
     "validation",
     "verify",

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -250,6 +251,18 @@ def test_what_does_not_go_together_is_refused(clip, predict, arguments, said):
     for name in ("a.png", "in/clip/1.png"):
         Image.fromarray(scene(0)).save(name)
     assert said in predict(*arguments, fails=True)
+
+
+def test_a_camera_is_a_video_of_so_many_frames(trained, predict, monkeypatch):
+    assert "camera:0 never ends: say how many frames to take (--frames)" in predict("camera:0", fails=True)
+    write_video("clip.mp4", [scene(0)])
+    assert "--frames is of cameras" in predict("clip.mp4", "--frames", "3", fails=True)
+    assert "camera:7 cannot be read (No such file or directory)" in predict("camera:7", "--frames", "3", code=3)
+    monkeypatch.setattr(clips, "_place", lambda path: ("testsrc=size=64x48:rate=50", "lavfi"))
+    told = predict("camera:0", "--frames", "20", "--save", "npy,video")
+    assert "depth/camera0: 20 of 20 frames written (npy, video); colours span " in told
+    assert [time for time, _ in shown("depth/camera0.side.mp4")] == [Fraction(number, 50) for number in range(20)]
+    assert len(list(Path("depth/camera0").iterdir())) == 20
 
 
 def test_a_video_of_too_many_pixels_is_refused(clip, predict, monkeypatch):

@@ -1,5 +1,6 @@
 """A video file: its frames in order, upright, each with its time."""
 
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from PIL import Image
 
 from ....cache import SpaceClipError
 from ....extract import counted
+from ..inputs import CAMERA
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -46,7 +48,11 @@ class Frame:
 
 
 class Clip:
-    """A video file.
+    """A video file, or what a camera sees.
+
+    Args:
+        path: The file, or `camera:0`.
+        most: Frames that are read at most; a camera never ends.
 
     Attributes:
         path: The file.
@@ -60,14 +66,14 @@ class Clip:
         SpaceClipError: It is no video, holds none, or is cut short.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.broken = path, None
+    def __init__(self, path: Path, most: int | None = None) -> None:
+        self.path, self.most, self.broken = path, most, None
         try:
             with self._opened() as (container, stream):
                 self.time_base, self._size = stream.time_base or Fraction(1, 1000), (stream.height, stream.width)
                 self.seconds = _seconds(container, stream)
                 self._rate = stream.average_rate or Fraction(25)
-                self.about = round((self.seconds or 0) * self._rate)
+                self.about = most or round((self.seconds or 0) * self._rate)
         except OSError as error:  # PermissionError among them
             raise SpaceClipError(f"{path} cannot be read ({error.strerror or error}): check the path") from error
         height, width = self._size
@@ -98,6 +104,8 @@ class Clip:
                     number += 1
                     end = (ticks + (frame.duration or 0)) * self.time_base - start
                     yield Frame(number, ticks, float(ticks * self.time_base), frame)
+                    if number == self.most:
+                        return
             except FFmpegError as error:
                 why = str(error.strerror)
         if not why and self.seconds is not None and end < self.seconds - _CUT_SECONDS:
@@ -112,9 +120,10 @@ class Clip:
         from av.error import InvalidDataError
 
         try:
-            # Not a name that FFmpeg takes for a protocol, nor a list of files elsewhere.
-            options = {"protocol_whitelist": "file"}
-            container = av.open(f"file:{self.path}", options=options, metadata_errors="ignore")
+            name, device = _place(self.path)
+            # No list of files elsewhere.
+            options = None if device else {"protocol_whitelist": "file"}
+            container = av.open(name, format=device, options=options, metadata_errors="ignore")
         except InvalidDataError as error:
             raise SpaceClipError(
                 f"{self.path} cannot be read as a video ({error.strerror}): damaged, cut short or none; copy it again"
@@ -123,6 +132,15 @@ class Clip:
             if not container.streams.video:
                 raise SpaceClipError(f"{self.path} holds no video: {counted(len(container.streams), 'other stream')}")
             yield container, container.streams.video[0]
+
+
+def _place(path: Path) -> tuple[str, str | None]:
+    """What FFmpeg calls a file or camera, and what kind of device it is."""
+    if not str(path).startswith(CAMERA):
+        return f"file:{path}", None  # else it takes a name with a colon for a protocol
+    number = str(path).removeprefix(CAMERA)
+    devices = {"darwin": (number, "avfoundation"), "win32": (f"video={number}", "dshow")}
+    return devices.get(sys.platform, (f"/dev/video{number}", "v4l2"))
 
 
 def _decoded(container: "InputContainer", stream: "VideoStream") -> "Iterator[VideoFrame]":

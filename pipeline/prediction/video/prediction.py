@@ -67,7 +67,7 @@ class VideoPrediction:
     """
 
     def __init__(self, job: Job, one: Input) -> None:
-        self.job, self.input, self.clip = job, one, Clip(one.path)
+        self.job, self.input, self.clip = job, one, Clip(one.path, job.frames)
         self.camera, self.factor = job.camera_of(self.clip.first)
         self._table = FrameTable(job.out / f"{one.name}.frames.csv")
         self._film = job.out / f"{one.name}.side.mp4" if VIDEO in job.kinds else None
@@ -134,7 +134,8 @@ class VideoPrediction:
     def _survey(self) -> tuple[int, tuple[float, float]]:
         """How many frames there are, and what their colours shall span: the depths of some from all over the video."""
         kept, step, number = [], 1, 0
-        for frame in self.clip.frames():
+        # What a camera will see is not known: its colours are those of what it sees at first.
+        for frame in islice(self.clip.frames(), 2 * _SAMPLED - 1 if self.input.is_camera else None):
             number = frame.number
             if (number - 1) % step == 0:
                 kept.append(self._prepared(frame))
@@ -142,7 +143,7 @@ class VideoPrediction:
                     kept, step = kept[::2], 2 * step
         depths = [depth.numpy() for _, depth in self.job.depths(kept, self.job.model.batch_size)]
         low, high = colour_span(np.stack(depths), self.job.model.depth_range)
-        return number, (low * self.factor, high * self.factor)
+        return self.clip.most or number, (low * self.factor, high * self.factor)
 
     def _prepared(self, frame: Frame) -> _Frame:
         picture = frame.picture()
