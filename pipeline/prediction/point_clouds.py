@@ -59,7 +59,7 @@ def glb(found: "DepthMap") -> bytes:
     """The content of a binary glTF 2.0 file, whose axes are x right, y up, z backward, and whose colours are linear."""
     cloud = _Cloud.of(found)
     points = np.empty(len(cloud.points), _GLTF_POINT)
-    points["position"] = cloud.points * np.float32([1, -1, -1])
+    points["position"] = cloud.points * np.array([1, -1, -1], np.float32)
     points["colour"][:, :3] = _LINEAR[cloud.colours]
     points["colour"][:, 3] = np.iinfo(np.uint16).max
     described = {
