@@ -11,6 +11,7 @@ import click
 
 from .commands.cache import cache
 from .commands.compare import compare
+from .commands.cost import cost
 from .commands.data import data
 from .commands.evaluate import evaluate
 from .commands.export import export
@@ -105,5 +106,20 @@ def main() -> None:
     """Metric depth from a frozen CLIP encoder: cache its features once, then train decoders in minutes."""
 
 
-for command in (extract, train, evaluate, predict, export, study, probe, report, show, compare, settings, cache, data):
+for command in (
+    extract,
+    train,
+    evaluate,
+    predict,
+    export,
+    cost,
+    study,
+    probe,
+    report,
+    show,
+    compare,
+    settings,
+    cache,
+    data,
+):
     main.add_command(command)
