@@ -136,7 +136,8 @@ def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: C
             batch,
             networks.parameters(variant),
             arithmetic[batch][number],
-            *np.quantile(times[batch][:, number], (0.5, 0.9)).tolist(),
+            float(np.quantile(times[batch][:, number], 0.5)),
+            float(np.quantile(times[batch][:, number], 0.9)),
             memory[number][at],
         )
         for at, batch in enumerate(batches)
