@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cache import SpaceClipError
+    from .pipeline.host import AttachedDecoder, attach
     from .pipeline.prediction import DepthMap, Intrinsics, SpaceClip
     from .pipeline.prediction.auto_classes import register_auto_classes
 
     __version__: str
 
-__all__ = ["DepthMap", "Intrinsics", "SpaceClip", "SpaceClipError", "__version__", "register_auto_classes"]
+__all__ = [
+    "AttachedDecoder",
+    "DepthMap",
+    "Intrinsics",
+    "SpaceClip",
+    "SpaceClipError",
+    "__version__",
+    "attach",
+    "register_auto_classes",
+]
 
-_ELSEWHERE = {"SpaceClipError": ".cache", "register_auto_classes": ".pipeline.prediction.auto_classes"}
+_ELSEWHERE = {
+    "AttachedDecoder": ".pipeline.host",
+    "SpaceClipError": ".cache",
+    "attach": ".pipeline.host",
+    "register_auto_classes": ".pipeline.prediction.auto_classes",
+}
 
 
 def __getattr__(name: str) -> Any:

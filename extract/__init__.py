@@ -14,10 +14,25 @@ from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
-from .towers import Backbone, BackboneSettings, Features, is_local, load_backbone, load_recorded_backbone
+from .towers import (
+    HOST,
+    Backbone,
+    BackboneSettings,
+    Features,
+    HiddenStates,
+    HostTower,
+    find_tower,
+    host_backbone,
+    is_local,
+    load_backbone,
+    load_recorded_backbone,
+    normalisation,
+    require_recorded_weights,
+)
 from .yaml_file import parse_yaml, read_yaml
 
 __all__ = [
+    "HOST",
     "IMAGE_SUFFIXES",
     "SPLITS",
     "Backbone",
@@ -31,6 +46,8 @@ __all__ = [
     "FolderData",
     "FolderSettings",
     "FolderSource",
+    "HiddenStates",
+    "HostTower",
     "KittiData",
     "NyuData",
     "OnError",
@@ -47,12 +64,15 @@ __all__ = [
     "describe",
     "duration",
     "extract",
+    "find_tower",
     "first_few",
     "focal_35mm",
+    "host_backbone",
     "is_local",
     "load_backbone",
     "load_recorded_backbone",
     "natural_key",
+    "normalisation",
     "open_splits",
     "parse_yaml",
     "plan",
@@ -60,6 +80,7 @@ __all__ = [
     "prepare_image",
     "read_image",
     "read_yaml",
+    "require_recorded_weights",
     "room",
     "store_spec",
 ]

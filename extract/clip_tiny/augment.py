@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..preprocess import INPUT_SIZE
-from ..towers.clip import ClipBackbone
+from ..towers.clip import MEAN, STD
 from . import words
 from .objectives import by_patch
 from .pairs import CELLS, Pairs
 
 _AREA = (0.6, 1.0)
 _GREY = 0.1
-_MEAN, _STD = (torch.tensor(values).view(1, 3, 1) for values in (ClipBackbone.mean, ClipBackbone.std))
+_MEAN, _STD = (torch.tensor(values).view(1, 3, 1) for values in (MEAN, STD))
 _LEVELS = (torch.arange(256) / 255).clamp(min=1e-4)
 
 

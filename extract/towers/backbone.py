@@ -13,7 +13,10 @@ from ...cache import SpaceClipError
 from .device import use_ieee_float32
 from .embedded import EMBEDDED, embedded_folder, require_unaltered
 
+RGB = tuple[float, float, float]
+
 RANDOM = "random:"
+HOST = "host:"
 _EMBEDDED_REVISION = "comes with SpaceCLIP"
 
 # The paper's encoder, pinned to the commit that its numbers belong to.
@@ -24,8 +27,9 @@ class BackboneSettings(BaseModel):
     """Which frozen encoder, and how it computes.
 
     Attributes:
-        name: Hub id, local folder, `embedded:clip-tiny` for the small CLIP that comes with the package, or
-            `random:<any of these, or a config.json>` for seeded random weights.
+        name: Hub id, local folder, `embedded:clip-tiny` for the small CLIP that comes with the package,
+            `random:<any of these, or a config.json>` for seeded random weights, or `host:PKG:CALLABLE` for the tower of
+            a host's own, which that callable makes.
         revision: Commit on the hub; the default model has a pinned one.
         seed: Of random weights.
         precision: `float32`, `bfloat16`, `float16`, or `auto`: float16 on CUDA, bfloat16 on a CPU that has it,
@@ -51,8 +55,9 @@ class BackboneSettings(BaseModel):
         if self.precision != "auto":
             found["precision"] = self.precision
         # What lies at a path of this machine may be another encoder by now; a commit on the hub is always the same.
-        if Path(embedded_folder(self.name.removeprefix(RANDOM))).exists():
-            found["weights"] = load_backbone(self.name, seed=self.seed, precision="float32").identity["weights"]
+        if self.name.startswith(HOST) or Path(embedded_folder(self.name.removeprefix(RANDOM))).exists():
+            loaded = load_backbone(self.name, seed=self.seed, precision="float32").identity
+            found |= {"name": loaded["name"], "weights": loaded["weights"]}
         return found
 
 
@@ -90,8 +95,8 @@ class Backbone(Protocol):
     patches: int
     channels: int
     input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: RGB
+    std: RGB
 
     def check_layers(self, layers: Sequence[int]) -> None:
         """Refuse hidden states that the encoder does not have.
@@ -122,14 +127,16 @@ def load_backbone(
     """Load an image encoder alone; a text tower is never built.
 
     Args:
-        name: Hub id, local folder, `embedded:clip-tiny`, or `random:<any of these, or a config.json>`.
+        name: Hub id, local folder, `embedded:clip-tiny`, `random:<any of these, or a config.json>`, or
+            `host:PKG:CALLABLE`, which imports and calls that.
         revision: Commit on the hub.
         seed: Of random weights.
         precision: Compute precision, see `BackboneSettings`.
         device: Where it computes.
 
     Raises:
-        SpaceClipError: Unknown id, no network, a folder without a CLIP model, weights missing, unknown precision.
+        SpaceClipError: Unknown id, no network, a folder without a CLIP model, weights missing, unknown precision, a
+            host that cannot be made.
     """
     # transformers takes seconds to import, and only those who load an encoder need it.
     from .clip import ClipBackbone
@@ -137,8 +144,12 @@ def load_backbone(
 
     device = torch.device(device)
     dtype = compute_dtype(precision, device)
-    if revision and name.removeprefix(RANDOM).startswith(EMBEDDED):
-        raise SpaceClipError(f"backbone {name} comes with SpaceCLIP and has no revision {revision}; leave it out")
+    if revision and name.removeprefix(RANDOM).startswith((EMBEDDED, HOST)):
+        raise SpaceClipError(f"backbone {name} is not of the hub and has no revision {revision}; leave it out")
+    if name.startswith(HOST):
+        from .host import host_backbone, make_host
+
+        return host_backbone(*make_host(name.removeprefix(HOST)), device=device, precision=precision)
     if name.startswith(RANDOM):
         model, revision = make_random(embedded_folder(name.removeprefix(RANDOM)), seed), _random_revision(seed)
     elif name.startswith(EMBEDDED):

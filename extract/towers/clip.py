@@ -4,8 +4,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import partial
+from contextlib import closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,14 @@ import torch
 from torch import Tensor
 
 from ...cache import SpaceClipError
-from .backbone import Features
+from .backbone import RGB, Features
+from .hidden_states import HiddenStates
 
 if TYPE_CHECKING:
     from transformers.models.clip import CLIPVisionModel
+
+MEAN: RGB = (0.48145466, 0.4578275, 0.40821073)
+STD: RGB = (0.26862954, 0.26130258, 0.27577711)
 
 # transformers calls the tower's parts otherwise from version to version; the weights' hash must not follow it.
 _PARTS = {
@@ -38,23 +41,28 @@ _NAME = re.compile(r"(?:vision_model\.)?(?:encoder\.layers\.(\d+)\.)?(.+?)(\.wei
 
 
 class ClipBackbone:
-    """A CLIP vision tower in evaluation mode; a `Backbone`.
+    """A CLIP vision tower in evaluation mode; a `Backbone` whose features are those of `HiddenStates`.
 
-    Hidden state 0 is the embedding after CLIP's first LayerNorm, state i the output of block i; the last has not passed
-    the final LayerNorm (arXiv 2601.17657, section 3). The global vector is the class token after the last LayerNorm.
+    Args:
+        model: The tower; it is moved to the device and its precision.
+        identity: Name and revision.
+        device: Where it computes.
+        dtype: What it computes in.
+        normalisation: Mean and standard deviation of the RGB channels, 0 to 1; CLIP's if not given.
     """
 
-    mean = (0.48145466, 0.4578275, 0.40821073)
-    std = (0.26862954, 0.26130258, 0.27577711)
-
     def __init__(
-        self, model: "CLIPVisionModel", identity: dict[str, Any], device: torch.device, dtype: torch.dtype
+        self,
+        model: "CLIPVisionModel",
+        identity: dict[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        normalisation: tuple[RGB, RGB] = (MEAN, STD),
     ) -> None:
         config: Any = model.config
         self.model = model.eval().requires_grad_(False)
-        tower: Any = getattr(model, "vision_model", model)  # so in transformers 4
-        # By number of the hidden state, the module whose output it is.
-        self._sources: list[torch.nn.Module] = [tower.pre_layrnorm, *tower.encoder.layers]
+        self._tower: torch.nn.Module = getattr(model, "vision_model", model)  # so in transformers 4
+        self.mean, self.std = normalisation
         self.identity = {**identity, "weights": weights_hash(model), "precision": str(dtype).removeprefix("torch.")}
         torch.nn.Module.to(self.model, device=device, dtype=dtype)
         self.device, self.dtype = device, dtype
@@ -89,27 +97,19 @@ class ClipBackbone:
         # Elsewhere than on CUDA an asynchronous copy may still read a temporary that has been freed.
         images = images.to(self.device, non_blocking=self.device.type == "cuda")
         pixels = images.float().sub_(self._mean).div_(self._std)
-        hidden: dict[int, Tensor] = {}
         # Another thread's pass would call these hooks too.
-        with self._hooked, ExitStack() as hooks:
-            # Of all hidden states only those asked for are kept alive.
-            for layer in layers:
-                hooks.callback(self._sources[layer].register_forward_hook(partial(_keep, hidden, layer)).remove)
-            pooled = self.model(pixel_values=pixels.to(self.dtype)).pooler_output
-        return Features({layer: hidden[layer][:, 1:] for layer in layers}, pooled.float())
+        with self._hooked, closing(HiddenStates(self._tower, layers)) as hidden:
+            self.model(pixel_values=pixels.to(self.dtype))
+            return hidden.features
 
 
-def _keep(hidden: dict[int, Tensor], layer: int, _module: torch.nn.Module, _given: object, output: Any) -> None:
-    hidden[layer] = output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
-
-
-def weights_hash(model: "CLIPVisionModel") -> str:
+def weights_hash(model: torch.nn.Module) -> str:
     """SHA-256 over what a tower computes with: names of our own, shapes and float32 values of all its weights.
 
     What no shape tells is hashed too. The library's version, the files, their type and order do not matter.
 
     Raises:
-        SpaceClipError: The installed transformers has a part that is not known here.
+        SpaceClipError: It has a part that is not known here.
     """
     config: Any = model.config
     digest = hashlib.sha256(
@@ -129,6 +129,6 @@ def _our_name(name: str) -> str:
     if part not in _PARTS:
         raise SpaceClipError(
             f"transformers {version('transformers')} has a part of a CLIP tower that is not known here ({name}): "
-            "install a version of constraints.txt"
+            "merge adapters and undo quantisation, or install a version of constraints.txt"
         )
     return ("" if block is None else f"block{int(block):03d}.") + _PARTS[part] + (kind or "")

@@ -160,6 +160,16 @@ def _require_usable(name: str, model: CLIPVisionModel, mismatched: Collection[An
             f"backbone {name}: {len(wrong)} weights do not fit its config.json (first {first}: {found}, expected "
             f"{list(weights[first].shape)}); give a model as save_pretrained has written it"
         )
+    require_finite(name, model)
+
+
+def require_finite(name: str, model: CLIPVisionModel) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        SpaceClipError: Names the first of them.
+    """
+    weights = model.state_dict()
     if bad := [one for one, values in weights.items() if not values.isfinite().all()]:
         raise SpaceClipError(
             f"backbone {name}: {len(bad)} weights hold NaN or infinity (first {bad[0]}), expected finite numbers; "
@@ -198,12 +208,17 @@ def _shape(name: str, file: Path) -> Shape:
     try:
         return Shape.model_validate(content.get("vision_config", {}) if kind == "clip" else content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise SpaceClipError(
-            f"backbone {name}: {file} describes no CLIP vision tower ({f'{where}: ' if where else ''}{first['msg']}); "
+            f"backbone {name}: {file} describes no CLIP vision tower ({first_fault(error)}); "
             "give a model that save_pretrained has written"
         ) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a shape, and where."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def _download_config(name: str, revision: str | None) -> Path:

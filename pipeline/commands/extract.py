@@ -72,6 +72,9 @@ def numbers(_context: click.Context, _option: click.Parameter, text: str | None)
     help="Hub id, local folder or embedded:clip-tiny; random:<any of these, or a config.json> for random weights. "
     "[default: the paper's CLIP ViT-B/16]",
 )
+@click.option(
+    "--host", help="PKG:CALLABLE that makes a model whose own, perhaps fine-tuned, CLIP tower is the backbone."
+)
 @click.option("--revision", help="Commit of the backbone on the hub.")
 @click.option("--precision", help="auto, float32, bfloat16 or float16.")
 @click.option("--layers", callback=numbers, help="Hidden states to keep, as 0,1,2. [default: the paper's seven]")
@@ -103,6 +106,7 @@ def extract(
     retry_quarantined: bool,
     cluster: ClusterChoice,
     assignments: tuple[str, ...],
+    host: str | None,
     **options: Any,
 ) -> None:
     """Run the frozen encoder once over every image and store its features.
@@ -121,11 +125,15 @@ def extract(
     if folder is None or not (config or options["images"]):
         raise click.UsageError("give --config, or --images and --out")
     from ...cache import SpaceClipError, locate
-    from ...extract import SPLITS, DatasetExtraction, RunOptions, open_splits
+    from ...extract import HOST, SPLITS, DatasetExtraction, RunOptions, open_splits
     from ..config import Experiment, apply_options, chosen_options, load_experiment
     from ..device import choose_device
     from ..progress import progress
 
+    if host is not None:
+        if options["backbone"]:
+            raise click.UsageError("--backbone and --host both name the encoder: give one of them")
+        options["backbone"] = HOST + host
     chosen = chosen_options(assignments, {_SETTINGS.get(name, f"data.{name}"): options[name] for name in options})
     if config is None:
         experiment = apply_options(Experiment, {"data": {"kind": "folder"}}, chosen)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...cache import SpaceClipError, out_of_memory, require_same
-from ...extract import Backbone, as_rgb, load_recorded_backbone, prepare_image, read_image
+from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize
 from ..device import choose_device
 from .cameras import CameraChoice, TrainingCamera
@@ -235,7 +235,11 @@ class SpaceClip:
             return depth[:, 0].cpu()
 
     def _decode(self, pixels: Tensor) -> Tensor:
-        features = self.backbone.encode(pixels, self._inference.layers)
+        return self.decode_features(self.backbone.encode(pixels, self.decoder.settings.layers))
+
+    @torch.inference_mode()
+    def decode_features(self, features: Features) -> Tensor:
+        """Depth [B, 1, h, w] in metres at the decoder's own size from the features of its encoder, on its device."""
         with autocast(self._precision, self.device):
             return self._inference(features.states, features.pooled)
 

@@ -304,7 +304,7 @@ def test_the_embedded_encoder_is_small_and_was_made_by_the_command_as_it_stands(
 def test_an_unknown_embedded_encoder_is_one_line():
     with pytest.raises(SpaceClipError, match=r"^backbone embedded:clip-huge: .* choose embedded:clip-tiny$"):
         load_backbone("embedded:clip-huge")
-    with pytest.raises(SpaceClipError, match=r"^backbone embedded:clip-tiny comes with SpaceCLIP and has no revision"):
+    with pytest.raises(SpaceClipError, match=r"^backbone embedded:clip-tiny is not of the hub and has no revision"):
         load_backbone("embedded:clip-tiny", revision="main")
     with pytest.raises(SpaceClipError, match=r"^backbone random:embedded:clip-tiny .* has no revision main; leave it"):
         load_backbone("random:embedded:clip-tiny", revision="main")

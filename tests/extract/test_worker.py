@@ -155,6 +155,12 @@ def test_a_worker_with_another_encoder_refuses(split, start):
         start(job).extract({0: NOTHING})
 
 
+def test_a_worker_that_cannot_make_the_host_refuses(split, start):
+    job = replace(split.job, backbone=split.job.backbone.model_copy(update={"name": "host:not_there:tower"}))
+    with pytest.raises(WorkerUnfitError, match=r"^worker \S+: host not_there:tower: it cannot be made here \(Module"):
+        start(job).extract({0: NOTHING})
+
+
 @pytest.mark.parametrize(
     ("run", "reason"),
     [

@@ -57,6 +57,8 @@ def somebody(tmp_path_factory) -> Path:
             yaml.safe_dump({**yaml.safe_load(file.read_text()), "seeds": [42]}, sort_keys=False)
         )
     shutil.copy(ROOT / "params.yaml", root)
+    (root / "docs").mkdir()
+    shutil.copy(ROOT / "docs/host_example.py", root / "docs")
     MadeUp.kitti(root / "data/kitti")
     MadeUp.nyu(root / "data/nyu", size=(480, 640))
     MadeUp.labelled(root / "data/nyu", frames=14, size=(480, 640))
