@@ -151,6 +151,12 @@ def test_a_study_is_a_stage_that_runs_when_it_is_asked_for_alone(project):
     assert not project.repro() & {study}
     assert project.repro(study) == {study}
     assert (project.folder / "results/mine/film/seed2/checkpoint.json").exists()
+    project.commit()
+    arm = "configs/studies/mine.yaml:+arms.plain={decoder.film:false,decoder.structural:false}"
+    project.dvc("exp", "run", "--name", "arm", "--set-param", arm, study)
+    shown = json.loads((project.folder / "results/mine/metrics.json").read_text())
+    assert list(shown["abs_rel"]) == ["both", "film", "plain"]
+    assert "abs_rel.plain" in project.dvc("exp", "show", "--csv").splitlines()[0]
 
 
 def test_training_runs_again_for_what_chooses_its_weights():
