@@ -37,7 +37,7 @@ from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
 from .results import DATA_NAMES, Results, Row
 from .saved_maps import SavedMaps, evaluate_saved, write_maps
-from .scoring import DepthMaps, ImageScore, Scorer, Scores, score
+from .scoring import DepthMaps, ImageScore, Scorer, Scores, score, valid_pixels
 from .tables import results_tables
 from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
 from .validation import validate
@@ -122,6 +122,7 @@ __all__ = [
     "shown_rows",
     "split_of",
     "spread_rows",
+    "valid_pixels",
     "validate",
     "validation_figure",
     "views_figure",

@@ -41,11 +41,11 @@ def finished_examples(
             f"{checkpoint.path}: was trained anew since {folder} was written (sha256 {checkpoint.info.sha256[:12]}, "
             f"expected {results.model.sha256[:12]}); evaluate again"
         )
-    cache = next((split for split in splits.values() if samples_digest(split) == row.samples_sha256), None)
+    cache = next((split for split in splits.values() if row.is_of(samples_digest(split), split.digest)), None)
     if cache is None:
         raise SpaceClipError(
-            f"{folder}: these features have other samples than were scored ({row.count}); name those with --features, "
-            "or evaluate again"
+            f"{folder}: these features are not those that were scored ({row.count}); name those with --features, or "
+            "evaluate again"
         )
     wanted = {"backbone": checkpoint.info.backbone, "preprocessing": checkpoint.info.preprocessing}
     require_same(cache.identity, wanted, str(cache.path))
@@ -79,8 +79,8 @@ def scored_once(
     with suppress(SpaceClipError):
         results = read_results(folder)
         row, model = results.rows[0], results.model
-        of = (row.protocol, row.samples_sha256, model.sha256 if isinstance(model, CheckpointFacts) else "")
-        if of == (protocol, samples_digest(split), checkpoint.info.sha256) and row.breakdown:
+        of = (row.protocol, row.features_sha256, model.sha256 if isinstance(model, CheckpointFacts) else "")
+        if of == (protocol, split.digest, checkpoint.info.sha256) and row.breakdown:
             return row, _scores(folder, row, split)
     cache = split if isinstance(split, FeatureCache) else None
     facts_of = partial(split_facts, "val", split, cache)

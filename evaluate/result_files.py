@@ -86,7 +86,7 @@ def read_metrics(folder: Path, images: int) -> list[dict[str, float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             found = [{name: float(line[name]) for name in METRICS} for line in islice(csv.DictReader(file), images)]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise SpaceClipError(f"{path} cannot be read ({error}); evaluate again with --force") from error
     if len(found) < images:
         raise SpaceClipError(f"{path} has {len(found)} lines, expected one of each of {images} images; evaluate again")

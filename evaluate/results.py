@@ -60,6 +60,7 @@ class Row(BaseModel):
         skipped: Ids of those that were not: without a valid pixel, or without any ground truth.
         quarantined: Ids of those that extraction could not read.
         samples_sha256: Of the ids of all images of the split.
+        features_sha256: Digest of the store that was read, its depth included; None for saved maps.
         list_sha256: Of the list that named the images; None where there is none.
         storage: How the features that were read are kept: `float16` or `int8`; None for saved maps.
         looks: How often the test split was looked at, this time included; None of other splits.
@@ -84,6 +85,7 @@ class Row(BaseModel):
     skipped: tuple[str, ...]
     quarantined: tuple[str, ...] = ()
     samples_sha256: str | None = None
+    features_sha256: str | None = None
     list_sha256: str | None = None
     storage: str | None = None
     looks: Looks | None = None
@@ -94,6 +96,10 @@ class Row(BaseModel):
     breakdown: Breakdown | None = None
     baseline_breakdown: Breakdown | None = None
     variation: dict[str, float | None]
+
+    def is_of(self, samples_sha256: str, features_sha256: str) -> bool:
+        """Whether these images were scored; of results that do not say which features, whether these samples were."""
+        return self.samples_sha256 == samples_sha256 and self.features_sha256 in (features_sha256, None)
 
     @classmethod
     def of(cls, scores: Scores, baselines: Mapping[str, Scores], **facts: Any) -> Self:

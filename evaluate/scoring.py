@@ -205,6 +205,16 @@ def nothing_valid(protocol: Protocol) -> SpaceClipError:
     )
 
 
+def valid_pixels(ground_truth: NDArray, protocol: Protocol) -> NDArray[np.bool_]:
+    """Bool [H, W] of the pixels that a protocol scores: those strictly inside its range and inside its crop.
+
+    Raises:
+        SpaceClipError: The crop does not fit.
+    """
+    in_range = (ground_truth > protocol.min_depth) & (ground_truth < protocol.max_depth)
+    return in_range & crop_mask(protocol.crop, *ground_truth.shape)
+
+
 def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> tuple[NDArray, NDArray[np.bool_]]:
     """Return the prediction [H, W] as the protocol scores it, and the bool [H, W] mask of the pixels it scores.
 
@@ -219,8 +229,7 @@ def prepare(prediction: NDArray, ground_truth: NDArray, protocol: Protocol) -> t
             f"the prediction is {list(prediction.shape)} and the ground truth {list(ground_truth.shape)}, "
             "expected one [H, W]: resize the prediction before scoring"
         )
-    valid = (ground_truth > protocol.min_depth) & (ground_truth < protocol.max_depth)
-    valid &= crop_mask(protocol.crop, *ground_truth.shape)
+    valid = valid_pixels(ground_truth, protocol)
     if protocol.median_scaling and valid.any():
         median = float(np.median(prediction[valid]))
         if not median > 0:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..cache import FeatureCache, SpaceClipError
+from ..cache import FeatureCache, Features, SpaceClipError
 from ..train import side_by_side
 from .protocol import Protocol
 from .results import Row
@@ -120,6 +120,7 @@ def split_facts(
         "distinct": min(len(hashes) for hashes in kinds if "" not in hashes),
         "quarantined": tuple(ids[row] for row in split.quarantined),
         "samples_sha256": samples_digest(split),
+        "features_sha256": split.digest if isinstance(split, Features) else None,
         "list_sha256": split.about.get("list_sha256"),
         "storage": features.storage if features else None,
     }

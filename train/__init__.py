@@ -11,7 +11,7 @@ from .inference import InferenceDecoder, for_inference
 from .losses import LossSettings, silog_loss, ssim_loss
 from .memory import loaded_bytes, state_bytes
 from .precision import autocast
-from .recipe import TrainSettings
+from .recipe import Seed, TrainSettings
 from .release import load_release_checkpoint
 from .run import Run
 from .side_by_side import HELD, SideBySide, at_once, side_by_side
@@ -35,6 +35,7 @@ __all__ = [
     "LossSettings",
     "Plan",
     "Run",
+    "Seed",
     "SideBySide",
     "StartSettings",
     "TrainSettings",

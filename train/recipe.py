@@ -1,6 +1,6 @@
 """The recipe: every setting of a training run but the network's own."""
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,9 @@ from .curves import CurveLog
 from .losses import LossSettings
 from .resident import Residence
 from .start import StartSettings
+
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+"""What PyTorch's generators take."""
 
 
 class Order(NamedTuple):
@@ -99,8 +102,8 @@ class TrainSettings(BaseModel):
     max_depth: PositiveFloat = Field(default=80.0, validate_default=True)
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     cuda_graph: bool = True
-    seed: int = Field(default=42, ge=0)
-    order_seed: int | None = Field(default=None, ge=0)
+    seed: Seed = 42
+    order_seed: Seed | None = None
     keep: Literal["best", "last"] = "best"
     shuffle: Shuffle = "full"
     reader_threads: PositiveInt | None = None

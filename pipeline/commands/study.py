@@ -32,7 +32,8 @@ def study(
     An arm is the base experiment with settings of its own. The arms of one seed see the same batches, and are trained
     on one read of the features. An interrupted study goes on when the same command is given again; what is done of it
     is not done again, so that arms and seeds can be added. The test split is scored by the evaluate settings of the
-    base when no run is left to train, each run once. Where runs failed, the exit status is 3.
+    base when no run is left to train, each run once. Where runs failed, or cannot be scored, the exit
+    status is 3.
     """
     from ..study import markdown, outlook, prepare, run_study
 
@@ -49,5 +50,5 @@ def study(
         say=lambda line: click.echo(line, err=True),
     )
     click.echo(markdown(results), nl=False)
-    if any(run.status == "failed" for arm in results.arms for run in arm.runs):
+    if any(run.status == "failed" or (results.test and not run.test) for arm in results.arms for run in arm.runs):
         click.get_current_context().exit(FAILED)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ...cache import Features, SpaceClipError, require_disjoint
 from ...evaluate import Protocol
@@ -20,6 +20,7 @@ from ...train import (
     DepthDecoder,
     Plan,
     Run,
+    Seed,
     StartSettings,
     TrainSettings,
     shared_weights,
@@ -52,7 +53,7 @@ class StudyFile(BaseModel):
     base: Path
     arms: dict[str, dict[str, Any]] = {}
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    seeds: tuple[NonNegativeInt, ...]
+    seeds: tuple[Seed, ...]
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -75,7 +76,7 @@ class StudyFile(BaseModel):
             raise ValueError("there are no arms; give some by name (arms), or lists of values (grid)")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the grid gives an arm named {twice[0]}, and there is another of that name; keep one")
-        if bad := next((name for name in names if not _can_be_a_folder(name)), None):
+        if (bad := next((name for name in names if not _can_be_a_folder(name)), None)) is not None:
             raise ValueError(
                 f"an arm named {bad[:60]!r} can have no folder; name it with letters, digits and . _ + , = - (200 "
                 f"bytes at most, a letter, digit or _ first), and unlike {', '.join(FILES)}"

@@ -42,7 +42,7 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
     if design.test:
         unscored, facts = (
             sum(not design.test.row(plan.out) for plan in design.plans(out).values()),
-            design.test.facts,
+            design.test.facts(),
         )
         yield f"{unscored} of {len(done)} runs to score once all have ended: {facts.protocol.label}; {facts.looks}"
     size, time = design.arms[0].settings.batch_size, ""

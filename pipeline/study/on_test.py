@@ -1,6 +1,6 @@
 """The test split of a study: what is scored on it, once all of its runs have ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,8 +13,10 @@ from ...evaluate import (
     Protocol,
     Row,
     read_results,
+    read_truths,
     samples_digest,
     split_of,
+    valid_pixels,
 )
 from ...train import INFO, CheckpointInfo
 from ..config import Experiment
@@ -57,16 +59,17 @@ class OnTest:
         protocols = [settings.protocol(name, split.about, *depth_range) for name in settings.protocols]
         return cls(folders, split, settings, [variant for one in protocols for variant in settings.variants(one)])
 
-    @property
-    def facts(self) -> SplitFacts:
-        """What its numbers are, and how often it was looked at until now."""
-        return SplitFacts(protocol=self.scored[0], images=len(self.split.usable), looks=count_looks(self.split.path))
+    def facts(self, rows: Iterable[Row] = ()) -> SplitFacts:
+        """What its numbers are, and how often it was looked at when the last of these rows was scored, else by now."""
+        looks = max((row.looks for row in rows if row.looks), key=lambda by: (by.uncounted, by.times), default=None)
+        looks = looks or count_looks(self.split.path)
+        return SplitFacts(protocol=self.scored[0], images=len(self.split.usable), looks=looks)
 
     def require(self, layers: Sequence[int]) -> None:
         """Refuse, before anything is trained, a split that decoders of these hidden states cannot be scored on.
 
         Raises:
-            SpaceClipError: It lacks depth, a hidden state or the flipped view.
+            SpaceClipError: It lacks depth, a hidden state, the flipped view, or a pixel to score.
         """
         self.split.require(layers, depth=True)
         if self.settings.flip_average and "flipped" not in self.split.views:
@@ -74,9 +77,16 @@ class OnTest:
                 f"{self.split.path}: holds no flipped view, which evaluate.flip_average reads; extract with it, or set "
                 "evaluate.flip_average to false in the base"
             )
+        truths = read_truths(self.split, [protocol.size for protocol in self.scored])
+        for protocol in {protocol.setting: protocol for protocol in self.scored}.values():
+            if not any(valid_pixels(truths(row)[protocol.size], protocol).any() for row in self.split.usable):
+                raise SpaceClipError(
+                    f"{self.split.path}: no image has a valid pixel under the {protocol.label}; set evaluate or the "
+                    "range of depth (train.max_depth) otherwise in the base"
+                )
 
     def row(self, run: Path) -> Row | None:
-        """How a run was scored by the first protocol; None if it is not finished, or was not scored yet.
+        """How a run was scored by the first protocol; None if it is not finished, or not scored on this split yet.
 
         Raises:
             SpaceClipError: Its weights were, by other protocols or on other images.
@@ -93,7 +103,8 @@ class OnTest:
                 f"{run / RESULTS}: was scored by {found.rows[0].protocol.label}, the study by {lacking[0].label}; set "
                 "evaluate in the base as it was, delete that file, or give another --out"
             )
-        return rows[self.scored[0]]
+        row = rows[self.scored[0]]
+        return row if row.features_sha256 == self.split.digest else None
 
     def score(self, runs: Sequence[Path], device: str, local_copy: Path | None) -> None:
         """Score finished runs, as `spaceclip evaluate` does, each into its own folder; all in one pass.

@@ -19,6 +19,7 @@ from ..progress import progress
 from ..training import start_line
 from ..validation import ValidationScores
 from .design import Arm, Design
+from .on_test import OnTest
 from .results import CSV, LATEX, STUDY, TABLE, ArmResult, RunResult, StudyResults
 from .tables import csv, latex, markdown, numbers
 
@@ -34,12 +35,14 @@ class _Study:
 
     Attributes:
         failed: Why runs failed, by arm and seed.
+        unscored: Why runs cannot be scored on the test split.
     """
 
     design: Design
     out: Path
     say: Callable[[str], None]
     failed: dict[_Key, str] = field(default_factory=dict)
+    unscored: dict[_Key, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plans = self.design.plans(self.out)
@@ -89,7 +92,18 @@ class _Study:
         runs = [plan for key, plan in self.plans.items() if key not in self.failed and not self.on_test(plan)]
         if self.design.test and runs:
             self.say(f"scored on the test split, in one pass: {'; '.join(map(self._name, runs))}")
-            self.design.test.score([plan.out for plan in runs], device, local_copy)
+            self._score(self.design.test, runs, device, local_copy)
+
+    def _score(self, test: OnTest, runs: Sequence[Plan], device: str, local_copy: Path | None) -> None:
+        try:
+            test.score([plan.out for plan in runs], device, local_copy)
+        except SpaceClipError as error:
+            if len(runs) > 1:  # one that cannot be scored keeps no other from it
+                for plan in runs:
+                    self._score(test, [plan], device, local_copy)
+                return
+            self.unscored[self._keys[runs[0].out]] = f"cannot be scored on the test split: {error}"
+            self.say(f"{self._name(runs[0])}: cannot be scored on the test split: {error}")
 
     def on_test(self, plan: Plan) -> Row | None:
         """How a run was scored on the test split, see `OnTest.row`; None without one."""
@@ -109,13 +123,14 @@ class _Study:
         design, test = self.design, self.design.test
         first = design.arms[0]
         runs = {arm.name: [self._run(arm, seed) for seed in design.seeds] for arm in design.arms}
+        rows = [row for plan in self.plans.values() if (row := self.on_test(plan))]
         stores = {"train": design.training, "val": design.validation} | ({"test": test.split} if test else {})
         return StudyResults(
             study=self.design.file.stem,
             base=str(design.base),
             protocol=design.protocol,
             images=len(design.validation.usable),
-            test=test.facts if test else None,
+            test=test.facts(rows) if test else None,
             backbone=BackboneFacts.of(design.training.identity["backbone"]),
             stores={name: [one.fingerprint for one in features.stores] for name, features in stores.items()},
             seeds=list(design.seeds),
@@ -141,7 +156,7 @@ class _Study:
             weights=info.weights,
             epoch=info.epoch,
             chosen=info.chosen,
-            note=_collapse(info, read_history(out)),
+            note="; ".join(filter(None, [_collapse(info, read_history(out)), self.unscored.get(key, "")])),
         )
 
     def _callbacks(self, progress: Callable[[int, int], None]) -> Callbacks:

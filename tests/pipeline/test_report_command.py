@@ -59,7 +59,7 @@ def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(eva
     assert "empty: holds neither results.json nor study.json" in one_line("report", "empty")
     Path("features").rename("moved")
     assert "features/tiny: the features are not there" in one_line("report", "results/tiny")
-    assert "other samples than were scored" in one_line("report", "results/tiny", "--features", "moved/tiny/val.json")
+    assert "not those that were scored" in one_line("report", "results/tiny", "--features", "moved/tiny/val.json")
     spaceclip("report", "results/tiny", "--features", "moved/tiny")
     assert Path("results/tiny/report.html").read_bytes() == written
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from spaceclip.cache import FeatureCache, Looks, Pointer
+from spaceclip.cache import FeatureCache, Looks, Pointer, SpaceClipError
 from spaceclip.evaluate import read_results
 from spaceclip.extract import read_yaml
 from spaceclip.extract.clip_tiny.model import VISION
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
+from spaceclip.pipeline.evaluation import score_checkpoints
+from spaceclip.pipeline.study import on_test
 from spaceclip.pipeline.study.design import StudyFile
 from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, StudyResults
 from spaceclip.train import DepthDecoder, load_checkpoint
@@ -235,12 +237,53 @@ def test_all_runs_are_scored_on_one_read_of_the_test_split_and_only_those_that_a
             lambda self, *given, name=name, original=original: read.append((name, given)) or original(self, *given),
         )
     told = study(STUDY, "--out", "results/whole").stderr
+    del read[0]  # one truth, before training: whether there is a pixel to score
     assert len(read) == len({str(one) for one in read})
     assert {name for name, _ in read} == {"states", "ground_truth"}  # nothing is drawn
     assert {file: file.read_bytes() for file in before} == before
     named = [f"{arm}, seed {seed}" for seed in (1, 2) for arm in ("whole", "flat", "steep")]
     named.remove(f"{kept.parts[2]}, seed {kept.parts[3].removeprefix('seed')}")
     assert f"scored on the test split, in one pass: {'; '.join(named)}\n" in told
+
+
+def test_a_test_split_of_other_depth_is_scored_anew_by_every_run(study, project, spaceclip):
+    before = read_results(project / "results/whole/flat/seed2").rows[0]
+    spaceclip("extract", "--config", "configs/tiny.yaml", "--split", "test", "--set", "data.depth_scale=2000")
+    study(STUDY, "--out", "results/whole")
+    after = read_results(project / "results/whole/flat/seed2").rows[0]
+    assert before.mean_depth
+    assert after.mean_depth == pytest.approx(before.mean_depth / 2, rel=1e-3)
+    _, flat, _ = json.loads((project / "results/whole/study.json").read_text())["arms"]
+    assert flat["runs"][1]["test"] == after.metrics
+
+
+def test_a_run_that_cannot_be_scored_keeps_no_other_from_it_and_is_named(study, project, monkeypatch):
+    def all_but_one(runs, *given, **named):
+        if any(run.match("flat/seed1") for run in runs):
+            raise SpaceClipError("its depth is not finite")
+        return score_checkpoints(runs, *given, **named)
+
+    for file in Path("results/whole").rglob("results.json"):
+        file.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(on_test, "score_checkpoints", all_but_one)
+        told = study(STUDY, "--out", "results/whole", code=3)
+    assert "flat, seed 1: cannot be scored on the test split: its depth is not finite" in told.stderr
+    assert "its depth is not finite" in table_of("whole")
+    assert len([*Path("results/whole").rglob("results.json")]) == 5
+    study(STUDY, "--out", "results/whole")
+    assert "not finite" not in table_of("whole")
+
+
+def test_looks_that_cannot_be_noted_are_not_said_to_be_none(study, project):
+    (store,) = (project / "features/tiny").glob("test-*.zarr")
+    ledger = store.with_suffix(".looks")
+    shutil.rmtree(ledger)
+    ledger.write_bytes(b"")
+    for file in Path("results/whole").rglob("results.json"):
+        file.unlink()
+    study(STUDY, "--out", "results/whole")
+    assert "Scored once all runs had ended; looks at the test split are not counted (" in table_of("whole")
 
 
 def test_the_test_split_is_not_scored_in_another_way_beside_the_first(study, project):
@@ -428,6 +471,8 @@ def test_two_workers_give_the_table_of_one_process(study, project):
             "grid: { decoder.film: [false] }\narms:\n  film=false: {}\n",
             r"arms\.yaml: the grid gives an arm named film=false, and there is another of that name; keep one",
         ),
+        ("flat:", "'':", r"arms\.yaml: an arm named '' can have no folder"),
+        ("[1, 2]", "[18446744073709551616]", r"arms\.yaml: seeds\.0: found 1844\S+; input should be less than 18446"),
         ("flat:", "whole:", r"arms\.yaml: .*whole stands in line 4 already; keep one"),
         ("[1, 2]", "[1, 2, 1]", r"arms\.yaml: seeds: found \[1, 2, 1\]; 1 stands there twice; keep one of each"),
         ("seeds", "sedes", r"arms\.yaml: sedes: unknown setting; did you mean seeds\?"),
@@ -458,7 +503,7 @@ def test_a_study_needs_a_validation_split(study, project):
     )
 
 
-def test_a_test_split_that_cannot_be_scored_is_named_before_anything_is_trained(study, project):
+def test_a_test_split_that_cannot_be_scored_is_named_before_anything_is_trained(study, project, spaceclip):
     config, pointer = project / "configs/tiny.yaml", project / "features/tiny/test.json"
     written = config.read_text()
     config.write_text(written.replace("evaluate: { crop", "evaluate: { protocols: [paper], crop"))
@@ -466,6 +511,11 @@ def test_a_test_split_that_cannot_be_scored_is_named_before_anything_is_trained(
         study(fails=True)
     )
     config.write_text(written)
+    far = ("extract", "--config", "configs/tiny.yaml", "--split", "test", "--set", "data.depth_scale=50")
+    kept = pointer.read_bytes()
+    spaceclip(*far)
+    assert "no image has a valid pixel under the controlled protocol" in one_line(study(fails=True))
+    pointer.write_bytes(kept)
     pointer.write_bytes((project / "features/tiny/val.json").read_bytes())
     assert "test.json: is named for the test split and points to the val split" in one_line(study(fails=True))
     assert not (project / "results/arms").exists()
