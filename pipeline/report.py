@@ -60,7 +60,7 @@ def _run(folder: Path, features: "Location | None", images: int, device: str, lo
     checkpoint = load_checkpoint(results.model.path, choose_device(device))
     splits = open_scored(_present(features or Path("features") / results.name), local_copy)
     examples, views = finished_examples(folder, results, checkpoint, splits, images)
-    return run_page(results, examples, checkpoint, views)
+    return run_page(results, examples, checkpoint, views, timed=True)
 
 
 def _study(folder: Path, features: "Location | None", images: int, device: str, local_copy: Path | None) -> str:

@@ -34,6 +34,8 @@ def run_page(
     examples: Mapping[str, Sequence[Example]],
     checkpoint: Checkpoint | None = None,
     views: FeatureViews | None = None,
+    *,
+    timed: bool = False,
 ) -> str:
     """The page as HTML that needs nothing beside it; the same evaluation gives the same text.
 
@@ -45,6 +47,7 @@ def run_page(
         examples: Images scored by the protocol of the first row, by group.
         checkpoint: What was scored; None for saved maps.
         views: Layers of some of the images; None for saved maps.
+        timed: Say where the time of the training run went, which is another one each time.
 
     Raises:
         SpaceClipError: The history is no table of this version.
@@ -63,7 +66,7 @@ def run_page(
         sections=[*_protocols(results), Section("Where the error lies", charts=list(_error_charts(results, first)))],
         details=[*([views_section(views, scale)] if views and scale else []), *_details(first, checkpoint)],
         gallery=_gallery(results, examples, scale) if scale else None,
-        provenance=_provenance(results, checkpoint),
+        provenance=_provenance(results, checkpoint, timed=timed),
     )
     return render(page)
 
@@ -163,7 +166,7 @@ def _gallery(results: Results, examples: Mapping[str, Sequence[Example]], scale:
     return Gallery(shown, text, results.title, scale)
 
 
-def _provenance(results: Results, checkpoint: Checkpoint | None) -> dict[str, dict[str, str]]:
+def _provenance(results: Results, checkpoint: Checkpoint | None, *, timed: bool) -> dict[str, dict[str, str]]:
     """What was measured, with what it was made."""
     model, backbone, row = results.model, results.backbone, results.rows[0]
     found = {"Data set": results.title, model.kind.capitalize(): model.label}
@@ -186,7 +189,8 @@ def _provenance(results: Results, checkpoint: Checkpoint | None) -> dict[str, di
         }
         facts |= training_settings(checkpoint)
         if info.receipt:
-            facts["Time of the training run"] = {"Receipt": str(info.receipt)}
+            if timed:
+                facts["Time of the training run"] = {"Receipt": str(info.receipt)}
             facts["The weights were made with"] = info.receipt.made_with
     return facts
 

@@ -74,10 +74,10 @@ def test_metrics_and_plots_are_there_to_show(project):
     assert "Training loss" in page.read_text()
 
 
-def test_training_anew_leaves_what_dvc_has_of_it_as_it_was(project):
+def test_training_and_scoring_anew_leaves_what_dvc_has_of_it_as_it_was(project):
     receipt = project.folder / "results/tiny/train_receipt.json"
     before = receipt.read_bytes()
-    assert project.repro("--force", "--single-item", "train") == {"train"}
+    assert project.repro("--force") == {"settings", "extract", "train", "evaluate"}
     assert receipt.read_bytes() != before
     assert project.git("status", "--short") == ""
     assert project.changed() == set()

@@ -25,12 +25,16 @@ def evaluated(trained, spaceclip):
     return trained
 
 
-def test_the_page_is_that_of_the_evaluation_with_as_many_images_as_asked_for(evaluated, spaceclip):
+def test_the_page_is_that_of_the_evaluation_with_the_time_of_training_and_as_many_images_as_asked_for(
+    evaluated, spaceclip
+):
     page, numbers = Path("results/tiny/report.html"), Path("results/tiny/results.json")
     written, before = page.read_text(), numbers.read_bytes()
     page.unlink()
     assert spaceclip("report", "results/tiny").output == f"{page}\n"
-    assert page.read_text() == written
+    before_time, time, after = page.read_text().partition("<details>\n<summary>Time of the training run</summary>")
+    assert time
+    assert before_time + after.partition("</details>\n")[2] == written
     assert numbers.read_bytes() == before
     spaceclip("report", "results/tiny", "--images", 3)
     assert len(re.findall("<figure", written)) == json.loads(before)["rows"][0]["images"] == 6
@@ -54,6 +58,7 @@ def test_the_page_shows_what_every_layer_holds_of_some_images_patch_by_patch(eva
 
 
 def test_a_run_is_refused_in_one_line_where_its_page_could_not_be_made_whole(evaluated, spaceclip, one_line):
+    spaceclip("report", "results/tiny")
     written = Path("results/tiny/report.html").read_bytes()
     Path("empty").mkdir()
     assert "empty: holds neither results.json nor study.json" in one_line("report", "empty")
@@ -85,13 +90,15 @@ def test_the_page_of_the_same_files_is_the_same_in_another_commit_and_on_another
     evaluated, spaceclip, elsewhere
 ):
     page = Path("results/tiny/report.html")
-    written = page.read_bytes()
+    of_evaluate = page.read_bytes()
+    spaceclip("report", "results/tiny")
+    of_report = page.read_bytes()
     for commit in ("11" * 20, "22" * 20):
         elsewhere(commit)
         spaceclip("report", "results/tiny")
-        assert page.read_bytes() == written
+        assert page.read_bytes() == of_report
     spaceclip("evaluate", *CONFIG)
-    assert page.read_bytes() == written
+    assert page.read_bytes() == of_evaluate
 
 
 def test_the_page_names_the_commit_that_trained_the_weights_and_not_the_one_that_draws_it(
