@@ -157,7 +157,8 @@ class Run:
         try:
             info = load_checkpoint(out).info
         except SpaceClipError as error:
-            raise SpaceClipError(f"{error}, with --force") from error
+            problem = str(error).partition("; ")[0]  # without the advice for those who only read it
+            raise SpaceClipError(f"{problem}: {otherwise}") from error
         made = info.model_dump(include={"weights", "epoch", "metrics", "sha256", "collapsed"})
         # What its record says nothing of, since it is from before that was kept, it does not differ in.
         unknown = {name: None for name, value in info if value is None}

@@ -89,11 +89,15 @@ class OnTest:
         """How a run was scored by the first protocol; None if it is not finished, or not scored on this split yet.
 
         Raises:
-            SpaceClipError: Its weights were, by other protocols or on other images.
+            SpaceClipError: Its weights were, by other protocols or on other images; or its scores cannot be read.
         """
         if not ((run / INFO).exists() and (run / RESULTS).exists()):
             return None
-        found, info = read_results(run), CheckpointInfo.read(run / INFO)
+        try:
+            found, info = read_results(run), CheckpointInfo.read(run / INFO)
+        except SpaceClipError as error:
+            told = str(error).partition("; ")[0]
+            raise SpaceClipError(f"{told}; delete that file and give `spaceclip study` again") from error
         if not isinstance(found.model, CheckpointFacts) or found.model.sha256 != info.sha256:
             return None
         images = samples_digest(self.split)

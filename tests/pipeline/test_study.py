@@ -493,6 +493,20 @@ def test_results_of_other_settings_in_the_folder_are_named(study, project):
     assert weights(project, "whole") == before
 
 
+def test_damaged_files_of_a_run_are_named_with_what_to_do(study, project):
+    run = Path("results/whole/flat/seed2")
+    scores = (run / "results.json").read_bytes()
+    (run / "results.json").write_bytes(scores[:100])
+    assert one_line(study(STUDY, "--out", "results/whole", fails=True)).endswith(
+        "delete that file and give `spaceclip study` again\n"
+    )
+    (run / "results.json").write_bytes(scores)
+    (run / "checkpoint.safetensors").unlink()
+    assert one_line(study(STUDY, "--out", "results/whole", fails=True)).endswith(
+        "checkpoint.safetensors: no checkpoint is there: delete that folder\n"
+    )
+
+
 def test_a_study_needs_a_validation_split(study, project):
     (project / "features/tiny/val.json").unlink()
     assert "val.json" in one_line(study(fails=True))

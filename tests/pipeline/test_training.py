@@ -109,7 +109,7 @@ def test_the_same_command_again_finds_it_finished_and_changes_nothing(trained, s
     Path("results/tiny/checkpoint.safetensors").write_bytes(b"damaged")
     told = " ".join(spaceclip("train", *CONFIG, fails=True).output.split())
     assert "altered, or not the weights" in told
-    assert told.endswith("train it again, with --force")
+    assert told.endswith(": --force to replace it")
 
 
 @pytest.mark.parametrize(
