@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .commands.app import app
 from .commands.cache import cache
 from .commands.compare import compare
 from .commands.cost import cost
@@ -29,6 +30,7 @@ EXTRAS = {
     "cryptography": "cluster",
     "distributed": "cluster",
     "dvclive": "curves",
+    "gradio": "app",
     "h5py": "datasets",
     "onnx": "export",
     "onnxruntime": "export",
@@ -111,6 +113,7 @@ for command in (
     train,
     evaluate,
     predict,
+    app,
     export,
     cost,
     study,

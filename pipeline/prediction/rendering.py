@@ -43,6 +43,11 @@ def coloured_depth(found: "DepthMap") -> Image.Image:
     return _with_scale(_in_colours(found, scale), scale)
 
 
+def first_row(height: int) -> int:
+    """The row of `coloured_depth` where a map of so many rows begins: low ones have room for the scale around them."""
+    return (max(height, _LEAST_HEIGHT) - height) // 2
+
+
 def side_by_side(found: "DepthMap") -> Image.Image:
     """The image beside its depth, at most 960 pixels high, with a scale."""
     height, width = found.depth.shape
@@ -77,7 +82,7 @@ def _with_scale(picture: Image.Image, scale: DepthScale) -> Image.Image:
     widest = max((font.getlength(text) for _, text in labels), default=0)
     left, bar = picture.width + letter // 2, letter
     whole = Image.new("RGB", (int(left + bar + letter // 2 + widest + letter // 2), height), _BACKGROUND)
-    whole.paste(picture, (0, (height - picture.height) // 2))
+    whole.paste(picture, (0, first_row(picture.height)))
     whole.paste(_bar(height - 2 * letter, bar), (left, letter))
     draw = ImageDraw.Draw(whole)
     for tick, text in labels:

@@ -66,7 +66,7 @@ def test_every_import_is_declared_and_what_an_extra_brings_is_not_imported_at_th
 
 def test_the_command_knows_each_extra():
     assert {extra: {name for name in EXTRAS if EXTRAS[name] == extra} for extra in set(EXTRAS.values())} == {
-        extra: OPTIONAL[extra] for extra in ("cluster", "curves", "datasets", "export", "video")
+        extra: OPTIONAL[extra] for extra in ("app", "cluster", "curves", "datasets", "export", "video")
     }
     assert "spaceclip[cluster,datasets,dvc,export,video]" in PROJECT["project"]["optional-dependencies"]["dev"]
 
