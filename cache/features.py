@@ -127,11 +127,12 @@ class Features(ABC):
             StoreError: Names what is lacking, and what is there.
         """
         if absent := [layer for layer in layers if layer not in self.layers]:
+            states = self.about.get("hidden_states", max(layers) + 1)
             both = ",".join(map(str, sorted({*self.layers, *layers})))
-            raise StoreError(
-                f"{self.path}: lacks the hidden states {absent}, it holds {list(self.layers)}; "
-                f"choose among those or extract again (`spaceclip extract --layers {both}`)"
-            )
+            remedy = f"choose among those or extract again (`spaceclip extract --layers {both}`)"
+            if max(layers) >= states:
+                remedy = f"its encoder has 0 to {states - 1}; choose among those"
+            raise StoreError(f"{self.path}: lacks the hidden states {absent}, it holds {list(self.layers)}; {remedy}")
         if depth:
             self._depth_field("size")
 

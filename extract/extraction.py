@@ -240,7 +240,7 @@ class DatasetExtraction:
 
         found = extract(
             *(self.sources[name], self._encoder, self.settings, self.folder, name),
-            describe(self.data, name, self.sources),
+            {**describe(self.data, name, self.sources), "hidden_states": self._encoder.depth + 1},
             lambda done, total: report(done, total, note),
             on_error=self.options.on_error,
             retry_quarantined=self.options.retry_quarantined,

@@ -202,8 +202,10 @@ def _described(kind: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[st
 
 
 def _nearest(kind: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
-    """The known name that is most like an unknown one."""
-    return next(iter(difflib.get_close_matches(str(location[-1]), _walk(kind, location)[1], n=1, cutoff=0.5)), None)
+    """The known name that begins like an unknown one, or else is most like it."""
+    name, known = str(location[-1]), _walk(kind, location)[1]
+    begun = [one for one in known if len(name) > 2 and one.startswith(name)]
+    return next(iter(begun or difflib.get_close_matches(name, known, n=1, cutoff=0.5)), None)
 
 
 def _describe(kind: type[BaseModel], error: ErrorDetails) -> str:
@@ -219,6 +221,8 @@ def _describe(kind: type[BaseModel], error: ErrorDetails) -> str:
     found = error["input"]
     if error["type"] == "tuple_type":
         message = f"expected a list, such as [{found}]"
+    if error["type"] == "dict_type":
+        message = "expected values by name (name: value)"
     return f"{place}: found {found!r}; {message[:1].lower()}{message[1:]}" if place else message
 
 

@@ -1,5 +1,6 @@
 """Where features lie, as a user names it, and opening the splits that are there."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import click
 from .paths import NEW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..cache import FeatureCache, Features, Location
 
@@ -18,6 +19,20 @@ local_copy_option = click.option(
     type=NEW,
     help="Folder that keeps what is read of features in a bucket, so that they are fetched once.",
 )
+
+
+@contextmanager
+def extracted_by(config: Path | None, folders: "Sequence[Location]") -> "Iterator[None]":
+    """Context in which an error that says to extract names the whole command, if all features are the experiment's."""
+    from ..cache import SpaceClipError
+
+    try:
+        yield
+    except SpaceClipError as error:
+        if config is None or list(folders) != [Path("features") / config.stem]:
+            raise
+        command = "spaceclip extract"
+        raise type(error)(str(error).replace(command, f"{command} --config {config}")) from error
 
 
 def split_pointers(features: "Location") -> "dict[str, Location]":

@@ -8,7 +8,7 @@ from ..evaluate import REPORT, RESULTS, SavedMapsFacts, finished_examples, ranke
 from ..train import load_checkpoint
 from .config import load_experiment
 from .device import choose_device
-from .features import open_scored
+from .features import extracted_by, open_scored
 from .paths import require_writable
 from .progress import progress
 from .study import STUDY, decode_arms, read_study, study_gallery, study_page
@@ -67,7 +67,8 @@ def _study(folder: Path, features: "Location | None", images: int, device: str, 
     results = read_study(folder)
     base = Path(results.base)
     folders = [features] if features else load_experiment(base).feature_folders(base.stem)
-    _, validation = open_splits([_present(one) for one in folders], None, local_copy)
+    with extracted_by(base, folders):
+        _, validation = open_splits([_present(one) for one in folders], None, local_copy)
     if validation is None:
         raise SpaceClipError(f"{', '.join(map(str, folders))}: no validation split, expected that of the study")
     with progress("decode", "images") as report:

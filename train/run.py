@@ -164,7 +164,9 @@ class Run:
         unknown = {name: None for name, value in info if value is None}
         wanted = self._describe({**made, "receipt": info.receipt}).model_copy(update=unknown)
         if info != wanted:
-            differ = _difference(info.model_dump(mode="json"), wanted.model_dump(mode="json"))
+            records = (one.model_dump(mode="json") for one in (info, wanted))
+            # Settings by the names that a user gives them.
+            differ = _difference(*({"train": record.pop("training"), **record} for record in records))
             raise SpaceClipError(f"{out} holds a finished checkpoint ({differ}): give another --out, or {otherwise}")
         return info
 

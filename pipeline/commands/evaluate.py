@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import local_copy_option
+from ..features import extracted_by, local_copy_option
 from ..paths import FEATURES, FILE, FOLDER, NEW, PRESENT
 from .settings import set_option
 from .show import print_files, print_tables
@@ -114,7 +114,8 @@ def evaluate(
             raise click.UsageError("give --config, or --checkpoint and --features, or --predictions")
         out = out or (checkpoint if checkpoint.is_dir() else checkpoint.parent)
         given = _chosen(options, "baselines", "device", "local_copy", "save_maps", "force")
-        (found,) = score_checkpoints({out: checkpoint}, features, settings, **given)
+        with extracted_by(config, options["baselines"] or [features]):
+            (found,) = score_checkpoints({out: checkpoint}, features, settings, **given)
     print_tables(found.results)
     write_figures(out, found)
     print_files(out)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..features import local_copy_option
+from ..features import extracted_by, local_copy_option
 from ..paths import FEATURES, FILE, NEW
 from .settings import set_option
 
@@ -69,4 +69,5 @@ def train(
         raise click.UsageError("give --config, or --features and --out")
     else:
         experiment, folders = apply_options(FeatureExperiment, {}, chosen), features
-    train_decoder(folders, out, experiment.train, experiment.decoder, experiment.evaluate, expect=expect, **options)
+    with extracted_by(config, folders):
+        train_decoder(folders, out, experiment.train, experiment.decoder, experiment.evaluate, expect=expect, **options)

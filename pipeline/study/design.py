@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from ...train import (
     shared_weights,
 )
 from ..config import Experiment, check_settings, load_experiment
+from ..features import extracted_by
 from ..training import open_splits
 from .on_test import OnTest
 from .results import FILES, Start
@@ -194,26 +196,43 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
             scored.
     """
     study = check_settings(StudyFile, read_yaml(file), str(file))
-    owns = study.all_arms
-    experiments = {name: _experiment(file, study.base, name, own) for name, own in owns.items()}
-    base = load_experiment(study.base)
-    folders, expect = base.feature_folders(study.base.stem), {"backbone": base.backbone.expected_identity()}
-    training, validation = open_splits(folders, expect, local_copy)
+    base, owns, faults = load_experiment(study.base), study.all_arms, dict[str, str]()
+    experiments = dict[str, Experiment]()
+    for name, own in owns.items():
+        with _noted(faults, name):
+            experiments[name] = _experiment(study.base, own)
+    _require_none(file, faults)
+    folders = base.feature_folders(study.base.stem)
+    with extracted_by(study.base, folders):
+        return _fitted(file, study, base, experiments, folders, local_copy)
+
+
+def _fitted(
+    file: Path,
+    study: StudyFile,
+    base: Experiment,
+    experiments: Mapping[str, Experiment],
+    folders: Sequence[Path],
+    local_copy: Path | None,
+) -> Design:
+    """The design for the features of its experiment."""
+    training, validation = open_splits(folders, {"backbone": base.backbone.expected_identity()}, local_copy)
     if validation is None:
         raise SpaceClipError(
             f"{study.base}: arms are compared on the validation split, and there is none; hold scenes out "
             "(data.split.val) and extract again"
         )
-    arms, protocols = list[Arm](), list[Protocol]()
+    arms, protocols, faults = list[Arm](), list[Protocol](), dict[str, str]()
     for name, experiment in experiments.items():
-        try:
-            arm, protocol = _arm(name, owns[name], experiment, training, validation)
+        with _noted(faults, name):
+            arm, protocol = _arm(name, study.all_arms[name], experiment, training, validation)
             arm = _paired(arm, arms[0]) if arms else arm
             _require_comparable(arm, protocol, arms, protocols)
-        except SpaceClipError as error:
-            raise SpaceClipError(f"{file}: arm {name}: {error}") from error
-        arms.append(arm)
-        protocols.append(protocol)
+            arms.append(arm)
+            protocols.append(protocol)
+        if not arms:
+            break  # the others are compared with the first
+    _require_none(file, faults)
     test = OnTest.of(base, folders, (arms[0].settings.min_depth, arms[0].settings.max_depth), local_copy)
     if test:
         require_disjoint({"train": training, "val": validation, "test": test.split})
@@ -221,19 +240,37 @@ def prepare(file: Path, local_copy: Path | None = None) -> Design:
     return Design(file, study.base, arms, study.seeds, training, validation, protocols[0], test)
 
 
-def _experiment(file: Path, base: Path, name: str, own: Mapping[str, Any]) -> Experiment:
-    for setting in own:
+@contextmanager
+def _noted(faults: dict[str, str], name: str) -> Iterator[None]:
+    """Context in which what is wrong with an arm is noted, so that all arms are looked at before any is refused."""
+    try:
+        yield
+    except SpaceClipError as error:
+        faults[name] = str(error).removeprefix("options:").strip()
+
+
+def _require_none(file: Path, faults: Mapping[str, str]) -> None:
+    lines = [f"arm {name}: {fault}" for name, fault in faults.items()]
+    if len(lines) > 1:
+        listed = "\n".join(lines).replace("\n", "\n  ")
+        raise SpaceClipError(f"{file}: {len(lines)} arms are wrong:\n  {listed}")
+    if lines:
+        raise SpaceClipError(f"{file}: {lines[0]}")
+
+
+def _experiment(base: Path, own: Mapping[str, Any]) -> Experiment:
+    for setting, value in own.items():
         if reason := next((why for one, why in _OF_THE_STUDY.items() if f"{setting}.".startswith(f"{one}.")), ""):
-            raise SpaceClipError(f"{file}: arm {name}: {setting} is set by the study ({reason}); leave it out")
+            raise SpaceClipError(f"{setting} is set by the study ({reason}); leave it out")
+        if setting in ("decoder", "train") and isinstance(value, dict):
+            written = ", ".join(f"{setting}.{name}: {json.dumps(one)}" for name, one in value.items())
+            raise SpaceClipError(f"{setting} is a section; give its settings by their whole names: {written}")
         if not setting.startswith(("decoder.", "train.")):
             raise SpaceClipError(
-                f"{file}: arm {name}: {setting} is no arm's to set; an arm has settings decoder.* and train.*, all "
-                f"else belongs to the base, {base}"
+                f"{setting} is no arm's to set; an arm has settings decoder.* and train.*, all else belongs to the "
+                f"base, {base}"
             )
-    try:
-        return load_experiment(base, own)
-    except SpaceClipError as error:
-        raise SpaceClipError(f"{file}: arm {name}: {str(error).removeprefix('options: ')}") from error
+    return load_experiment(base, own)
 
 
 def _arm(

@@ -113,7 +113,10 @@ def test_a_finished_result_is_replaced_only_when_asked_for(extracted, spaceclip,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "1,9"], "lacks the hidden states [9], it holds [0, 1, 2, 3]; choose among those or extract"),
+        (
+            ["--layers", "1,9"],
+            "lacks the hidden states [9], it holds [0, 1, 2, 3]; its encoder has 0 to 3; choose among those",
+        ),
         (["--views", 0], "--views 0 draws nothing: give how many images to draw, or leave it out"),
         (["--ridge", -1], "ridge -1: expected a strength above 0"),
         (["--max-depth", 0], "the depth range is 0.001 to 0 m, expected 0 < least < most"),

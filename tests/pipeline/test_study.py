@@ -409,7 +409,7 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         (
             FLAT,
             "decoder: { film: false }",
-            r"arm flat: decoder is no arm's to set; an arm has settings",
+            r"arm flat: decoder is a section; give its settings by their whole names: decoder\.film: false",
         ),
         (
             FLAT,
@@ -452,7 +452,7 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         (
             FLAT,
             "decoder.structural_layers: [7, 1, 0]",
-            r"arm flat: .*lacks the hidden states \[7\], it holds .*again \(`spaceclip extract --layers 0,1,2,3,7`\)",
+            r"arm flat: .*lacks the hidden states \[7\], it holds .*; its encoder has 0 to 3; choose among those",
         ),
         ("arms:\n", "grid: { decoder.film: [] }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found \[\]; "),
         ("arms:\n", "grid: { decoder.film: false }\narms:\n", r"arms\.yaml: grid\.decoder\.film: found False; "),
@@ -476,7 +476,13 @@ def test_two_workers_give_the_table_of_one_process(study, project):
         ("flat:", "whole:", r"arms\.yaml: .*whole stands in line 4 already; keep one"),
         ("[1, 2]", "[1, 2, 1]", r"arms\.yaml: seeds: found \[1, 2, 1\]; 1 stands there twice; keep one of each"),
         ("seeds", "sedes", r"arms\.yaml: sedes: unknown setting; did you mean seeds\?"),
-        ("configs/tiny.yaml", "configs/tyni.yaml", r"configs/tyni\.yaml: cannot be read"),
+        ("configs/tiny.yaml", "configs/tyni.yaml", r"Error: configs/tyni\.yaml: cannot be read"),
+        (FLAT, "train.flip: 0", r"arm flat: train\.flip: unknown setting; did you mean flip_probability\?"),
+        (
+            STUDY[STUDY.index("arms") : STUDY.index("seeds")],
+            "arms: [whole, flat]\n",
+            r"arms: found \['whole', 'flat'\]; expected values by name \(name: value\)",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_study_is_one_line_before_anything_is_trained(study, project, old, new, line):
@@ -485,10 +491,28 @@ def test_what_is_wrong_with_a_study_is_one_line_before_anything_is_trained(study
     assert not (project / "results/arms").exists()
 
 
+def test_all_wrong_arms_are_named_at_once_and_features_that_are_not_there_with_the_whole_command(study, project):
+    wrong = STUDY.replace(FLAT, "decoder.flim: false, train.epohcs: 2").replace("0.01", "fast")
+    assert study(wrong, fails=True).output == (
+        "Error: arms.yaml: 2 arms are wrong:\n"
+        "  arm flat: 2 settings are wrong:\n"
+        "    decoder.flim: unknown setting; did you mean film?\n"
+        "    train.epohcs: unknown setting; did you mean epochs?\n"
+        "  arm steep: train.learning_rate: found 'fast'; input should be a valid number, unable to parse string as a "
+        "number\n"
+    )
+    incomparable = STUDY.replace(FLAT, "train.max_depth: 5").replace("learning_rate: 0.01", "batch_size: 2")
+    told = study(incomparable, fails=True).output
+    assert "arms.yaml: 2 arms are wrong:\n  arm flat: would be scored by another protocol" in told
+    assert "\n  arm steep: train.batch_size is 2, that of whole 4" in told
+    (project / "features/tiny/train.json").unlink()
+    assert one_line(study(fails=True)).endswith("run `spaceclip extract --config configs/tiny.yaml` to make it\n")
+
+
 def test_results_of_other_settings_in_the_folder_are_named(study, project):
     before = weights(project, "whole")
     told = one_line(study(STUDY.replace("0.01", "0.02"), "--out", "results/whole", fails=True))
-    assert "results/whole/steep/seed1 holds a finished checkpoint (training.learning_rate 0.01 there, 0.02 now)" in told
+    assert "results/whole/steep/seed1 holds a finished checkpoint (train.learning_rate 0.01 there, 0.02 now)" in told
     assert told.endswith("give another --out, or delete that folder\n")
     assert weights(project, "whole") == before
 

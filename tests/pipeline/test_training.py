@@ -93,7 +93,7 @@ def test_a_finished_checkpoint_is_replaced_only_by_force(extracted, spaceclip):
     change(extracted, "epochs: 3", "epochs: 2")
     told = spaceclip("train", *CONFIG, fails=True).output
     assert told.strip() == (
-        "Error: results/tiny holds a finished checkpoint (training.epochs 3 there, 2 now): give another --out, or "
+        "Error: results/tiny holds a finished checkpoint (train.epochs 3 there, 2 now): give another --out, or "
         "--force to replace it"
     )
     spaceclip("train", *CONFIG, "--force")

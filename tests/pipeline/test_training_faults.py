@@ -34,10 +34,17 @@ def test_a_device_that_is_not_there_is_named_beside_those_that_are(extracted, sp
 def test_layers_that_the_store_lacks_are_named_beside_those_that_it_holds(extracted, spaceclip):
     line = only_line(spaceclip("train", *CONFIG, "--set", "decoder.semantic_layers=[12, 9, 1, 0]", fails=True))
     assert line.endswith(
-        "lacks the hidden states [9, 12], it holds [0, 1, 2, 3]; choose among those or extract again "
-        "(`spaceclip extract --layers 0,1,2,3,9,12`)"
+        "lacks the hidden states [9, 12], it holds [0, 1, 2, 3]; its encoder has 0 to 3; choose among those"
     )
     assert not Path("results/tiny").exists()
+
+
+def test_features_that_are_not_there_are_named_with_the_whole_command_that_makes_them(extracted, spaceclip):
+    Path("features/tiny/train.json").unlink()
+    remedy = "run `spaceclip extract --config configs/tiny.yaml` to make it"
+    assert only_line(spaceclip("train", *CONFIG, fails=True)).endswith(remedy)
+    only_there = only_line(spaceclip("train", "--features", "features/tiny", "--out", "results/mine", fails=True))
+    assert only_there.endswith("run `spaceclip extract` to make it")
 
 
 def killed_after(monkeypatch, steps):

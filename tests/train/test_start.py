@@ -95,7 +95,7 @@ def test_the_start_belongs_to_the_record_and_one_of_another_start_is_refused(mak
     cache = make_cache(8)
     fit(cache, [plan(structural=True)], score=None, device=CPU)
     assert load_checkpoint(plan().out).info.training["start"] == {"structural": True}
-    with pytest.raises(SpaceClipError, match=r"finished checkpoint \(training.start {'structural': True} there, None"):
+    with pytest.raises(SpaceClipError, match=r"finished checkpoint \(train.start {'structural': True} there, None"):
         fit(cache, [plan()], score=None, device=CPU)
     fit(cache, [plan()], score=None, device=CPU, force=True)
     assert "start" not in load_checkpoint(plan().out).info.training
