@@ -9,6 +9,7 @@ from ..paths import FOLDER
 
 if TYPE_CHECKING:
     from ...evaluate import Results
+    from ..study import StudyResults
 
 
 @click.command()
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 def show(folder: Path) -> None:
     """Print the results that an evaluation or a study left in FOLDER."""
     from ...evaluate import read_results
-    from ..study import STUDY, markdown, read_study
+    from ..study import STUDY, read_study
 
     if (folder / STUDY).exists():
-        click.echo(markdown(read_study(folder)), nl=False)
+        print_study(read_study(folder))
         return
     print_tables(read_results(folder))
     print_files(folder)
@@ -34,6 +35,17 @@ def print_tables(results: "Results") -> None:
     console = Console(width=None if Console().is_terminal else 100)
     for table in results_tables(results):
         console.print(table)
+
+
+def print_study(results: "StudyResults") -> None:
+    """Print the tables of a study."""
+    from rich.console import Console
+
+    from ..study import WIDTH, study_tables
+
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    for part in study_tables(results):
+        console.print(part)
 
 
 def print_files(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`spaceclip study`: arms of one experiment, times seeds, compared on validation."""
 
 from pathlib import Path
+from time import monotonic
 
 import click
 
@@ -35,8 +36,12 @@ def study(
     base when no run is left to train, each run once. Where runs failed, or cannot be scored, the exit
     status is 3.
     """
-    from ..study import markdown, outlook, prepare, run_study
+    from ...evaluate import REPORT
+    from ...extract import duration
+    from ..study import FILES, outlook, prepare, run_study
+    from .show import print_study
 
+    began = monotonic()
     design, out = prepare(file, local_copy), out or Path("results") / file.stem
     if dry_run:
         for line in outlook(design, out, "cpu" if cluster else device):
@@ -49,6 +54,8 @@ def study(
         local_copy=local_copy,
         say=lambda line: click.echo(line, err=True),
     )
-    click.echo(markdown(results), nl=False)
+    print_study(results)
+    click.echo(f"{out}: {', '.join(file for file in FILES if file != REPORT)}; took {duration(monotonic() - began)}")
+    click.echo(f"next: spaceclip report {out}")
     if any(run.status == "failed" or (results.test and not run.test) for arm in results.arms for run in arm.runs):
         click.get_current_context().exit(FAILED)

@@ -5,16 +5,17 @@ from .decoded import decode_arms, study_gallery
 from .design import Design, prepare
 from .dry_run import outlook
 from .page import study_page
-from .results import STUDY, StudyResults, read_study
+from .results import FILES, STUDY, StudyResults, read_study
 from .study import run_study
-from .tables import markdown
+from .terminal import WIDTH, study_tables
 
 __all__ = [
+    "FILES",
     "STUDY",
+    "WIDTH",
     "Design",
     "StudyResults",
     "decode_arms",
-    "markdown",
     "outlook",
     "prepare",
     "read_seed_runs",
@@ -22,4 +23,5 @@ __all__ = [
     "run_study",
     "study_gallery",
     "study_page",
+    "study_tables",
 ]

@@ -21,13 +21,20 @@ def read_seed_runs(name: str, folder: Path) -> list[tuple[str, SeedRuns]]:
     study = read_study(folder)
     if study.test is None or study.on_test is None:
         raise SpaceClipError(f"{folder}: no run of this study stands beside others: {study.test_caption}")
+    # Said once, behind the first arm.
     unscored = [f"No run of {arm.name} was scored." for arm in study.arms if not arm.test]
-    found = []
+    found = list[tuple[str, SeedRuns]]()
     for arm in (arm for arm in study.arms if arm.test):
         runs = {run.seed: _read(folder / arm.name / f"seed{run.seed}", run, study.test) for run in arm.runs if run.test}
-        notes = [f"Seed {run.seed} {run.status}: {run.note}." for run in arm.runs if run.note or not run.test]
-        found.append((f"{name}: {arm.name}", SeedRuns(str(folder / arm.name), runs, " ".join((*notes, *unscored)))))
+        notes = [_note(run) for run in arm.runs if run.note or not run.test] + ([] if found else unscored)
+        found.append((f"{name}: {arm.name}", SeedRuns(str(folder / arm.name), runs, " ".join(notes))))
     return found
+
+
+def _note(run: RunResult) -> str:
+    if run.status == "open":
+        return f"Seed {run.seed} is not trained yet."
+    return f"Seed {run.seed} {run.status}{'' if run.test else ', not scored'}{run.note and ': '}{run.note}."
 
 
 def _read(folder: Path, run: RunResult, test: SplitFacts) -> Results:

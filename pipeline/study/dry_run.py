@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 
 from ...cache import size_text
-from ...extract import duration
+from ...extract import counted, duration
 from ...train import CheckpointInfo, at_once, loaded_bytes, state_bytes
 from ..device import choose_device
 from .design import Design
+from .results import STUDY, read_study
 from .tables import own_settings
 
 
@@ -21,6 +22,8 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
     """
     place = choose_device(device)
     done = design.done(out, place)
+    arms = read_study(out).arms if (out / STUDY).exists() else []
+    failed = {(arm.name, run.seed) for arm in arms for run in arm.runs if run.status == "failed"}
     open_runs = left = trained = 0
     took = dict.fromkeys(design.seeds, 0.0)
     for arm in design.arms:
@@ -33,19 +36,18 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
                     # Arms that were trained together each took the time of all.
                     took[seed] = max(took[seed], receipt.seconds if receipt else 0)
                 case at:
-                    states.append(f"seed {seed} {f'at step {at:,}' if at else 'to do'}")
+                    begun = f"at step {at:,}" if at else "to do"
+                    states.append(f"seed {seed} {f'failed, {begun} again' if (arm.name, seed) in failed else begun}")
                     open_runs, left = open_runs + 1, left + steps - at
         size = f"{arm.parameters:,} parameters, {steps:,} steps a seed"
         yield f"{arm.name} ({own_settings(arm.own)}): {size}; {', '.join(states)}"
     if open_runs:
         yield _memory(design, {arm for (arm, _), state in done.items() if isinstance(state, int)}, place)
     if design.test:
-        unscored, facts = (
-            sum(not design.test.row(plan.out) for plan in design.plans(out).values()),
-            design.test.facts(),
-        )
-        yield f"{unscored} of {len(done)} runs to score once all have ended: {facts.protocol.label}; {facts.looks}"
-    size, time = design.arms[0].settings.batch_size, ""
+        unscored, facts = sum(not design.test.row(plan.out) for plan in design.plans(out).values()), design.test.facts()
+        runs = f"{unscored} of {len(done)} runs to score once all have ended, less those that fail"
+        yield f"{runs}: {facts.protocol.label}; {facts.looks}"
+    size, time = design.arms[0].settings.batch_size, "; the time is known once a run is done" if left else ""
     if left and trained:
         time = f", about {duration(left * sum(took.values()) / trained)} one seed after another, as those done took"
     yield f"{out}: {open_runs} of {len(done)} runs to do, {left:,} steps at batch {size}{time}"
@@ -60,7 +62,8 @@ def _memory(design: Design, names: set[str], device: torch.device) -> str:
     loaded = f", {size_text(features)} for the training features, which are loaded once" if features else ""
     steps = at_once(len(design.arms), device)
     activations = f"{steps} decoders at once" if steps > 1 else "one decoder"
+    decoders = f"{counted(len(arms), 'decoder')}{' side by side' if arms[1:] else ''}"
     return (
-        f"memory: {size_text(held)} for weights, gradients, moments and averages of {len(arms)} decoders side by side"
-        f"{loaded}; the activations of one step of {activations} come on top"
+        f"memory: {size_text(held)} for weights, gradients, moments and averages of {decoders}{loaded}; "
+        f"the activations of one step of {activations} come on top"
     )

@@ -11,6 +11,7 @@ import torch
 
 from ...cache import SpaceClipError, write_atomically
 from ...evaluate import NUMBERS, BackboneFacts, Row
+from ...extract import counted
 from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, fit, read_history
 from ..clusters import ClusterChoice
 from ..device import choose_device
@@ -50,9 +51,12 @@ class _Study:
 
     def train(self, device: torch.device) -> None:
         """Train all that is not done here, the arms of a seed together and seed after seed."""
-        design = self.design
-        for seed in design.seeds:
-            with progress(f"seed {seed}", "steps") as report:
+        design, seeds = self.design, len(self.design.seeds)
+        for number, seed in enumerate(design.seeds, 1):
+            label = f"seed {seed}, {number} of {seeds}"
+            if arms := sum(not (self.plans[arm.name, seed].out / INFO).exists() for arm in design.arms):
+                self.say(f"{label}: {counted(arms, 'arm')} to train")
+            with progress(label, "steps") as report:
                 fit(
                     design.training,
                     [self.plans[arm.name, seed] for arm in design.arms],

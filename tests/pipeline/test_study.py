@@ -33,6 +33,7 @@ arms:
 seeds: [1, 2]
 """
 FLAT = "decoder.film: false"
+TERMINAL = ("abs_rel", "rmse", "delta1")
 WHOLE = Start(parameters=1, weights=["head"], leading=[])
 
 
@@ -142,7 +143,17 @@ def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied
     rows = [(run["arm"], run["seed"], run["status"]) for run in runs("whole")]
     assert rows[2:4] == [("flat", "1", "trained"), ("flat", "2", "trained")]
     table = (project / "results/whole/study.md").read_text()
-    assert studied_once[1] == table
+    printed = studied_once[1]
+    assert max(map(len, printed.splitlines())) < 100
+    for arm in found["arms"]:
+        shown = [f"{one['mean']:.4f} ± {one['deviation']:.4f}" for one in map(arm["metrics"].get, TERMINAL)]
+        assert re.search(rf"^ *{arm['name']} +{' +'.join(map(re.escape, shown))} ", printed, re.MULTILINE)
+    apart = flat["differences"]["abs_rel"]
+    cells = rf"{apart['mean']:+.4f} ± {apart['deviation']:.4f}"
+    assert re.search(rf"^ *flat .* {re.escape(cells)} +{apart['agree']} of 2", printed, re.MULTILINE)
+    files = "study.json, study.md, study.tex, study.csv, metrics.json"
+    end = rf"results/whole: {files}; took \d+ s\nnext: spaceclip report results/whole\n"
+    assert re.search(rf"\n{end}$", printed)
     assert re.search(r"\| flat +\| +[\d,]+ \| +\d\.\d{4} ± \d\.\d{4} \|", table)
     assert "configs/tiny.yaml, validation protocol: no crop, 0.001 to 10 m" in table
     assert "seeds 1, 2; encoder random:" in table
@@ -176,7 +187,10 @@ def test_an_interrupted_study_goes_on_to_the_same_table_and_an_arm_added_later_t
     (found,) = re.findall(r"^results/arms: (.*), about (.*) s one seed after another, as those done took$", last)
     assert found[0] == "3 of 6 runs to do, 9 steps at batch 4"
     assert float(found[1]) == pytest.approx(took / 18 * 9, abs=1e-5)
-    assert "flat, seed 2: going on after step 3 of 6\n" in study().stderr
+    told = study().stderr
+    assert "flat, seed 2: going on after step 3 of 6\n" in told
+    assert "seed 2, 2 of 2: 3 arms to train\n" in told
+    assert "seed 1, 1 of 2" not in told
     assert steps["steps"] == 30 + 9
     assert weights(project) == weights(project, "whole")
     assert runs() == runs("whole")
@@ -203,8 +217,8 @@ def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_
     assert flat["test"]["rmse"] == spread(values)
     apart = [value - first for value, first in zip(values, firsts, strict=True)]
     assert flat["test_differences"]["rmse"] == spread(apart, sum(one * statistics.fmean(apart) > 0 for one in apart))
-    assert spaceclip("show", "results/whole").output == studied_once[1]
-    _, below = studied_once[1].split("\n## Test split\n")
+    assert spaceclip("show", "results/whole").output == studied_once[1].partition("results/whole: ")[0]
+    _, below = (project / "results/whole/study.md").read_text().split("\n## Test split\n")
     assert "configs/tiny.yaml, controlled protocol: no crop, 0.001 to 10 m" in below
     assert "test images, seeds 1, 2; encoder random:" in below
     assert "Scored once all runs had ended; test split looked at 6 times by then, by 6 checkpoints." in below
@@ -321,13 +335,29 @@ def test_compare_has_a_row_for_each_arm_over_its_seeds_or_says_why_not(study, pr
     )
 
 
+def test_compare_says_which_seeds_are_not_trained_and_which_arms_not_scored_each_once(project, spaceclip):
+    file = project / "results/whole/study.json"
+    results = json.loads(file.read_text())
+    whole, flat, steep = results["arms"]
+    flat["runs"][1] = {"seed": 2, "status": "open"}
+    steep.update(test={}, runs=[{"seed": 1, "status": "failed", "note": "no memory"}, {"seed": 2, "status": "open"}])
+    file.write_text(json.dumps(results))
+    spaceclip("compare", "results/whole", "--out", "tables")
+    text = (project / "tables/comparison.md").read_text()
+    assert "Seed 2 is not trained yet." in text
+    assert "open:" not in text
+    assert len(re.findall("No run of steep was scored", text)) == len(whole["runs"])  # a row plain, a row flip averaged
+
+
 def test_a_study_without_a_test_split_or_a_protocol_of_it_says_so(study, project):
     config, one_arm = project / "configs/tiny.yaml", STUDY.replace("[1, 2]", "[1]")
     config.write_text(config.read_text().replace("evaluate: { crop", "evaluate: { protocols: [validation], crop"))
     lines = "\n## Test split\n\nThere is no test split, or no protocol of the base scores it.\n"
-    assert lines in study(one_arm).stdout
+    assert "\nThere is no test split, or no protocol of the base scores it.\n" in study(one_arm).stdout
+    assert lines in table_of("arms")
     (project / "features/tiny/test.json").unlink()
-    assert lines in study(one_arm).stdout
+    study(one_arm)
+    assert lines in table_of("arms")
     assert not list(Path("results/arms").rglob("results.json"))
 
 
@@ -335,7 +365,7 @@ def test_a_dry_run_says_memory_and_what_is_scored_on_the_test_split(study):
     told = study(STUDY, "--dry-run").output
     held = "weights, gradients, moments and averages of 3 decoders side by side"
     assert re.search(rf"^memory: \S+ MB for {held}; the activations", told, re.MULTILINE)
-    assert "6 of 6 runs to score once all have ended: controlled protocol: no crop" in told
+    assert "6 of 6 runs to score once all have ended, less those that fail: controlled protocol: no crop" in told
     loaded = study(STUDY.replace("whole: {}", "whole: { train.resident: memory }"), "--dry-run").output
     assert re.search(r"side by side, \S+ kB for the training features, which are loaded once; the act", loaded)
     done = study(STUDY, "--dry-run", "--out", "results/whole").output
@@ -382,10 +412,16 @@ def test_arms_that_fail_or_collapse_stay_in_the_table(study):
     assert rows["dead", "2"]["note"].startswith("collapsed in epoch 1 (0 m predicted at 100%")
     assert rows["asleep", "2"]["note"].startswith("COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted")
     assert "dead, seed 1: FAILED, the others go on: collapsed in epoch 1" in told.stderr
-    assert re.search(r"\| dead +\| +[\d,]+ \| +- \|", told.stdout)
-    assert "- dead: the numbers are of 0 of 2 seeds\n" in told.stdout
+    table = table_of("arms")
+    assert re.search(r"\| dead +\| +[\d,]+ \| +- \|", table)
+    assert "- dead: the numbers are of 0 of 2 seeds\n" in table
+    assert "\ndead: the numbers are of 0 of 2 seeds\n" in told.stdout
+    dry = study(Path("arms.yaml").read_text(), "--dry-run").output
+    assert "seed 1 failed, to do again, seed 2 failed, to do again" in dry
+    assert "2 of 8 runs to score once all have ended, less those that fail: controlled" in dry
+    assert "averages of 1 decoder; the activations" in dry
     row = r"\| asleep +\| +\d\.\d{4} \* \| +\d\.\d{4} \* \| +\+\d\.\d{4} ± \d\.\d{4} \| +2 of 2 \|"
-    assert re.search(row, told.stdout)
+    assert re.search(row, table)
     text = Path("results/arms/study.tex").read_text()
     assert re.search(r"^dead\* & [\d,]+ & - & - & - & - & - & - \\\\$", text, re.MULTILINE)
     assert "\n* asleep, seed 2: COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted at 100\\%" in text
@@ -572,7 +608,7 @@ def test_a_grid_is_an_arm_for_each_combination_named_by_its_values(study):
         for film in ("true", "false")
         for layers in ("2, 1, 0", "3, 2, 1")
     ]
-    assert told.endswith("results/arms: 4 of 4 runs to do, 24 steps at batch 4\n")
+    assert told.endswith("results/arms: 4 of 4 runs to do, 24 steps at batch 4; the time is known once a run is done\n")
     assert study("base: configs/tiny.yaml\nseeds: [1]\n", fails=True).output == (
         "Error: arms.yaml: there are no arms; give some by name (arms), or lists of values (grid)\n"
     )
