@@ -1,5 +1,6 @@
 """Reading YAML that is settings and nothing else: plain values, each key once."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ _MAX_DEPTH = 20
 
 
 class _Loader(yaml.SafeLoader):
-    """A date stays the text that it is, and a key that stands twice is refused."""
+    """A date stays the text that it is, `1e-3` is a number as in YAML 1.2, and a key that stands twice is refused."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012, PyYAML's own way
         first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith(":timestamp")]
@@ -29,6 +30,11 @@ class _Loader(yaml.SafeLoader):
                     raise _error(f"{key.value} stands in line {lines[key.value]} already; keep one", key.start_mark)
                 lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+)
 
 
 def read_yaml(path: Path) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from pydantic import ValidationError
 
 from ..cache import SpaceClipError, require_disjoint, write_atomically
@@ -117,7 +118,10 @@ def _shown_rows(held_out: "Features", views: Sequence[str]) -> list[int]:
         return named_rows(held_out, views)
     if not int(views[0]):
         raise SpaceClipError("--views 0 draws nothing: give how many images to draw, or leave it out")
-    return spread_rows(held_out, int(views[0]))
+    rows = spread_rows(held_out, int(views[0]))
+    if len(rows) < int(views[0]):
+        click.echo(f"--views {views[0]}: all {len(rows)} images of the split are drawn, there are no more", err=True)
+    return rows
 
 
 def read_probes(folder: Path) -> ProbeResults:

@@ -10,6 +10,7 @@ from .config import load_experiment
 from .device import choose_device
 from .features import extracted_by, open_scored
 from .paths import require_writable
+from .probe import FIGURE, PROBE, TABLE
 from .progress import progress
 from .study import STUDY, decode_arms, read_study, study_gallery, study_page
 from .training import open_splits
@@ -43,6 +44,8 @@ def write_report(
         page = _run(folder, features, images, device, local_copy)
     elif (folder / STUDY).exists():
         page = _study(folder, features, images, device, local_copy)
+    elif (folder / PROBE).exists():
+        raise SpaceClipError(f"{folder}: probes have no page; look at {TABLE} and {FIGURE} there, or `spaceclip show`")
     else:
         raise SpaceClipError(
             f"{folder}: holds neither {RESULTS} nor {STUDY}; run `spaceclip evaluate` or `spaceclip study` first"

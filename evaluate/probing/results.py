@@ -14,6 +14,18 @@ from ..results import DATA_NAMES
 PATCH_METRICS = {"r2": "R² of log depth ↑", "abs_rel": "AbsRel ↓", "rmse": "RMSE (m) ↓"}
 
 
+_NAMED = 8
+
+
+def ridge_text(strength: float) -> str:
+    """A strength of the ridge, always with an exponent.
+
+    >>> ridge_text(1e-5), ridge_text(0.025), ridge_text(1.0)
+    ('1e-5', '2.5e-2', '1e0')
+    """
+    return np.format_float_scientific(strength, trim="-", exp_digits=1).replace("e+", "e")
+
+
 class PatchMetrics(BaseModel):
     """Over the patches of a split, each with equal weight, of their mean depth.
 
@@ -203,7 +215,7 @@ class ProbeResults(BaseModel):
     def caption(self) -> str:
         """What all numbers are, a line each."""
         low, high = self.depth_range
-        ridge = ", ".join(f"{strength:g}" for strength in self.ridges)
+        ridge = ", ".join(map(ridge_text, self.ridges))
         chosen = f"the one of {ridge} that predicts best from half of the train scenes to the other"
         what = f"linear probes of a patch token to the mean depth of its patch, {low:g} to {high:g} m"
         return "\n".join(
@@ -247,9 +259,10 @@ class ProbeResults(BaseModel):
             if (max(values) <= best) if metric == "r2" else (min(values) >= best):
                 yield f"no probe is better than the best prediction without an image by {label.rstrip(' ↓↑')}"
         if len(self.ridges) > 1:
-            ends = [probe for probe in self.probes if probe.ridge in (min(self.ridges), max(self.ridges))]
-            if ends:
-                yield (
-                    f"{len(ends)} of {len(self.probes)} probes take the smallest or largest ridge tried: "
-                    "others beyond may do better (--ridge)"
-                )
+            for end, name in ((min(self.ridges), "smallest"), (max(self.ridges), "largest")):
+                if taking := [" + ".join(map(str, probe.layers)) for probe in self.probes if probe.ridge == end]:
+                    which = ", ".join(taking[:_NAMED]) + f" and {len(taking) - _NAMED} more" * (len(taking) > _NAMED)
+                    yield (
+                        f"{len(taking)} of {len(self.probes)} probes take the {name} ridge tried, {ridge_text(end)} "
+                        f"(hidden states {which}): others beyond may do better (--ridge)"
+                    )

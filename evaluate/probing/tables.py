@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..csv_text import csv_text
 from ..markdown import markdown_table
-from .results import PATCH_METRICS, PatchMetrics, Probe, ProbeResults
+from .results import PATCH_METRICS, PatchMetrics, Probe, ProbeResults, ridge_text
 
 _SHOWN_PAIRS = 10
 
@@ -12,15 +12,15 @@ _SHOWN_PAIRS = 10
 def probe_markdown(results: ProbeResults, beside: Sequence[ProbeResults] = ()) -> str:
     """The probes of single layers beside predictions without an image, the best pairs, and what to be careful of."""
     image_free = [[name, "", *_cells(metrics)] for name, metrics in results.baselines.items()]
-    header = ["Layer", "Ridge", *PATCH_METRICS.values()]
+    header = ["Hidden state", "Ridge", *PATCH_METRICS.values()]
     parts = [
         "\n".join(f"- {line}" for line in results.caption.splitlines()),
         markdown_table(header, [*_rows(results.singles), *image_free]),
     ]
     if pairs := results.pairs:
         parts += [
-            f"The {len(pairs[:_SHOWN_PAIRS])} of {len(pairs)} layer pairs with the lowest AbsRel on this split:",
-            markdown_table(["Layers", *header[1:]], list(_rows(pairs[:_SHOWN_PAIRS]))),
+            f"The {len(pairs[:_SHOWN_PAIRS])} of {len(pairs)} pairs of hidden states with the lowest AbsRel here:",
+            markdown_table(["Hidden states", *header[1:]], list(_rows(pairs[:_SHOWN_PAIRS]))),
         ]
     for other in beside:
         parts += [
@@ -48,7 +48,7 @@ def probe_csv(results: ProbeResults) -> str:
 
 def _rows(probes: Iterable[Probe]) -> Iterator[list[str]]:
     for probe in probes:
-        yield [" + ".join(map(str, probe.layers)), f"{probe.ridge:g}", *_cells(probe.metrics)]
+        yield [" + ".join(map(str, probe.layers)), ridge_text(probe.ridge), *_cells(probe.metrics)]
 
 
 def _cells(metrics: PatchMetrics) -> list[str]:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
-    """Print the results that an evaluation or a study left in FOLDER."""
+    """Print the results that an evaluation, a study or probes left in FOLDER."""
     from ...evaluate import read_results
+    from ..probe import PROBE, TABLE
     from ..study import STUDY, read_study
 
     if (folder / STUDY).exists():
         print_study(read_study(folder))
+        return
+    if (folder / PROBE).exists():
+        click.echo((folder / TABLE).read_text(encoding="utf-8"), nl=False)
         return
     print_tables(read_results(folder))
     print_files(folder)

@@ -263,10 +263,11 @@ def test_every_output_says_what_was_measured(store):
         "NYU Depth V2, features mine",
         f"scored on 9 images (3 scenes, {found.held_out.patches} patches) of the test split",
         f"fitted to 15 images (5 scenes, {found.training.patches} patches) of the train split; plain view, float16",
-        "ridge: the one of 1e-05, 0.0001, 0.001, 0.01, 0.1, 1 that predicts best from half of the train scenes",
+        "ridge: the one of 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e0 that predicts best from half of the train scenes",
         "encoder tiny (abc, weights 123)",
         "Warning: this is a look at the test split",
-        "The 3 of 3 layer pairs with the lowest AbsRel on this split",
+        "The 3 of 3 pairs of hidden states with the lowest AbsRel here",
+        "| Hidden state | Ridge |",
     ):
         assert text in table
     assert len(lines) == 1 + 6 + 4
@@ -275,6 +276,15 @@ def test_every_output_says_what_was_measured(store):
     assert probe_figure(found).startswith(b"\x89PNG")
     random = found.backbone.model_copy(update={"random": True})
     assert "RANDOM WEIGHTS" in probe_markdown(found.model_copy(update={"backbone": random}))
+
+
+def test_probes_that_take_the_smallest_or_largest_ridge_are_named(store):
+    found = probed(store("train", 5), store("test", 3, seed=1), strengths=[1e-9, 1e-8])
+    text = "\n".join(found.warnings)
+    for strength, name, short in ((1e-9, "smallest", "1e-9"), (1e-8, "largest", "1e-8")):
+        layers = [" + ".join(map(str, probe.layers)) for probe in found.probes if probe.ridge == strength]
+        said = f"{len(layers)} of 6 probes take the {name} ridge tried, {short} (hidden states {', '.join(layers)})"
+        assert (said in text) == bool(layers)
 
 
 @pytest.mark.parametrize(

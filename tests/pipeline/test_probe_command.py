@@ -31,6 +31,17 @@ def test_layers_and_pairs_are_probed_and_every_file_says_of_what(extracted, spac
     assert (OUT / "probe.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_show_prints_probes_again_report_says_where_they_are_and_fewer_views_than_asked_for_are_said(
+    extracted, spaceclip, one_line
+):
+    told = spaceclip("probe", FEATURES, "--layers", 0, "--views", 1000)
+    count = len(FeatureCache.open(f"{FEATURES}/val.json"))
+    assert f"--views 1000: all {count} images of the split are drawn, there are no more\n" in told.stderr
+    assert spaceclip("show", OUT).output == (OUT / "probe.md").read_text()
+    where = "probes have no page; look at probe.md and probe.png there, or `spaceclip show`"
+    assert f"{OUT}: {where}" in one_line("report", OUT)
+
+
 def test_probes_on_the_test_split_are_a_look_at_it_that_is_counted_and_said(extracted, spaceclip, monkeypatch):
     captions, draw = [], probing.views_figure
     monkeypatch.setattr(probing, "views_figure", lambda views, text: captions.append(text) or draw(views, text))

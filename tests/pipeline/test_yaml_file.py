@@ -45,6 +45,18 @@ def test_what_is_no_settings_is_one_line(file, text, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["1e-3", "3E4", "-1e+3", ".5e-2", "2.e3", "1.0e+9"])
+def test_a_number_with_an_exponent_is_a_number(file, text):
+    file.write_text(f"a: {text}")
+    assert read_yaml(file) == {"a": float(text)}
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "1e-3x", "0xe3", "'1e-3'"])
+def test_what_only_begins_like_a_number_stays_text(file, text):
+    file.write_text(f"a: [{text}]")
+    assert read_yaml(file)["a"] in (["e3"], ["1e"], ["1e-3x"], [0xE3], ["1e-3"])
+
+
 @pytest.mark.parametrize("value", ["2026-01-01", "2026-01-01T10:00:00", "2026-13-45"])
 def test_a_date_for_a_number_is_named_like_any_other_wrong_value(file, value):
     file.write_text(f"data: {{kind: synthetic}}\ntrain: {{seed: {value}}}")
