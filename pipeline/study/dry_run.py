@@ -37,7 +37,7 @@ def outlook(design: Design, out: Path, device: str) -> Iterator[str]:
                     took[seed] = max(took[seed], receipt.seconds if receipt else 0)
                 case at:
                     begun = f"at step {at:,}" if at else "to do"
-                    states.append(f"seed {seed} {f'failed, {begun} again' if (arm.name, seed) in failed else begun}")
+                    states.append(f"seed {seed} {begun}{', failed before' if (arm.name, seed) in failed else ''}")
                     open_runs, left = open_runs + 1, left + steps - at
         size = f"{arm.parameters:,} parameters, {steps:,} steps a seed"
         yield f"{arm.name} ({own_settings(arm.own)}): {size}; {', '.join(states)}"
