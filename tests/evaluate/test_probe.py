@@ -267,7 +267,7 @@ def test_every_output_says_what_was_measured(store):
         "encoder tiny (abc, weights 123)",
         "Warning: this is a look at the test split",
         "The 3 of 3 pairs of hidden states with the lowest AbsRel here",
-        "| Hidden state | Ridge |",
+        "\n| Hidden state ",
     ):
         assert text in table
     assert len(lines) == 1 + 6 + 4
