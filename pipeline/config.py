@@ -202,10 +202,10 @@ def _described(kind: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[st
 
 
 def _nearest(kind: type[BaseModel], location: tuple[int | str, ...]) -> str | None:
-    """The known name that begins like an unknown one, or else is most like it."""
+    """The known name that is most like an unknown one, or else begins with it."""
     name, known = str(location[-1]), _walk(kind, location)[1]
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]
-    return next(iter(begun or difflib.get_close_matches(name, known, n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5) or begun), None)
 
 
 def _describe(kind: type[BaseModel], error: ErrorDetails) -> str:
