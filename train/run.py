@@ -164,9 +164,10 @@ class Run:
         unknown = {name: None for name, value in info if value is None}
         wanted = self._describe({**made, "receipt": info.receipt}).model_copy(update=unknown)
         if info != wanted:
-            records = (one.model_dump(mode="json") for one in (info, wanted))
             # Settings by the names that a user gives them.
-            differ = _difference(*({"train": record.pop("training"), **record} for record in records))
+            records = (one.model_dump(mode="json") for one in (info, wanted))
+            there, now = ({"train": record.pop("training"), **record} for record in records)
+            differ = _difference(there, now)
             raise SpaceClipError(f"{out} holds a finished checkpoint ({differ}): give another --out, or {otherwise}")
         return info
 
