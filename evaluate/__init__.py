@@ -35,7 +35,7 @@ from .probing import (
 from .protocol import EvaluateSettings, Protocol, reads_settings, split_of
 from .report import run_page
 from .result_files import ERRORS, FIGURE, NUMBERS, PER_IMAGE, PER_SCENE, REPORT, RESULTS, read_results, write_results
-from .results import DATA_NAMES, Results, Row
+from .results import DATA_NAMES, WITHOUT_AN_IMAGE, Results, Row, best_baselines, no_better
 from .saved_maps import SavedMaps, evaluate_saved, write_maps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score, valid_pixels
 from .tables import results_tables
@@ -59,6 +59,7 @@ __all__ = [
     "RESULTS",
     "SHOWN",
     "STRENGTHS",
+    "WITHOUT_AN_IMAGE",
     "BackboneFacts",
     "Breakdown",
     "CheckpointFacts",
@@ -81,6 +82,7 @@ __all__ = [
     "Scorer",
     "Scores",
     "SourceTruth",
+    "best_baselines",
     "better",
     "boundary_regions",
     "coloured",
@@ -101,6 +103,7 @@ __all__ = [
     "loader",
     "markdown_table",
     "named_rows",
+    "no_better",
     "predict",
     "prediction_figure",
     "probe_csv",

@@ -3,6 +3,7 @@
 import io
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,8 @@ def legend(ax: "Axes", count: int, *, room: float = 0.0) -> None:
         room: Share of the height to add above what is drawn, for a legend inside.
     """
     if count > 4:
-        ax.figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+        columns = 4 if all(len(text) < 20 for text in ax.get_legend_handles_labels()[1]) else 2
+        ax.figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
         return
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + room * (high - low))
@@ -80,7 +82,7 @@ def draw_by_depth(ax: "Axes", found: Breakdown, baseline: Breakdown | None, data
 def draw_depths(ax: "Axes", arms: Mapping[str, Breakdown], data: str) -> None:
     """AbsRel by true depth of several predictions, a line each."""
     for colour, (name, found) in zip(colours(len(arms)), arms.items(), strict=True):
-        ax.stairs(_values(found.by_depth), found.depth_edges, baseline=None, label=printable(name), color=colour)
+        ax.stairs(_values(found.by_depth), found.depth_edges, baseline=None, label=_wrapped(name), color=colour)
     ax.set(xlabel=f"{data}: true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
     ax.set_ylim(bottom=0)
     legend(ax, len(arms), room=0.08 * len(arms))
@@ -125,7 +127,7 @@ def draw_by_place(
         if not np.isnan(value):
             colour = "white" if value > 0.7 * top else "black"
             ax.text(column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7, color=colour)
-    ax.set(xticks=[], yticks=[], title=printable(title))
+    ax.set(xticks=[], yticks=[], title=_wrapped(title, 50))
     ax.spines[:].set_visible(False)
 
 
@@ -144,13 +146,16 @@ def draw_runs(ax: "Axes", arms: Mapping[str, Sequence[tuple[Sequence[float], Seq
     """A number over the epochs, (epochs, values) of each run; a colour for each arm."""
     for colour, (name, runs) in zip(colours(len(arms)), arms.items(), strict=True):
         for number, (epochs, values) in enumerate(runs):
-            label = None if number else printable(name)
-            ax.plot(epochs, values, "-", color=colour, linewidth=1.1, alpha=0.85, label=label)
+            label = None if number else _wrapped(name)
+            line = "-" if len(epochs) > 1 else "."
+            ax.plot(epochs, values, line, color=colour, linewidth=1.1, markersize=9, alpha=0.85, label=label)
     _epochs(ax, title)
     legend(ax, len(arms))
 
 
-def draw_seeds(ax: "Axes", arms: Mapping[str, Sequence[float]], label: str, *, zero: str = "") -> None:
+def draw_seeds(
+    ax: "Axes", arms: Mapping[str, Sequence[float]], label: str, *, zero: str = "", beside: float | None = None
+) -> None:
     """Every seed a point, a row for each arm; beside them the mean with the sample deviation.
 
     Args:
@@ -158,10 +163,11 @@ def draw_seeds(ax: "Axes", arms: Mapping[str, Sequence[float]], label: str, *, z
         arms: Values of the seeds by arm, the first on top.
         label: What the values are.
         zero: Where they are differences: what lies at 0, which is then marked.
+        beside: What the best prediction without an image has; a line, unless it lies so far off that the rest is small.
     """
     if zero:
         ax.axvline(0, color="0.5", linewidth=1, linestyle="--")
-        label = f"{label}\n(left of 0: lower than {printable(zero)})"
+        label = f"{label}\n(left of 0: lower than {zero})"
     # Of the colours that curves have, of which the arm at 0 has the first.
     shades = colours(len(arms) + bool(zero))[bool(zero) :]
     for row, (values, colour) in enumerate(zip(arms.values(), shades, strict=True)):
@@ -169,9 +175,18 @@ def draw_seeds(ax: "Axes", arms: Mapping[str, Sequence[float]], label: str, *, z
             deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             ax.errorbar(np.mean(values), row + 0.18, xerr=deviation, fmt="|", color=colour, capsize=3, markersize=9)
             ax.plot(values, [row - 0.12] * len(values), "o", color=colour, markersize=5, alpha=0.75)
-    ax.set_yticks(range(len(arms)), list(map(printable, arms)), fontsize=9)
+    names = [_wrapped(name if values else f"{name} (no run)") for name, values in arms.items()]
+    ax.set_yticks(range(len(arms)), names, fontsize=9 if all(len(name) < 40 for name in names) else 7)
     ax.set_ylim(len(arms) - 0.4, -0.6)
-    ax.set_xlabel(label)
+    if beside is not None:
+        low, high = ax.get_xlim()
+        near = low - (high - low) < beside < high + (high - low)
+        if near:
+            ax.axvline(beside, color="0.3", linestyle="--", linewidth=1.2)
+        place = "dashed" if near else f"off to the {'left' if beside < low else 'right'}"
+        label = f"{label}\n(best without an image {beside:.4f}, {place})"
+    ax.set_xlabel("\n".join(_wrapped(line, 58) for line in label.split("\n")))
+    ax.locator_params(axis="x", nbins=6)
     ax.grid(axis="x", alpha=0.25)
 
 
@@ -184,7 +199,15 @@ def _epochs(ax: "Axes", title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set(xlabel="epoch", title=title)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    low, high = ax.get_xlim()
+    if high - low < 1:  # one epoch: a range without a whole number has ticks between them
+        ax.set_xlim(round((low + high) / 2) - 0.5, round((low + high) / 2) + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _wrapped(name: str, width: int = 26) -> str:
+    """Text in lines that are not cut off: names of a grid's arms have commas and no spaces."""
+    return fill(printable(name).replace(",", ", ").replace(",  ", ", "), width)
 
 
 def _values(found: Sequence[float | None]) -> NDArray[np.float64]:

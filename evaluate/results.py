@@ -14,6 +14,9 @@ from .metrics import METRIC_LABELS, METRICS, better
 from .protocol import Protocol
 from .scoring import WHOLE, Scores, mean_metrics
 
+WITHOUT_AN_IMAGE = "no better than the best prediction without an image by"
+"""How a warning begins that is of baselines alone."""
+
 NEARLY_CONSTANT = 0.1
 """Predictions that vary less than this share of the truth, over pixels or over images, are called nearly constant."""
 
@@ -25,6 +28,22 @@ def _all_of_them(metrics: dict[str, float]) -> dict[str, float]:
 
 
 Metrics = Annotated[dict[str, float], AfterValidator(_all_of_them)]
+
+
+def best_baselines(baselines: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """For each metric the name of the baseline that is best by it; empty without baselines."""
+    if not baselines:
+        return {}
+    return {name: max(baselines, key=lambda of: better(name) * baselines[of][name]) for name in METRICS}
+
+
+def no_better(metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The metrics by which numbers are no better than the best of the baselines."""
+    return [
+        name
+        for name, of in best_baselines(baselines).items()
+        if better(name) * metrics[name] <= better(name) * baselines[of][name]
+    ]
 
 
 class RegionMean(BaseModel):
@@ -132,9 +151,7 @@ class Row(BaseModel):
     @property
     def best_baselines(self) -> dict[str, str]:
         """For each metric the name of the baseline that is best by it; empty without baselines."""
-        if not self.baselines:
-            return {}
-        return {name: max(self.baselines, key=lambda of: better(name) * self.baselines[of][name]) for name in METRICS}
+        return best_baselines(self.baselines)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -144,13 +161,9 @@ class Row(BaseModel):
         if flat:
             shares = " and ".join(f"over {over} {ratio:.1%}" for over, ratio in flat.items())
             found.append(f"predictions are nearly constant: log depth varies {shares} as much as the truth's")
-        worse = [
-            METRIC_LABELS[name].rstrip(" ↓↑")
-            for name, of in self.best_baselines.items()
-            if better(name) * self.metrics[name] <= better(name) * self.baselines[of][name]
-        ]
+        worse = [METRIC_LABELS[name].rstrip(" ↓↑") for name in no_better(self.metrics, self.baselines)]
         if worse:
-            found.append(f"no better than the best prediction without an image by {', '.join(worse)}")
+            found.append(f"{WITHOUT_AN_IMAGE} {', '.join(worse)}")
         if self.measured and self.mean_depth is not None:
             outside = range_warning(self.pixels / self.measured, self.mean_depth, *self.protocol.depth_range)
             found += [outside] if outside else []

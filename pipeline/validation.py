@@ -43,7 +43,8 @@ class ValidationScores:
         depths = [dict[int, Tensor]() for _ in candidates]
         drawn = {protocol.label: protocol for protocol, rows in zip(protocols, wanted, strict=True) if rows}
         new = [protocol for label, protocol in drawn.items() if label not in self._image_free]
-        image_free = [(protocol, name, depth) for protocol in new for name, depth in self._made(protocol).items()]
+        made = {protocol: _image_free(self._training, protocol, most=_QUICK) for protocol in new}
+        image_free = [(protocol, name, depth) for protocol in new for name, depth in made[protocol].items()]
 
         def seen(number: int, row: int, depth: Tensor) -> None:
             if number < len(wanted) and row in wanted[number]:
@@ -60,20 +61,6 @@ class ValidationScores:
             if errors and depths[best := min(errors, key=errors.__getitem__)]:
                 self._draw(candidates[best], protocols[best], errors[best], depths[best])
         return found[: len(scored)]
-
-    def _made(self, protocol: Protocol) -> dict[str, Tensor]:
-        """Predictions without an image; none where making them would hold the training up."""
-        training, found = self._training, None
-        folder = training.stores[0].path.parent
-        kept = KeptDepths(folder, training, protocol.depth_range) if isinstance(folder, Path) else None
-        if kept:
-            found = kept.read()
-        if found is None and len(training) <= _QUICK:
-            with suppress(SpaceClipError):  # no training depth in that range
-                found = image_free_depths(training, *protocol.depth_range)
-                if kept:
-                    kept.write(found)
-        return {name: torch.from_numpy(depth) for name, depth in (found or {}).items()}
 
     def _note(
         self,
@@ -102,3 +89,30 @@ class ValidationScores:
             # A disk that is full ends the run when its state is written, which says what to do.
             with suppress(OSError):
                 write_atomically(candidate.plan.out / FIGURE, drawn)
+
+
+def score_without_image(training: Features, validation: Features, protocol: Protocol) -> dict[str, dict[str, float]]:
+    """Validation scores of predictions that know no image, by name; none without training depth in the range.
+
+    Args:
+        training: What they are made of, unless that is kept beside it.
+        validation: What is scored on.
+        protocol: How.
+    """
+    made = _image_free(training, protocol)
+    found = validate([(depth, protocol, "float32") for depth in made.values()], validation)
+    return {name: scores for name, scores in zip(made, found, strict=True) if not isinstance(scores, SpaceClipError)}
+
+
+def _image_free(training: Features, protocol: Protocol, most: int | None = None) -> dict[str, Tensor]:
+    """Predictions without an image, kept or made; none of more training images than `most`."""
+    folder, found = training.stores[0].path.parent, None
+    kept = KeptDepths(folder, training, protocol.depth_range) if isinstance(folder, Path) else None
+    if kept:
+        found = kept.read()
+    if found is None and (most is None or len(training) <= most):
+        with suppress(SpaceClipError):  # no training depth in that range
+            found = image_free_depths(training, *protocol.depth_range)
+            if kept:
+                kept.write(found)
+    return {name: torch.from_numpy(depth) for name, depth in (found or {}).items()}

@@ -28,7 +28,7 @@ class Shown:
         name: Its id.
         scene: Of the scene.
         group: `best`, `median` or `worst`.
-        numbers: Its own in a line.
+        numbers: What it is of its group by, in a line.
         frame: Shape of its frame, as CSS writes it.
         pictures: Image and truth, then what was predicted, beside each other.
     """

@@ -151,7 +151,9 @@ def _gallery(results: Results, examples: Mapping[str, Sequence[Example]], scale:
         for example in found:
             score, (height, width) = example.score, example.ground_truth.shape
             metrics = score.metrics
-            numbers = f"AbsRel {metrics['abs_rel']:.4f}, RMSE {metrics['rmse']:.2f} m, δ1 {metrics['delta1']:.3f}"
+            numbers = (
+                f"{group}: AbsRel {metrics['abs_rel']:.4f}, RMSE {metrics['rmse']:.2f} m, δ1 {metrics['delta1']:.3f}"
+            )
             made = pictures(example, protocol, scale, SHOWN_COLUMNS)
             shown.append(
                 Shown(

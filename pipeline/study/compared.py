@@ -5,7 +5,8 @@ from pathlib import Path
 from ...cache import SpaceClipError
 from ...evaluate import Results, read_results
 from ...evaluate.comparison import SeedRuns
-from .results import RunResult, SplitFacts, read_study
+from .arm_results import RunResult
+from .results import SplitFacts, read_study
 
 
 def read_seed_runs(name: str, folder: Path) -> list[tuple[str, SeedRuns]]:

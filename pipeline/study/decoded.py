@@ -24,6 +24,7 @@ from ...evaluate import (
 )
 from ...evaluate.report import ERROR, IMAGE, PREDICTION, TRUTH, Gallery, Picture, Shown, gallery_columns, pictures
 from ...train import Checkpoint, load_checkpoint
+from .naming import quoted
 from .results import StudyResults
 
 VALIDATION = "validation"
@@ -119,14 +120,12 @@ def study_gallery(arms: Sequence[DecodedArm], validation: Features, images: int)
             name, (height, width) = example.score.sample_id, example.ground_truth.shape
             frames[name] = f"{width} / {height}"
             made[name] += _pictures(example, arm.name, protocol, scale, columns, with_truth=arm is first)
-    shown = [
-        Shown(
-            image.sample_id, image.scene or "", group, f"AbsRel {image.metrics['abs_rel']:.4f} by {first.name}",
-            frames[image.sample_id], made[image.sample_id],
-        )
-        for group, found in groups.items()
-        for image in found
-    ]  # fmt: skip
+    shown = []
+    for group, found in groups.items():
+        for image in found:
+            name, error = image.sample_id, image.metrics["abs_rel"]
+            numbers = f"among the {group} images of {quoted(first.name)}: AbsRel {error:.4f}"
+            shown.append(Shown(name, image.scene or "", group, numbers, frames[name], made[name]))
     seeds = ", ".join(f"{arm.name} {arm.seed}" for arm in arms)
     seeds = f"of seed {first.seed}" if len({arm.seed for arm in arms}) == 1 else f"of seeds {seeds}"
     text = (

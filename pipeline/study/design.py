@@ -29,8 +29,9 @@ from ...train import (
 from ..config import Experiment, check_settings, load_experiment
 from ..features import extracted_by
 from ..training import open_splits
+from .arm_results import Start
 from .on_test import OnTest
-from .results import FILES, Start
+from .results import FILES
 
 _OF_THE_STUDY = {
     "train.seed": "from its seeds",

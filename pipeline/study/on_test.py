@@ -61,9 +61,11 @@ class OnTest:
 
     def facts(self, rows: Iterable[Row] = ()) -> SplitFacts:
         """What its numbers are, and how often it was looked at when the last of these rows was scored, else by now."""
+        rows = list(rows)
         looks = max((row.looks for row in rows if row.looks), key=lambda by: (by.uncounted, by.times), default=None)
         looks = looks or count_looks(self.split.path)
-        return SplitFacts(protocol=self.scored[0], images=len(self.split.usable), looks=looks)
+        baselines = next((row.baselines for row in rows), {})  # of the same images and training depths in all
+        return SplitFacts(protocol=self.scored[0], images=len(self.split.usable), looks=looks, baselines=baselines)
 
     def require(self, layers: Sequence[int]) -> None:
         """Refuse, before anything is trained, a split that decoders of these hidden states cannot be scored on.

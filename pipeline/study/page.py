@@ -26,12 +26,15 @@ from ...evaluate.report import (
     training_settings,
     views_section,
 )
+from .answer import answer, chance
+from .arm_results import ArmResult
 from .decoded import DecodedArm
-from .results import ArmResult, Spread, StudyResults
-from .tables import MEANS, PAIRED, arms_table, notes_of, seeds_table, settings_of, spread_text
+from .naming import quoted
+from .notes import CHOSEN_BY, notes_of
+from .results import StudyResults
+from .tables import arms_table, means_text, paired_text, seeds_table, settings_of
 
 _DRAWN = ("abs_rel", "rmse", "delta1")
-_CHOSEN_BY = "abs_rel"
 
 
 def study_page(
@@ -54,9 +57,9 @@ def study_page(
         SpaceClipError: A history is no table of this version.
     """
     first, others = results.arms[0], results.arms[1:]
-    asked = f"What changes against {_quoted(first.name)}: {', '.join(_quoted(arm.name) for arm in others)}?"
+    asked = f"What changes against {quoted(first.name)}: {', '.join(quoted(arm.name) for arm in others)}?"
     if not others:
-        asked = f"How far do the scores of {_quoted(first.name)} vary with the seed?"
+        asked = f"How far do the scores of {quoted(first.name)} vary with the seed?"
     page = Page(
         title=f"Study: {results.study}",
         asked=asked,
@@ -71,84 +74,37 @@ def study_page(
     return render(page)
 
 
-def answer(results: StudyResults) -> str:
-    """The arm of the lowest AbsRel, and which arms differ from the first in every seed."""
-    first = results.arms[0]
-    scored = [arm for arm in results.arms if _CHOSEN_BY in arm.metrics]
-    if not scored:
-        return "Nothing yet: no run is trained."
-    lowest = min(scored, key=lambda arm: arm.metrics[_CHOSEN_BY].mean)
-    found = lowest.metrics[_CHOSEN_BY]
-    parts = [f"Lowest AbsRel on validation: {_quoted(lowest.name)}, {spread_text(found)} ({_seeds(found.seeds)})."]
-    verdicts: dict[str, list[str]] = {}
-    for arm in results.arms[1:]:
-        if spread := arm.differences.get(_CHOSEN_BY):
-            verdicts.setdefault(_verdict(spread), []).append(f"{_quoted(arm.name)} ({spread_text(spread, '+')})")
-    told = [f"{verdict} for {', '.join(verdicts[verdict])}" for verdict in _VERDICTS if verdict in verdicts]
-    if told:
-        parts.append(f"Against {_quoted(first.name)} it is {'; '.join(told)}.")
-    return " ".join(parts)
-
-
-def _quoted(name: str) -> str:
-    """An arm's name in a sentence: `both` and `none` are names too."""
-    return f"“{name}”"
-
-
-_VERDICTS = _LOWER, _HIGHER, _UNDECIDED, _SINGLE = (
-    "lower in every seed",
-    "higher in every seed",
-    "lower in some seeds and higher in others",
-    "known of a single seed",
-)
-
-
-def _verdict(spread: Spread) -> str:
-    if spread.seeds == 1:
-        return _SINGLE
-    if spread.agree != spread.seeds:
-        return _UNDECIDED
-    return _LOWER if spread.mean < 0 else _HIGHER
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' if count > 1 else ''}"
-
-
 def _sections(results: StudyResults, folder: Path) -> Iterator[Section]:
     first, others = results.arms[0], results.arms[1:]
-    arms = Table(*arms_table(results), caption=f"{MEANS} Numbers of a validation split stand beside no published row.")
-    yield Section("Scores by arm", tables=[arms, Table(*seeds_table(results), caption=PAIRED.replace("*", ""))])
+    arms = Table(
+        *arms_table(results),
+        caption=f"{means_text(results)} Numbers of a validation split stand beside no published row.",
+    )
+    yield Section("Scores by arm", tables=[arms, Table(*seeds_table(results), caption=paired_text(results))])
     on_test = results.on_test
-    tables = [Table(*arms_table(on_test), caption=MEANS), Table(*seeds_table(on_test))] if on_test else []
+    tables = []
+    if on_test:
+        tables = [Table(*arms_table(on_test), caption=means_text(on_test)), Table(*seeds_table(on_test))]
     yield Section("Test split", [results.test_caption], tables)
-    yield Section("Seeds", [_chance(results)], charts=[_values(results.arms), *_differences(first, others)])
+    yield Section("Seeds", [chance(results)], charts=[_values(results), *_differences(first, others)])
     yield Section("Training", charts=list(_curves(results, folder)))
-
-
-def _chance(results: StudyResults) -> str:
-    count, chance = len(results.seeds), 2.0 ** (1 - len(results.seeds))
-    agree = f"Were there no difference, all {count} seeds would still agree in sign in {chance:.0%} of cases."
-    text = "A point is a seed; beside the points their mean and sample deviation."
-    return f"{text} {agree if count > 1 else 'One seed says little.'}"
 
 
 def _differences(first: ArmResult, others: Sequence[ArmResult]) -> Iterator[Chart]:
     for name in _DRAWN:
         apart = {arm.name: arm.apart(first, name) for arm in others}
         if any(apart.values()):
-            zero = _quoted(first.name)
+            zero = quoted(first.name)
             label = f"{METRIC_LABELS[name]}: difference to {zero}"
             drawn = chart(partial(draw_seeds, arms=apart, label=label, zero=zero), seeds_height(len(apart)))
             yield Chart(drawn, f"{label}, by arm and seed")
 
 
-def _values(arms: Sequence[ArmResult]) -> Chart:
-    label = METRIC_LABELS[_CHOSEN_BY]
-    values = {arm.name: [run.metrics[_CHOSEN_BY] for run in arm.runs if run.metrics] for arm in arms}
-    return Chart(
-        chart(partial(draw_seeds, arms=values, label=label), seeds_height(len(values))), f"{label} by arm and seed"
-    )
+def _values(results: StudyResults) -> Chart:
+    label = METRIC_LABELS[CHOSEN_BY]
+    values = {arm.name: [run.metrics[CHOSEN_BY] for run in arm.runs if run.metrics] for arm in results.arms}
+    draw = partial(draw_seeds, arms=values, label=label, beside=results.image_free.get(CHOSEN_BY))
+    return Chart(chart(draw, seeds_height(len(values))), f"{label} by arm and seed")
 
 
 def _curves(results: StudyResults, folder: Path) -> Iterator[Chart]:
@@ -189,7 +145,7 @@ def _errors(arms: Sequence[DecodedArm], data: str) -> Iterator[Section]:
 def _places(found: Mapping[str, Breakdown]) -> Iterator[Chart]:
     cells = [value for one in found.values() for row in one.by_place or () for value in row if value is not None]
     for name, one in found.items():
-        draw = partial(draw_by_place, found=one, title=name, highest=max(cells))
+        draw = partial(draw_by_place, found=one, title=f"AbsRel, {name}", highest=max(cells))
         yield Chart(chart(draw, 2.6), f"AbsRel of {name} by place in the frame")
 
 
@@ -198,7 +154,7 @@ def _regions(arms: Sequence[DecodedArm]) -> Table:
     present = [name for name in REGIONS if any(regions[name] for regions in by_arm.values())]
     header = ["AbsRel ↓", *(f"{name.replace('_', ' ')}" for name in present)]
     rows = [
-        [arm, *(f"{mean[_CHOSEN_BY]:.4f}" if (mean := regions[name]) else "-" for name in present)]
+        [arm, *(f"{mean[CHOSEN_BY]:.4f}" if (mean := regions[name]) else "-" for name in present)]
         for arm, regions in by_arm.items()
     ]
     return Table(header, rows if present else [])

@@ -1,172 +1,19 @@
-"""What came of a study: every run by arm and seed, none left out, and what arms come to over the seeds."""
+"""What came of a study, as its files have it: every run by arm and seed, none left out."""
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...cache import Looks, SpaceClipError
-from ...evaluate import NUMBERS, REPORT, BackboneFacts, Protocol
+from ...evaluate import NUMBERS, REPORT, BackboneFacts, Protocol, best_baselines
+from .arm_results import ArmResult
+from .naming import Run, named, seeds_text
 
 STUDY, TABLE, LATEX, CSV = "study.json", "study.md", "study.tex", "study.csv"
 FILES = (STUDY, TABLE, LATEX, CSV, NUMBERS, REPORT)
 """What lies in a study's folder beside those of its arms."""
-
-
-class RunResult(BaseModel):
-    """One run.
-
-    Attributes:
-        seed: Its seed.
-        status: `trained`, `failed`, or `open` while it is neither.
-        metrics: On validation; empty unless it is trained.
-        test: On the test split, by the study's first protocol of it; empty unless it was scored there.
-        warnings: What makes the numbers of the test split mean less than they seem to.
-        weights: Whether raw or EMA weights were kept.
-        epoch: Their epoch, from 1.
-        chosen: Whether they are the best on validation or the last.
-        note: Why it failed, or that it collapsed, with the numbers by which that is known.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int
-    status: Literal["trained", "failed", "open"]
-    metrics: dict[str, float] = {}
-    test: dict[str, float] = {}
-    warnings: list[str] = []
-    weights: Literal["raw", "ema"] | None = None
-    epoch: int | None = None
-    chosen: Literal["best", "last"] | None = None
-    note: str = ""
-
-
-class Start(BaseModel):
-    """What an arm's initial weights have in common with those of the first.
-
-    Attributes:
-        parameters: So many are the same, for each seed.
-        weights: Names of the weights that are.
-        leading: Names of those of which only the leading input channels are.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    parameters: int
-    weights: list[str]
-    leading: list[str]
-
-
-class Spread(BaseModel):
-    """A number over seeds.
-
-    Attributes:
-        mean: Over the seeds that have it.
-        deviation: Sample standard deviation; None of a single seed.
-        seeds: How many have it.
-        agree: Of a difference: for how many seeds its sign is that of the mean.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mean: float
-    deviation: float | None
-    seeds: int
-    agree: int | None = None
-
-    @classmethod
-    def of(cls, values: Sequence[float], *, paired: bool = False) -> "Spread | None":
-        """Of some values; None where there are none."""
-        if not values:
-            return None
-        mean = statistics.fmean(values)
-        agree = sum(value * mean > 0 for value in values) if paired else None
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(mean=mean, deviation=deviation, seeds=len(values), agree=agree)
-
-
-class ArmResult(BaseModel):
-    """One arm over all seeds.
-
-    Attributes:
-        name: Its name.
-        own: The settings that tell it from the base.
-        parameters: Of its network.
-        start: What it starts from of the first arm's initial weights.
-        runs: One a seed, in the order of the study's.
-        metrics: By metric, over the seeds that it was trained with.
-        differences: By metric, to the first arm, over the seeds that both were trained with.
-        test: As `metrics`, on the test split.
-        test_differences: As `differences`, on the test split.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    own: dict[str, Any]
-    parameters: int
-    start: Start
-    runs: list[RunResult]
-    metrics: dict[str, Spread]
-    differences: dict[str, Spread]
-    test: dict[str, Spread] = {}
-    test_differences: dict[str, Spread] = {}
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        own: Mapping[str, Any],
-        parameters: int,
-        start: Start,
-        runs: Sequence[RunResult],
-        first: Sequence[RunResult],
-    ) -> "ArmResult":
-        """From its runs, and those of the first arm with the same seeds."""
-        others = [] if runs is first else first
-        metrics, differences = _over_seeds([run.metrics for run in runs], [run.metrics for run in others])
-        test, test_differences = _over_seeds([run.test for run in runs], [run.test for run in others])
-        return cls(
-            name=name,
-            own=dict(own),
-            parameters=parameters,
-            start=start,
-            runs=list(runs),
-            metrics=metrics,
-            differences=differences,
-            test=test,
-            test_differences=test_differences,
-        )
-
-    @property
-    def on_test(self) -> Self:
-        """The arm with the numbers of the test split in the place of those of validation."""
-        runs = [run.model_copy(update={"metrics": run.test}) for run in self.runs]
-        return self.model_copy(update={"runs": runs, "metrics": self.test, "differences": self.test_differences})
-
-    def apart(self, first: "ArmResult", metric: str) -> list[float]:
-        """By how much a metric differs from that of another arm, for each seed that both were trained with."""
-        pairs = zip(self.runs, first.runs, strict=True)
-        return [run.metrics[metric] - one.metrics[metric] for run, one in pairs if run.metrics and one.metrics]
-
-
-_Scores = Sequence[Mapping[str, float]]
-
-
-def _over_seeds(runs: _Scores, others: _Scores) -> tuple[dict[str, Spread], dict[str, Spread]]:
-    """By metric, its spread over the runs that have it, and that of its differences to others, of the same seeds."""
-    scored = [run for run in runs if run]
-    pairs = [(own, other) for own, other in zip(runs, others, strict=False) if own and other]
-    names = scored[0] if scored else {}
-    metrics = {name: Spread.of([run[name] for run in scored]) for name in names}
-    apart = {name: Spread.of([own[name] - other[name] for own, other in pairs], paired=True) for name in names}
-    return _known(metrics), _known(apart)
-
-
-def _known(spreads: Mapping[str, Spread | None]) -> dict[str, Spread]:
-    return {name: spread for name, spread in spreads.items() if spread}
 
 
 class SplitFacts(BaseModel):
@@ -176,6 +23,7 @@ class SplitFacts(BaseModel):
         protocol: What they were measured by.
         images: Of the split.
         looks: How often it was looked at, by this study and others.
+        baselines: Metrics of predictions without an image, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -183,6 +31,7 @@ class SplitFacts(BaseModel):
     protocol: Protocol
     images: int
     looks: Looks
+    baselines: dict[str, dict[str, float]] = {}
 
 
 class StudyResults(BaseModel):
@@ -194,11 +43,13 @@ class StudyResults(BaseModel):
         base: The experiment's file.
         protocol: What validation measures.
         images: Of the validation split.
+        baselines: Metrics of predictions without an image on validation, by name; none while a run is to be trained.
         test: Of the numbers of the test split; None without one.
         backbone: The frozen encoder.
         stores: Fingerprints of the stores of each split.
         seeds: Of the study.
         arms: In its order.
+        others: Folders of runs that lie beside them and are of no arm or seed of the study's file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -208,11 +59,18 @@ class StudyResults(BaseModel):
     base: str
     protocol: Protocol
     images: int
+    baselines: dict[str, dict[str, float]] = {}
     test: SplitFacts | None = None
     backbone: BackboneFacts
     stores: dict[str, list[str]]
     seeds: list[int]
     arms: list[ArmResult]
+    others: list[str] = []
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, arm by arm."""
+        return [(arm.name, seed) for arm in self.arms for seed in self.seeds]
 
     @property
     def caption(self) -> str:
@@ -221,29 +79,46 @@ class StudyResults(BaseModel):
         chosen = (
             "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
         )
-        return f"{self._of(self.protocol, self.images, 'validation')} Weights are {chosen}."
+        missing = self._lacking("metrics")
+        but = f" {self._count(missing)} are trained, not {named(missing, self.runs)}." if missing else ""
+        return f"{self._of(self.protocol, self.images, 'validation')}{but} Weights are {chosen}."
 
     @property
-    def on_test(self) -> "Self | None":
+    def on_test(self) -> Self | None:
         """The study with the numbers of the test split in the place of those of validation; None if it has none."""
         if not (self.test and any(arm.test for arm in self.arms)):
             return None
-        return self.model_copy(update={"arms": [arm.on_test for arm in self.arms]})
+        return self.model_copy(update={"arms": [arm.on_test for arm in self.arms], "baselines": self.test.baselines})
+
+    @property
+    def image_free(self) -> dict[str, float]:
+        """What the best prediction without an image reaches, metric by metric; empty where it is not known."""
+        return {name: self.baselines[of][name] for name, of in best_baselines(self.baselines).items()}
 
     @property
     def test_caption(self) -> str:
         """What the numbers of the test split are, in one line; whether there are any."""
         if self.test is None:
             return "There is no test split, or no protocol of the base scores it."
-        scored = any(arm.test for arm in self.arms)
-        when = "Scored once all runs had ended" if scored else "Not scored yet: that comes once all runs have ended"
+        missing = self._lacking("test")
+        when = "Scored once all runs had ended"
+        if len(missing) == len(self.runs):
+            when = "Not scored yet: that comes once all runs have ended"
+        elif missing:
+            when = f"{self._count(missing)} are scored, not {named(missing, self.runs)}"
         return f"{self._of(self.test.protocol, self.test.images, 'test')} {when}; {self.test.looks}."
+
+    def _lacking(self, numbers: Literal["metrics", "test"]) -> list[Run]:
+        return [(arm.name, run.seed) for arm in self.arms for run in arm.runs if not getattr(run, numbers)]
+
+    def _count(self, missing: Sequence[Run]) -> str:
+        return f"{len(self.runs) - len(missing)} of {len(self.runs)} runs"
 
     def _of(self, protocol: Protocol, images: int, split: str) -> str:
         encoder = f"encoder {self.backbone.label}"
         if self.backbone.random:
             encoder = f"{encoder}, RANDOM WEIGHTS: the numbers say nothing of CLIP"
-        count = f"{images} {split} images, seeds {', '.join(map(str, self.seeds))}"
+        count = f"{images} {split} images, {seeds_text(self.seeds)}"
         return f"{self.base}, {protocol.label}; {count}; {encoder}."
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...cache import SpaceClipError, write_atomically
-from ...evaluate import NUMBERS, BackboneFacts, Row
+from ...evaluate import NUMBERS, WITHOUT_AN_IMAGE, BackboneFacts, Row
 from ...extract import counted
 from ...train import INFO, Callbacks, CheckpointInfo, Epoch, Plan, fit, read_history
 from ..clusters import ClusterChoice
@@ -18,10 +18,11 @@ from ..device import choose_device
 from ..paths import require_writable
 from ..progress import progress
 from ..training import start_line
-from ..validation import ValidationScores
+from ..validation import ValidationScores, score_without_image
+from .arm_results import ArmResult, RunResult
 from .design import Arm, Design
 from .on_test import OnTest
-from .results import CSV, LATEX, STUDY, TABLE, ArmResult, RunResult, StudyResults
+from .results import CSV, LATEX, STUDY, TABLE, StudyResults
 from .tables import csv, latex, markdown, numbers
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class _Study:
     Attributes:
         failed: Why runs failed, by arm and seed.
         unscored: Why runs cannot be scored on the test split.
+        baselines: Validation scores of predictions without an image, once they are known.
     """
 
     design: Design
@@ -44,6 +46,7 @@ class _Study:
     say: Callable[[str], None]
     failed: dict[_Key, str] = field(default_factory=dict)
     unscored: dict[_Key, str] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plans = self.design.plans(self.out)
@@ -129,11 +132,14 @@ class _Study:
         runs = {arm.name: [self._run(arm, seed) for seed in design.seeds] for arm in design.arms}
         rows = [row for plan in self.plans.values() if (row := self.on_test(plan))]
         stores = {"train": design.training, "val": design.validation} | ({"test": test.split} if test else {})
+        others = [one for one in sorted(self.out.glob("*/seed*")) if one.is_dir() and one not in self._keys]
         return StudyResults(
             study=self.design.file.stem,
             base=str(design.base),
             protocol=design.protocol,
             images=len(design.validation.usable),
+            baselines=self.baselines,
+            others=[str(one.relative_to(self.out)) for one in others],
             test=test.facts(rows) if test else None,
             backbone=BackboneFacts.of(design.training.identity["backbone"]),
             stores={name: [one.fingerprint for one in features.stores] for name, features in stores.items()},
@@ -156,7 +162,7 @@ class _Study:
             status="trained",
             metrics=info.metrics,
             test=row.metrics if row else {},
-            warnings=list(row.warnings) if row else [],
+            warnings=[text for text in row.warnings if not text.startswith(WITHOUT_AN_IMAGE)] if row else [],
             weights=info.weights,
             epoch=info.epoch,
             chosen=info.chosen,
@@ -229,4 +235,6 @@ def run_study(
         study.train(here)
     study.write()
     study.score("auto" if cluster else device, local_copy)
+    # Last, as scoring keeps what is made of the training depths.
+    study.baselines = score_without_image(design.training, design.validation, design.protocol)
     return study.write()

@@ -1,16 +1,26 @@
 """A study's results as tables: in Markdown for people, in LaTeX for papers, as csv for programs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...evaluate import METRIC_LABELS, METRICS, csv_text, latex_file, latex_table, latex_text, markdown_table
-from .results import ArmResult, Spread, StudyResults
+from ...evaluate import (
+    METRIC_LABELS,
+    METRICS,
+    best_baselines,
+    csv_text,
+    latex_file,
+    latex_table,
+    latex_text,
+    markdown_table,
+)
+from .arm_results import ArmResult, Spread
+from .naming import quoted
+from .notes import CHOSEN_BY, ORDER, notes_of, test_notes, validation_notes
+from .results import StudyResults
 
-MEANS = "Mean ± sample deviation over the seeds."
-PAIRED = "Differences are paired by seed; *agree*: for how many seeds one has the sign of the mean."
+BEST_WITHOUT = "best without an image"
 
-_CHOSEN_BY = "abs_rel"
 _IN_PRINT = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
 """Metrics that fit on a printed page with their deviations."""
 
@@ -32,35 +42,57 @@ def markdown(results: StudyResults) -> str:
 
 
 def _markdown_tables(results: StudyResults) -> tuple[str, ...]:
-    return markdown_table(*arms_table(results)), MEANS, markdown_table(*seeds_table(results)), PAIRED
+    tables = markdown_table(*arms_table(results)), markdown_table(*seeds_table(results))
+    return tables[0], means_text(results), tables[1], paired_text(results)
+
+
+def means_text(results: StudyResults) -> str:
+    """What must be known to read the table of arms."""
+    deviation = "Mean ± sample deviation over the seeds." if len(results.seeds) > 1 else "Of one seed: no deviation."
+    if not results.baselines:
+        return (
+            f"{deviation} The best prediction without an image is not known yet: `spaceclip study` adds it at its end."
+        )
+    best = dict.fromkeys(best_baselines(results.baselines).values())
+    return f"{deviation} Best without an image: metric by metric the best of {', '.join(best)}."
+
+
+def paired_text(results: StudyResults) -> str:
+    """What must be known to read the table of seeds."""
+    if len(results.seeds) == 1:
+        return ""
+    agree = "for how many seeds one has the sign of the mean; same: it is 0 in each"
+    return f"Differences are paired by seed; agree: {agree}."
 
 
 def latex(results: StudyResults) -> str:
     """The metrics of each arm, and how they differ from the first, for documents with the package booktabs."""
-    tables = _latex_tables(results, results.caption)
+    settings = [f"{arm.name}: {settings_of(arm, results.arms[0])}" for arm in results.arms]
+    tables = _latex_tables(results, results.caption, [*settings, *validation_notes(results)])
     if results.on_test:
-        tables += _latex_tables(results.on_test, results.test_caption)
+        tables += _latex_tables(results.on_test, results.test_caption, list(test_notes(results)))
     return latex_file(tables)
 
 
-def _latex_tables(results: StudyResults, caption: str) -> list[str]:
+def _latex_tables(results: StudyResults, caption: str, notes: Sequence[str]) -> list[str]:
+    without = results.image_free
     arms, first, labels = results.arms, results.arms[0], [METRIC_LABELS[name] for name in _IN_PRINT]
     names = [latex_text(arm.name) + "*" * any(run.note for run in arm.runs) for arm in arms]
     numbers = "r" * len(_IN_PRINT)
     tables = [
         latex_table(
-            f"{results.study}: {caption} {MEANS}",
+            f"{results.study}: {caption} {means_text(results)}",
             f"lr{numbers}",
             ["Arm", "Parameters", *labels],
-            [[[name, f"{arm.parameters:,}", *_printed(arm.metrics)] for name, arm in zip(names, arms, strict=True)]],
             [
-                latex_text(line)
-                for line in (*(f"{arm.name}: {settings_of(arm, first)}" for arm in arms), *notes_of(results))
+                [[name, f"{arm.parameters:,}", *_printed(arm.metrics)] for name, arm in zip(names, arms, strict=True)],
+                *([[[BEST_WITHOUT, "", *(f"${without[name]:.4f}$" for name in _IN_PRINT)]]] if without else []),
             ],
+            [latex_text(note) for note in notes],
         ),
         latex_table(
-            f"{results.study}: differences from {first.name}, paired by seed. {MEANS} Agree: for how many seeds the "
-            f"difference of {METRIC_LABELS[_CHOSEN_BY].split()[0]} has the sign of the mean.",
+            f"{results.study}: differences from {first.name}, paired by seed. Agree: for how many seeds the "
+            f"difference of {METRIC_LABELS[CHOSEN_BY].split()[0]} has the sign of the mean.",
             f"l{numbers}r",
             ["Arm", *labels, "Agree"],
             [
@@ -72,7 +104,15 @@ def _latex_tables(results: StudyResults, caption: str) -> list[str]:
             [],
         ),
     ]
-    return tables if arms[1:] else tables[:1]
+    header, rows = seeds_table(results)
+    seeds = latex_table(
+        f"{results.study}: each seed. {caption} {paired_text(results)}".rstrip(),
+        f"l{'r' * (len(header) - 1)}",
+        header,
+        [[[latex_text(cell) for cell in row] for row in rows]],
+        [],
+    )
+    return [*(tables if arms[1:] else tables[:1]), seeds]
 
 
 def _printed(spreads: Mapping[str, Spread], sign: str = "") -> Iterator[str]:
@@ -82,19 +122,23 @@ def _printed(spreads: Mapping[str, Spread], sign: str = "") -> Iterator[str]:
 
 
 def arms_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: all metrics of each arm."""
-    header = ["Arm", "Parameters", *(METRIC_LABELS[name] for name in METRICS)]
-    return header, [
-        [arm.name, f"{arm.parameters:,}", *(spread_text(arm.metrics.get(name)) for name in METRICS)]
+    """Header and cells: all metrics of each arm, and of the best prediction without an image where it is known."""
+    header = ["Arm", *(METRIC_LABELS[name] for name in ORDER), "Parameters"]
+    rows = [
+        [arm.name, *(spread_text(arm.metrics.get(name)) for name in ORDER), f"{arm.parameters:,}"]
         for arm in results.arms
     ]
+    if without := results.image_free:
+        rows.append([BEST_WITHOUT, *(f"{without[name]:.4f}" for name in ORDER), "-"])
+    return header, rows
 
 
 def seeds_table(results: StudyResults) -> tuple[list[str], list[list[str]]]:
     """Header and cells: AbsRel of each seed, and what differs from the first arm."""
-    label, first = METRIC_LABELS[_CHOSEN_BY], results.arms[0]
-    header = [label, *(f"seed {seed}" for seed in results.seeds), f"less “{first.name}”", "Agree"]
-    return header, [[arm.name, *_each_seed(arm), *_difference(arm)] for arm in results.arms]
+    label, first = METRIC_LABELS[CHOSEN_BY], results.arms[0]
+    apart = [f"minus {quoted(first.name)}", "Agree"][: 2 if len(results.seeds) > 1 else 1]
+    header = [label, *apart, *(f"seed {seed}" for seed in results.seeds)]
+    return header, [[arm.name, *_difference(arm)[: len(apart)], *_each_seed(arm)] for arm in results.arms]
 
 
 def csv(results: StudyResults) -> str:
@@ -125,9 +169,9 @@ def csv(results: StudyResults) -> str:
 
 def numbers(results: StudyResults) -> dict[str, dict[str, float]]:
     """The mean of what arms are compared by first, on validation and on the test split, as DVC's metrics."""
-    means = {_CHOSEN_BY: results.arms, f"test_{_CHOSEN_BY}": results.on_test.arms if results.on_test else []}
+    means = {CHOSEN_BY: results.arms, f"test_{CHOSEN_BY}": results.on_test.arms if results.on_test else []}
     return {
-        name: {arm.name: arm.metrics[_CHOSEN_BY].mean for arm in arms if arm.metrics}
+        name: {arm.name: arm.metrics[CHOSEN_BY].mean for arm in arms if arm.metrics}
         for name, arms in means.items()
         if arms
     }
@@ -157,33 +201,13 @@ def spread_text(spread: Spread | None, sign: str = "") -> str:
 
 def _each_seed(arm: ArmResult) -> Iterator[str]:
     for run in arm.runs:
-        number = f"{run.metrics[_CHOSEN_BY]:.4f}" if run.metrics else run.status
+        number = f"{run.metrics[CHOSEN_BY]:.4f}" if run.metrics else run.status
         yield f"{number} *" if run.note else number
 
 
 def _difference(arm: ArmResult) -> tuple[str, str]:
-    spread = arm.differences.get(_CHOSEN_BY)
-    return (spread_text(spread, "+"), f"{spread.agree} of {spread.seeds}") if spread else ("-", "-")
-
-
-def notes_of(results: StudyResults) -> Iterator[str]:
-    """What went wrong, a line each; of single runs behind an asterisk; last the warnings on the test split."""
-    for arm in results.arms:
-        for run in arm.runs:
-            if run.note:
-                yield f"* {arm.name}, seed {run.seed}: {run.note}"
-        if (trained := sum(run.status == "trained" for run in arm.runs)) < len(arm.runs):
-            yield f"{arm.name}: the numbers are of {trained} of {len(arm.runs)} seeds"
-    yield from _test_warnings(results)
-
-
-def _test_warnings(results: StudyResults) -> Iterator[str]:
-    """What makes numbers of the test split mean less than they seem to, each once, behind the runs that it is of."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for arm in results.arms:
-        for run in arm.runs:
-            for text in run.warnings:
-                found.setdefault(text, {}).setdefault(arm.name, []).append(str(run.seed))
-    for text, arms in found.items():
-        of = ", ".join(f"{name} seed{'s' * (len(seeds) > 1)} {' '.join(seeds)}" for name, seeds in arms.items())
-        yield f"Warning, on the test split {of}: {text}"
+    spread = arm.differences.get(CHOSEN_BY)
+    if spread is None:
+        return "-", "-"
+    agree = "one seed" if spread.seeds == 1 else f"{spread.agree} of {spread.seeds}"
+    return spread_text(spread, "+"), "same" if spread.same else agree

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...evaluate import METRIC_LABELS
-from .results import ArmResult, StudyResults
-from .tables import notes_of, settings_of, spread_text
+from .arm_results import ArmResult
+from .notes import notes_of
+from .results import StudyResults
+from .tables import settings_of, spread_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,4 +53,6 @@ def _table(results: StudyResults, title: str, caption: str) -> "Table":
 def _difference(arm: ArmResult) -> tuple[str, str]:
     """To the first arm, and how many seeds have its sign."""
     spread = arm.differences.get(_SHOWN[0])
-    return (spread_text(spread, "+"), f"{spread.agree} of {spread.seeds}") if spread else ("", "")
+    if spread is None:
+        return "", ""
+    return spread_text(spread, "+"), "same" if spread.same else f"{spread.agree} of {spread.seeds}"

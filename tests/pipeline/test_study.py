@@ -8,19 +8,22 @@ import shutil
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from spaceclip.cache import FeatureCache, Looks, Pointer, SpaceClipError
-from spaceclip.evaluate import read_results
+from spaceclip.evaluate import image_free_depths, read_results
 from spaceclip.extract import read_yaml
 from spaceclip.extract.clip_tiny.model import VISION
 from spaceclip.pipeline.cli import main
 from spaceclip.pipeline.config import check_settings, read_experiment
 from spaceclip.pipeline.evaluation import score_checkpoints
 from spaceclip.pipeline.study import on_test
+from spaceclip.pipeline.study.arm_results import ArmResult, RunResult, Start
 from spaceclip.pipeline.study.design import StudyFile
-from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, StudyResults
+from spaceclip.pipeline.study.notes import notes_of
+from spaceclip.pipeline.study.results import StudyResults
 from spaceclip.train import DepthDecoder, load_checkpoint
 from spaceclip.train.step import TrainingStep
 
@@ -154,7 +157,7 @@ def test_each_run_is_that_of_train_alone_and_the_table_tells_all_of_them(studied
     files = "study.json, study.md, study.tex, study.csv, metrics.json"
     end = rf"results/whole: {files}; took \d+ s\nnext: spaceclip report results/whole\n"
     assert re.search(rf"\n{end}$", printed)
-    assert re.search(r"\| flat +\| +[\d,]+ \| +\d\.\d{4} ± \d\.\d{4} \|", table)
+    assert re.search(r"\| flat +\| +\d\.\d{4} ± \d\.\d{4} \|.*\| +[\d,]+ \|\n", table)
     assert "configs/tiny.yaml, validation protocol: no crop, 0.001 to 10 m" in table
     assert "seeds 1, 2; encoder random:" in table
     first = "all parameters start as those of whole"
@@ -224,13 +227,70 @@ def test_numbers_on_the_test_split_are_those_of_evaluate_and_the_table_says_how_
     assert "Scored once all runs had ended; test split looked at 6 times by then, by 6 checkpoints." in below
     assert f"| {statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f} |" in below
     for warning in read_results(project / "alone").rows[0].warnings:
-        assert re.search(
-            rf"^- Warning, on the test split .*flat seeds? (1 )?2.*: {re.escape(warning)}$", below, re.MULTILINE
-        )
+        if not warning.startswith("no better than"):
+            assert re.search(rf"^- On the test split, .*: {re.escape(warning)}$", below, re.MULTILINE)
     assert [run["test_rmse"] for run in runs("whole") if run["arm"] == "flat"] == [str(value) for value in values]
     shown = json.loads((project / "results/whole/metrics.json").read_text())
     assert shown["test_abs_rel"]["flat"] == flat["test"]["abs_rel"]["mean"]
     assert read_results(project / "alone").rows[0].looks == Looks(6, 6)  # the same weights: no new look
+
+
+def test_both_tables_end_with_the_best_prediction_without_an_image_metric_by_metric(project):
+    found = json.loads((project / "results/whole/study.json").read_text())
+    assert found["test"]["baselines"] == read_results(project / "results/whole/flat/seed1").rows[0].baselines
+    training, val = (FeatureCache.open(f"features/tiny/{split}.json") for split in ("train", "val"))
+    for name, depth in image_free_depths(training, 0.001, 10).items():
+        if depth.size == 1:
+            truths = [truth[(truth > 0.001) & (truth < 10)] for truth in map(val.ground_truth, range(len(val)))]
+            errors = [np.mean(np.abs(depth.item() - truth) / truth) for truth in truths]
+            assert found["baselines"][name]["abs_rel"] == pytest.approx(np.mean(errors), rel=1e-4)
+    rows = re.findall(r"^\| best without an image +\|(.*)\|$", table_of("whole"), re.MULTILINE)
+    for row, baselines in zip(rows, (found["baselines"], found["test"]["baselines"]), strict=True):
+        abs_rel, rmse, delta1 = [float(cell) for cell in row.split("|")[:3]]
+        assert abs_rel == pytest.approx(min(one["abs_rel"] for one in baselines.values()), abs=6e-5)
+        assert rmse == pytest.approx(min(one["rmse"] for one in baselines.values()), abs=6e-5)
+        assert delta1 == pytest.approx(max(one["delta1"] for one in baselines.values()), abs=6e-5)
+    text = (project / "results/whole/study.tex").read_text()
+    assert text.count("\nbest without an image &  & $") == 2
+
+
+def test_runs_that_the_file_no_longer_has_are_named(study, project):
+    fewer = STUDY.replace("  steep: { train.learning_rate: 0.01 }\n", "").replace("[1, 2]", "[1]")
+    study(fewer, "--out", "results/whole")
+    told = table_of("whole")
+    left = "flat/seed2, steep/seed1, steep/seed2, whole/seed2"
+    assert f"- Also in this folder, but not in the study's file and so in no table: {left}\n" in told
+    assert "Of one seed: no deviation." in told
+    assert "Agree" not in told
+
+
+def test_captions_say_which_seeds_are_in_the_numbers(project):
+    results = StudyResults.model_validate_json((project / "results/whole/study.json").read_text())
+    arms = [
+        arm.model_copy(update={"runs": [arm.runs[0], arm.runs[1].model_copy(update={"test": {}})]})
+        for arm in results.arms
+    ]
+    later = results.model_copy(update={"arms": arms})
+    assert "3 of 6 runs are scored, not seed 2 of all arms; test split looked at" in later.test_caption
+    assert "runs are trained" not in later.caption
+    arms[2].runs[0] = RunResult(seed=1, status="open")
+    assert "5 of 6 runs are trained, not “steep” seed 1." in later.caption
+
+
+def test_warnings_of_baselines_are_one_line_a_split_by_abs_rel_first(project):
+    results = StudyResults.model_validate_json((project / "results/whole/study.json").read_text())
+    assert results.on_test
+    worse = {"abs_rel": 9.0, "sq_rel": 9.0}
+    for split, best in (("metrics", results.image_free), ("test", results.on_test.image_free)):
+        for arm in results.arms:
+            for run in arm.runs:
+                numbers = {name: value + (0.1 if name.startswith("delta") else -1e-3) for name, value in best.items()}
+                getattr(run, split).update(numbers)
+    results.arms[0].runs[0].test.update(worse)
+    results.arms[1].runs[1].test.update(sq_rel=9.0)
+    (note,) = [note for note in notes_of(results) if "no better" in note]
+    said = "by AbsRel: “whole” seed 1; by SqRel (m): “flat” seed 2"
+    assert note == f"On the test split, no better than the best prediction without an image {said}"
 
 
 def test_all_runs_are_scored_on_one_read_of_the_test_split_and_only_those_that_are_not_scored_yet(
@@ -388,7 +448,7 @@ def test_the_table_for_papers_has_means_and_paired_differences_with_their_deviat
     for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert {row.count("&") + 1 for row in rows} == {len(columns)}
-    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 4
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 6
     on_test = text.split(r"controlled protocol")[1]
     assert (
         f"${arms['flat']['test']['rmse']['mean']:.4f} \\pm {arms['flat']['test']['rmse']['deviation']:.4f}$" in on_test
@@ -413,18 +473,18 @@ def test_arms_that_fail_or_collapse_stay_in_the_table(study):
     assert rows["asleep", "2"]["note"].startswith("COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted")
     assert "dead, seed 1: FAILED, the others go on: collapsed in epoch 1" in told.stderr
     table = table_of("arms")
-    assert re.search(r"\| dead +\| +[\d,]+ \| +- \|", table)
-    assert "- dead: the numbers are of 0 of 2 seeds\n" in table
-    assert "\ndead: the numbers are of 0 of 2 seeds\n" in told.stdout
+    assert re.search(r"\| dead +\| +- \|", table)
+    assert "6 of 8 runs are trained, not “dead” in every seed." in table
+    assert "6 of 8 runs are trained, not “dead” in every seed." in " ".join(told.stdout.split())
     dry = study(Path("arms.yaml").read_text(), "--dry-run").output
     assert re.search(r"dead .*; seed 1 (to do|at step \d+), failed before, seed 2 .*, failed before\n", dry)
     assert "2 of 8 runs to score once all have ended, less those that fail: controlled" in dry
     assert "averages of 1 decoder; the activations" in dry
-    row = r"\| asleep +\| +\d\.\d{4} \* \| +\d\.\d{4} \* \| +\+\d\.\d{4} ± \d\.\d{4} \| +2 of 2 \|"
+    row = r"\| asleep +\| +\+\d\.\d{4} ± \d\.\d{4} \| +2 of 2 \| +\d\.\d{4} \* \| +\d\.\d{4} \* \|"
     assert re.search(row, table)
     text = Path("results/arms/study.tex").read_text()
     assert re.search(r"^dead\* & [\d,]+ & - & - & - & - & - & - \\\\$", text, re.MULTILINE)
-    assert "\n* asleep, seed 2: COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted at 100\\%" in text
+    assert "\n* ``asleep'' in every seed: COLLAPSED in 2 of 2 epochs, first in epoch 1 (0 m predicted at 100\\%" in text
 
 
 @pytest.mark.usefixtures("forked_workers")

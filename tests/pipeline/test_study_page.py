@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from spaceclip.cache import FeatureCache, Looks
-from spaceclip.evaluate import Scorer
+from spaceclip.evaluate import METRICS, Scorer
+from spaceclip.evaluate.report import draw_runs, draw_seeds
 from spaceclip.pipeline.cli import main
-from spaceclip.pipeline.study.page import answer, study_page
-from spaceclip.pipeline.study.results import ArmResult, RunResult, Start, read_study
+from spaceclip.pipeline.study.answer import answer, chance
+from spaceclip.pipeline.study.arm_results import ArmResult, RunResult, Start
+from spaceclip.pipeline.study.page import study_page
+from spaceclip.pipeline.study.results import read_study
+from spaceclip.pipeline.study.tables import seeds_table
 
 STUDY = """
 base: configs/tiny.yaml
@@ -82,6 +87,7 @@ def test_the_page_needs_no_test_split_and_shows_every_arm_on_validation_images(p
     for arm, shown in zip(study.arms, (whole, flat), strict=True):
         assert np.mean(shown) == pytest.approx(arm.runs[0].metrics["abs_rel"], abs=2e-4)
     assert whole == sorted(whole)  # best first, by the first arm
+    assert f"among the best images of “whole”: AbsRel {whole[0]:.4f}" in figures[0]
     for one, name in zip(figures, names, strict=True):
         assert re.findall('alt="(.*?)"', one) == [
             f"Image of {name}", f"Ground truth of {name}",
@@ -102,9 +108,9 @@ def test_its_tables_are_those_of_the_study_and_every_seed_is_a_point(page, monke
     monkeypatch.setattr(Axes, "plot", watched)
     source, (whole, flat) = page(), read_study(OUT).arms
     table = {row[0]: row[1:] for row in reversed(cells(source)) if row}  # of several tables the first
-    assert table["flat"][0] == f"{flat.parameters:,}"
+    assert table["flat"][-1] == f"{flat.parameters:,}"
     found = flat.metrics["abs_rel"]
-    assert table["flat"][1] == f"{found.mean:.4f} ± {found.deviation:.4f}"
+    assert table["flat"][0] == f"{found.mean:.4f} ± {found.deviation:.4f}"
     assert points[:2] == [[run.metrics["abs_rel"] for run in arm.runs] for arm in (whole, flat)]
     for metric, drawn in zip(("abs_rel", "rmse", "delta1"), points[2:], strict=True):
         seeds = [own.metrics[metric] - other.metrics[metric] for own, other in zip(flat.runs, whole.runs, strict=True)]
@@ -156,8 +162,8 @@ def test_a_failed_run_stays_in_the_page_and_another_seed_is_shown_in_its_place(p
 
     change(OUT / "study.json", fail)
     source = page("--images", 3)
-    assert "* flat, seed 1: no more memory" in source
-    assert "flat: the numbers are of 1 of 2 seeds" in source
+    assert "* “flat” seed 1: no more memory" in source
+    assert "3 of 4 runs are trained, not “flat” seed 1." in source
     assert "whole seed 1, flat seed 2" in source
 
 
@@ -176,37 +182,125 @@ def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(st
     assert "flat/seed1/checkpoint.safetensors: was trained anew since the table was written" in one_line("report", OUT)
 
 
-@pytest.mark.parametrize(
-    ("arms", "lowest", "against"),
-    [
-        (
-            {"base": [3, 4], "good": [2, 2], "bad": [5, 5], "mixed": [2, 6]},
-            "Lowest AbsRel on validation: “good”, 2.0000 ± 0.0000 (2 seeds).",
-            {
-                "lower in every seed": "“good” (-1.5000 ± 0.7071)",
-                "higher in every seed": "“bad” (+1.5000 ± 0.7071)",
-                "lower in some seeds and higher in others": "“mixed” (+0.5000 ± 2.1213)",
-            },
-        ),
-        (
-            {"base": [None, 4], "other": [5, 5]},
-            "Lowest AbsRel on validation: “base”, 4.0000 (1 seed).",
-            {"known of a single seed": "“other” (+1.0000)"},
-        ),
-        ({"base": [3, 4]}, "Lowest AbsRel on validation: “base”, 3.5000 ± 0.7071 (2 seeds).", {}),
-        ({"base": [None, None], "other": [None, None]}, "Nothing yet: no run is trained.", {}),
-    ],
-)
-def test_the_answer_says_which_arms_differ_in_every_seed(studied, arms, lowest, against):
+def results_of(arms, best=None):
+    """Runs with an AbsRel each; None: open, a text: failed."""
     runs = {
         name: [
-            RunResult(seed=seed, status="trained" if value else "open", metrics={"abs_rel": value} if value else {})
+            RunResult(seed=seed, status="failed", note=value)
+            if isinstance(value, str)
+            else RunResult(
+                seed=seed, status="trained" if value else "open", metrics={"abs_rel": value} if value else {}
+            )
             for seed, value in enumerate(values)
         ]
         for name, values in arms.items()
     }
-    start = Start(parameters=0, weights=[], leading=[])
-    found = [ArmResult.of(name, {}, 1, start, own, runs["base"]) for name, own in runs.items()]
-    verdicts = "; ".join(f"{verdict} for {arm}" for verdict, arm in against.items())
-    told = answer(read_study(OUT).model_copy(update={"arms": found}))
-    assert told == (f"{lowest} Against “base” it is {verdicts}." if against else lowest)
+    start, first = Start(parameters=0, weights=[], leading=[]), next(iter(runs.values()))
+    found = [ArmResult.of(name, {}, 1, start, own, first) for name, own in runs.items()]
+    baselines = {"median map": dict.fromkeys(METRICS, best)} if best else {}
+    update = {"arms": found, "seeds": [run.seed for run in first], "baselines": baselines}
+    return read_study(OUT).model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("arms", "lowest", "apart", "missing"),
+    [
+        (
+            {"base": [3, 4], "good": [2, 2], "bad": [5, 5], "mixed": [2, 6], "same": [3, 4], "tie": [3, 6]},
+            "“good”, 2.0000 ± 0.0000 (2 seeds)",
+            [
+                "“good” -1.5000 ± 0.7071, lower in 2 of 2 seeds",
+                "“bad” +1.5000 ± 0.7071, higher in 2 of 2 seeds",
+                "“mixed” +0.5000 ± 2.1213, higher in 1 of 2 seeds",
+                "“same” no difference, the same numbers in every seed",
+                "“tie” +1.0000 ± 1.4142, higher in 1 of 2 seeds",
+            ],
+            "",
+        ),
+        (
+            {"base": [3, 4, 8], "good": [1, 2, "no memory"], "dead": ["no memory"] * 3},
+            "“good”, 1.5000 ± 0.7071 (seeds 0, 1)",
+            ["“good” -2.0000 ± 0.0000, lower in 2 of 2 seeds"],
+            " Failed: “good” seed 2, “dead” in every seed.",
+        ),
+        (
+            {"base": [3, 4], "good": [1, 2], "late": [0.5, None]},
+            "“good”, 1.5000 ± 0.7071 (2 seeds, of the 2 arms that have them all)",
+            ["“good” -2.0000 ± 0.0000, lower in 2 of 2 seeds", "“late” -2.5000 in one seed"],
+            " Not trained yet: “late” seed 1.",
+        ),
+        (
+            {"base": [None, 4], "other": [5, None]},
+            "not known, as no seed is trained in every arm",
+            [],
+            " Not trained yet: “base” seed 0, “other” seed 1.",
+        ),
+        (
+            {"base": [3, 4], "more": [3, 4]},
+            "“base” and “more”, 3.5000 ± 0.7071 (2 seeds)",
+            ["“more” no difference, the same numbers in every seed"],
+            "",
+        ),
+        ({"base": [3, 4]}, "“base”, 3.5000 ± 0.7071 (2 seeds)", [], ""),
+    ],
+)
+def test_the_answer_is_true_of_arms_that_are_the_same_or_lack_seeds(studied, arms, lowest, apart, missing):
+    differences = f" Difference to “base”, paired by seed: {'; '.join(apart)}." if apart else ""
+    assert answer(results_of(arms)) == f"Lowest AbsRel on validation: {lowest}.{differences}{missing}"
+
+
+def test_the_answer_of_a_study_that_has_no_run_yet_says_so(studied):
+    assert answer(results_of({"base": [None, "no memory"]})) == (
+        "Nothing yet: no run is trained. Failed: “base” seed 1. Not trained yet: “base” seed 0."
+    )
+
+
+def test_the_answer_names_arms_that_are_no_better_than_a_prediction_without_an_image(studied):
+    arms = {"base": [3, 4], "good": [1, 2]}
+    clause = "No better than the best prediction without an image"
+    assert answer(results_of(arms, 3)).endswith(f"{clause} (3.0000): “base”.")
+    assert answer(results_of(arms, 1)).endswith(f"{clause} (1.0000): every arm.")
+    assert clause not in answer(results_of(arms, 4))
+
+
+def test_a_run_of_one_epoch_is_a_point_at_a_whole_number():
+    ax = Figure().subplots()
+    draw_runs(ax, {"one": [([1.0], [0.5])]}, "Training loss")
+    assert ax.lines[0].get_marker() == "."
+    assert [tick for tick in ax.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
+
+def test_long_names_of_arms_are_whole_in_charts(studied):
+    long = "film=true,learning_rate=0.0003,structural=false,ssim=0.25"
+    figure = Figure(figsize=(5.4, 2), layout="constrained")
+    ax = figure.subplots()
+    draw_seeds(ax, {long: [0.1, 0.2], "dead": []}, f"AbsRel: difference to “{long}”", zero=f"“{long}”")
+    figure.draw_without_rendering()
+    box, drawn = figure.bbox, ax.xaxis.label.get_window_extent()
+    assert box.x0 <= drawn.x0
+    assert drawn.x1 <= box.x1
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[0].replace("\n", "").replace(" ", "") == long
+    assert names[1] == "dead (no run)"
+    assert all(label.get_window_extent().x0 >= box.x0 for label in ax.get_yticklabels())
+
+
+def test_the_best_prediction_without_an_image_is_a_line_unless_it_is_far_off():
+    for beside, said, lines in ((0.4, "dashed", 1), (9.0, "off to the right", 0)):
+        ax = Figure().subplots()
+        draw_seeds(ax, {"one": [0.2, 0.4]}, "AbsRel", beside=beside)
+        assert f"best without an image {beside:.4f}, {said}" in ax.get_xlabel()
+        assert sum(line.get_linestyle() == "--" for line in ax.lines) == lines
+
+
+def test_the_chance_that_all_seeds_agree_is_by_the_seeds_that_an_arm_has(studied):
+    assert "cases: 25% (3 seeds), 50% (2 seeds)." in chance(
+        results_of({"a": [1, 2, 3], "b": [1, 2, None], "c": [2] * 3})
+    )
+    assert "cases" not in chance(results_of({"a": [1, 2, 3]}))
+    assert chance(results_of({"a": [1], "b": [2]})) == "A point is a seed. One seed says little."
+
+
+def test_an_arm_that_is_the_same_in_every_seed_is_the_same_in_the_table(studied):
+    _, rows = seeds_table(results_of({"base": [3, 4], "more": [3, 4]}))
+    assert rows[1][1:3] == ["+0.0000 ± 0.0000", "same"]
