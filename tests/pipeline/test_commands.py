@@ -202,7 +202,8 @@ def test_depth_beside_its_images_is_never_taken_for_an_image(tmp_path, pictures,
 
 
 def test_training_before_extraction_says_what_to_run(project, spaceclip):
-    assert "run `spaceclip extract` to make it" in spaceclip("train", *CONFIG, fails=True).output
+    told = spaceclip("train", *CONFIG, fails=True).output
+    assert "run `spaceclip extract --config configs/tiny.yaml` to make it" in told
     spaceclip("extract", *CONFIG)
     assert "run `spaceclip train` to make one" in spaceclip("evaluate", *CONFIG, fails=True).output
 

@@ -125,7 +125,7 @@ def test_a_deleted_store_is_never_taken_for_one_that_is_up_to_date(project):
     shutil.rmtree(store)
     project.change("train", learning_rate=0.002)
     found = project.dvc("repro", fails=True)
-    assert "no feature store is there; run `spaceclip extract` to make it" in found
+    assert "no feature store is there; run `spaceclip extract --config configs/tiny.yaml` to make it" in found
     (project.folder / "features/tiny/train.json").unlink()
     assert project.repro("train") == {"extract", "train"}
     assert project.changed() == {"evaluate"}

@@ -300,7 +300,7 @@ def test_a_finished_checkpoint_is_replaced_only_by_force_and_only_by_a_whole_run
     files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(
         SpaceClipError,
-        match=r"run holds a finished checkpoint \(training\.seed 42 there, 43 now\): give another --out, or --force to",
+        match=r"run holds a finished checkpoint \(train\.seed 42 there, 43 now\): give another --out, or --force to",
     ):
         run("run", seed=43)
     with pytest.raises(Killed):
