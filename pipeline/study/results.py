@@ -75,13 +75,19 @@ class StudyResults(BaseModel):
     @property
     def caption(self) -> str:
         """What the numbers of validation are, in one line."""
-        last = {run.chosen for arm in self.arms for run in arm.runs if run.chosen} == {"last"}
-        chosen = (
-            "the last epoch's moving average" if last else "the best epoch's, raw or EMA, chosen on the same images"
+        texts = {
+            "best": "the best epoch's, raw or EMA, chosen on the same images",
+            "last": "the last epoch's moving average",
+        }
+        kinds = {kind: [arm for arm in self.arms if any(run.chosen == kind for run in arm.runs)] for kind in texts}
+        kinds = {kind: arms for kind, arms in kinds.items() if arms}
+        chosen = ", ".join(
+            texts[kind] if len(kinds) < 2 else f"of {' and '.join(arm.name for arm in arms)} {texts[kind]}"
+            for kind, arms in kinds.items()
         )
         missing = self._lacking("metrics")
         but = f" {self._count(missing)} are trained, not {named(missing, self.runs)}." if missing else ""
-        return f"{self._of(self.protocol, self.images, 'validation')}{but} Weights are {chosen}."
+        return f"{self._of(self.protocol, self.images, 'validation')}{but} Weights are {chosen or texts['best']}."
 
     @property
     def on_test(self) -> Self | None:

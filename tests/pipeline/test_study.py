@@ -462,6 +462,12 @@ def test_weights_of_the_last_epoch_are_not_said_to_be_chosen(project):
     assert last.caption.endswith("Weights are the last epoch's moving average.")
 
 
+def test_arms_whose_weights_are_chosen_otherwise_are_told_apart(study):
+    study(STUDY.replace(FLAT, "train.keep: last"), "--out", "results/keep")
+    told = " Weights are of whole and steep the best epoch's, raw or EMA, chosen on the same images, of flat the last"
+    assert told in table_of("keep")
+
+
 def test_arms_that_fail_or_collapse_stay_in_the_table(study):
     arms, dead = STUDY.partition("  steep")[0], "decoder.head_bias: -50"
     stop = f"  dead: {{ {dead}, train.collapse: stop }}\n"
