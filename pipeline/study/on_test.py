@@ -123,4 +123,5 @@ class OnTest:
             baselines=self.folders,
             device=device,
             local_copy=local_copy,
+            force=True,  # what they hold is of other weights or features, see `row`
         )

@@ -329,6 +329,11 @@ def test_a_test_split_of_other_depth_is_scored_anew_by_every_run(study, project,
     assert after.mean_depth == pytest.approx(before.mean_depth / 2, rel=1e-3)
     _, flat, _ = json.loads((project / "results/whole/study.json").read_text())["arms"]
     assert flat["runs"][1]["test"] == after.metrics
+    Path("results/whole").rename("results/moved")
+    spaceclip("extract", "--config", "configs/tiny.yaml", "--split", "test")
+    study(STUDY, "--out", "results/moved")
+    again = read_results(project / "results/moved/flat/seed2").rows[0]
+    assert again.metrics == before.metrics
 
 
 def test_a_run_that_cannot_be_scored_keeps_no_other_from_it_and_is_named(study, project, monkeypatch):
