@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
             pixel_values=pixels,
+            min_new_tokens=6,
             max_new_tokens=6,
             do_sample=False,
             pad_token_id=0,
