@@ -32,7 +32,7 @@ class AttachedDecoder:
 
     Called, it gives depth [B, 1, h, w] in metres for the last forward pass of the host, float32 on its device, at the
     decoder's own size or at the one asked for. The tower computes nothing for it, and no output of the host changes;
-    the hidden states of one pass are kept until the next begins. As a context it detaches at the end.
+    copies of one pass's hidden states are kept until the next begins. As a context it detaches at the end.
 
     Attributes:
         model: The checkpoint; its own encoder is loaded only if it is itself asked to predict.
@@ -42,7 +42,7 @@ class AttachedDecoder:
 
     def __init__(self, model: SpaceClip, tower: HostTower, weights: str) -> None:
         self.model, self.tower, self.weights = model, tower, weights
-        self._hidden: HiddenStates | None = HiddenStates(tower.module, model.decoder.settings.layers)
+        self._hidden: HiddenStates | None = HiddenStates(tower.module, model.decoder.settings.layers, copies=True)
 
     def __call__(self, size: tuple[int, int] | None = None) -> Tensor:
         """Depth [B, 1, H, W] in metres for the images that the tower was given last; it has no gradient.

@@ -18,23 +18,26 @@ class HiddenStates:
 
     Hidden state 0 is the embedding after CLIP's first LayerNorm, state i the output of block i; the last has not passed
     the final LayerNorm (arXiv 2601.17657, section 3). The global vector is the class token after the last LayerNorm.
-    Nothing is computed and nothing changed: what is kept are the tower's own tensors, without their graph.
+    Nothing is computed and nothing changed.
 
     Args:
         tower: A CLIP vision transformer of transformers.
         layers: Hidden states to keep.
+        copies: Keep copies, without the graph, where the tower's own tensors may be changed in place afterwards.
     """
 
-    def __init__(self, tower: torch.nn.Module, layers: Sequence[int]) -> None:
+    def __init__(self, tower: torch.nn.Module, layers: Sequence[int], *, copies: bool = False) -> None:
         parts: Any = tower
-        self._layers = tuple(layers)
+        self._layers, self._copies = tuple(layers), copies
         self._kept: dict[int | Literal["pooled"], Tensor] = {}
         sources: list[torch.nn.Module] = [parts.pre_layrnorm, *parts.encoder.layers]
-        # A pass that fails half-way must not leave its states beside those of the pass before.
-        self._hooks = [sources[0].register_forward_pre_hook(self._begin)]
+        # A pass that fails anywhere must leave no states of the pass before, be it that a host calls only the parts.
+        begins = (tower, parts.embeddings, parts.pre_layrnorm)
+        self._hooks = [module.register_forward_pre_hook(self._begin, prepend=True) for module in begins]
         for layer in self._layers:
-            self._hooks.append(sources[layer].register_forward_hook(partial(self._keep, layer)))
-        self._hooks.append(parts.post_layernorm.register_forward_hook(partial(self._keep, _POOLED)))
+            self._hooks.append(sources[layer].register_forward_hook(partial(self._keep, layer, sources[layer])))
+        last = parts.post_layernorm
+        self._hooks.append(last.register_forward_hook(partial(self._keep, _POOLED, last)))
 
     @property
     def features(self) -> Features:
@@ -46,7 +49,7 @@ class HiddenStates:
         if missing := [str(name) for name in (*self._layers, _POOLED) if name not in self._kept]:
             raise SpaceClipError(
                 f"the vision tower has not computed {', '.join(missing)} in its last forward pass, or there was none: "
-                "give it an image first, and let it run to its last LayerNorm"
+                "give it an image first, and let it run to its last LayerNorm, itself and no replica of it"
             )
         return Features({layer: self._kept[layer][:, 1:] for layer in self._layers}, self._kept[_POOLED].float())
 
@@ -59,6 +62,17 @@ class HiddenStates:
     def _begin(self, _module: torch.nn.Module, _given: object) -> None:
         self._kept.clear()
 
-    def _keep(self, name: int | Literal["pooled"], _module: torch.nn.Module, _given: object, output: Any) -> None:
+    def _keep(
+        self,
+        name: int | Literal["pooled"],
+        source: torch.nn.Module,
+        module: torch.nn.Module,
+        _given: object,
+        output: Any,
+    ) -> None:
+        # After the last LayerNorm blocks run for the gradients alone (checkpointing), maybe those of an older pass;
+        # replicas (DataParallel) share the hooks.
+        if _POOLED in self._kept or module is not source:
+            return
         state: Tensor = output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
-        self._kept[name] = state.detach() if state.requires_grad else state
+        self._kept[name] = state.detach().clone() if self._copies else state

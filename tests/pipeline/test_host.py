@@ -249,6 +249,71 @@ def test_states_of_a_pass_that_failed_are_mixed_with_none_of_another(host, head,
         head()
 
 
+def refuses(_module, given):
+    if len(given[0]) == 1:
+        raise InterruptedError
+
+
+def test_an_image_that_the_host_refuses_leaves_no_depth_of_the_one_before(host, folder, pixels):
+    host.register_forward_pre_hook(refuses)
+    with attach(host, folder) as head:
+        for refused, failure in ((torch.zeros(2, 3, 48, 48), ValueError), (pixels[:1], InterruptedError)):
+            host(pixels)
+            head()
+            with pytest.raises(failure):
+                host(refused)
+            with pytest.raises(SpaceClipError, match="has not computed 0, 1, 2, 3, pooled in its last forward pass"):
+                head()
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("compiles", [False, True])
+def test_what_a_host_makes_of_its_own_states_changes_no_depth(compiles, context, host, head, pixels, model, frames):
+    compute = compiled(host) if compiles else host
+    with context():
+        found = compute(pixel_values=pixels)
+        found.last_hidden_state.zero_()
+        found.pooler_output.zero_()
+    np.testing.assert_allclose(head()[:, 0], model.decode(frames), rtol=0, atol=1e-5)
+
+
+def test_a_pass_without_an_image_leaves_the_depth_of_the_last_one(tiny, folder, pixels):
+    host = with_tower(llava(tiny), tiny)
+    with attach(host, folder) as head, torch.inference_mode():
+        answered(host, pixels)
+        depth = head()
+        host(input_ids=torch.tensor([[1, 5, 6]]))
+        assert torch.equal(head(), depth)
+
+
+def test_a_block_that_is_computed_again_after_its_pass_changes_no_depth(host, head, pixels):
+    """As a backward pass does, through the hooks too, where blocks are checkpointed from outside."""
+    with torch.inference_mode():
+        older = host(pixel_values=pixels[:2], output_hidden_states=True).hidden_states[1]
+        host(pixel_values=pixels[2:4])
+        depth = head()
+        host.encoder.layers[1](older, None)
+    assert torch.equal(head(), depth)
+
+
+def replica(module):
+    """What `DataParallel` runs on each device: other modules, with the same hooks."""
+    made = module._replicate_for_data_parallel()
+    made._parameters = module._parameters
+    made._modules = {name: replica(part) for name, part in module._modules.items()}
+    return made
+
+
+@torch.inference_mode()
+def test_replicas_give_no_depth_of_a_part_of_their_batch(host, head, pixels):
+    host(pixel_values=pixels)
+    head()
+    for part in pixels.split(2):
+        replica(host)(pixel_values=part)
+    with pytest.raises(SpaceClipError, match="itself and no replica of it"):
+        head()
+
+
 def test_a_host_that_learns_has_the_same_gradients_and_may_compute_with_depth(host, folder, pixels):
     gradients = []
     for attached in (False, True):
