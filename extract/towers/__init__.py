@@ -1,12 +1,13 @@
 """The frozen encoders: one family a module, behind one protocol."""
 
-from .backbone import HOST, RANDOM, Backbone, BackboneSettings, Features, compute_dtype, load_backbone
+from .backbone import HOST, RANDOM, Backbone, Features, compute_dtype
 from .batch import default_batch
 from .capture import Tower, fastest_tower
 from .device import device_kind, device_lost, is_device_lost
 from .hidden_states import HiddenStates
 from .host import HostTower, find_tower, host_backbone
 from .landing import land
+from .loading import BackboneSettings, load_backbone
 from .processor import normalisation
 from .recorded import is_local, load_recorded_backbone, require_recorded_weights
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from ...cache import SpaceClipError
-from .backbone import HOST, RANDOM, Backbone, load_backbone
+from .backbone import HOST, RANDOM, Backbone
 from .clip import weights_hash
 from .embedded import EMBEDDED
 from .host import HostTower
+from .loading import load_backbone
 
 
 def load_recorded_backbone(
