@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def s3(patience):
     patience(12)
     with S3("bucket") as server, server.reached():
         yield server
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """No name of the network is known; gives the names that were asked for."""
+    asked = []
+
+    def fail(name, *_, **__):
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    return asked
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from .capture import Tower, fastest_tower
 from .device import device_kind, device_lost, is_device_lost
 from .hidden_states import HiddenStates
 from .host import HostTower, find_tower, host_backbone
+from .hub import hub_file
 from .landing import land
 from .loading import BackboneSettings, load_backbone
 from .processor import normalisation
@@ -27,6 +28,7 @@ __all__ = [
     "fastest_tower",
     "find_tower",
     "host_backbone",
+    "hub_file",
     "is_device_lost",
     "is_local",
     "land",

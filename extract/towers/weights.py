@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -25,6 +24,7 @@ from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
 from ...cache import SpaceClipError, first_line
+from .hub import hub_file
 
 # All that transformers raises on folders that are damaged.
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
@@ -228,7 +228,7 @@ def _download_config(name: str, revision: str | None) -> Path:
     )
     try:
         with _quiet():
-            return Path(hf_hub_download(name, "config.json", revision=revision))
+            return hub_file(name, "config.json", revision)
     except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise SpaceClipError(
             f"backbone {name}: the hub has no such public model or revision {revision or 'main'} "

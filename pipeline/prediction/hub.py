@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ...cache import SpaceClipError, first_line, write_atomically
+from ...extract import first_few, hub_file
 from ...train import INFO, WEIGHTS, save_checkpoint
 from .model_card import CARD, model_card
 
@@ -30,19 +31,24 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     Raises:
         SpaceClipError: It is neither, or the hub does not give it.
     """
-    if Path(name).exists():
-        return Path(name)
-    if isinstance(name, Path) or not _ID.fullmatch(name):
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    # What could be both is a path where its first folder is here, unless a revision is asked for.
+    is_path = isinstance(name, Path) or (path.parent.is_dir() and revision is None) or not _ID.fullmatch(name)
+    if is_path:
+        held = sorted(file.parent.name for file in path.parent.glob(f"*/{INFO}"))
+        beside = f" ({path.parent} has checkpoints {first_few(held)})" if held else ""
         raise SpaceClipError(
-            f"{name}: no checkpoint is there; run `spaceclip train` to make one, or give a hub id (owner/model)"
+            f"{name}: no such folder{beside}; give the folder of a checkpoint, as `spaceclip train` makes it, or a hub "
+            "id (owner/model)"
         )
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        files = [Path(hf_hub_download(name, file, revision=revision)) for file in (INFO, WEIGHTS)]
+        files = [hub_file(name, file, revision) for file in (INFO, WEIGHTS)]
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        # The first is an OSError too, and what the hub is asked for where it cannot be reached.
+        # The first is an OSError too.
         reached = "the hub cannot be reached" if isinstance(error, LocalEntryNotFoundError) else first_line(error)
         raise SpaceClipError(
             f"{name}: no such folder, and no checkpoint of the hub can be had by this id ({reached}); check the name, "

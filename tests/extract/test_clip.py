@@ -286,7 +286,7 @@ def test_no_network_says_so_and_how_to_do_without(monkeypatch, error, message):
     def fail(*_args, **_kwargs):
         raise error()
 
-    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    monkeypatch.setattr(weights, "hub_file", fail)
     with pytest.raises(SpaceClipError, match=message) as raised:
         load_backbone("openai/clip-vit-base-patch16")
     assert "\n" not in str(raised.value)
@@ -300,7 +300,7 @@ def test_the_pinned_revision_is_asked_for(monkeypatch):
         asked.update(name=name, file=file, revision=revision)
         raise hub.LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    monkeypatch.setattr(weights, "hub_file", fail)
     with pytest.raises(SpaceClipError):
         load_backbone("openai/clip-vit-base-patch16")
     assert asked["revision"] == "57c216476eefef5ab752ec549e440a49ae4ae5f3"

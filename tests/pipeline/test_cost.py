@@ -92,7 +92,7 @@ def test_memory_is_that_of_weights_and_activations_in_a_fresh_process(project):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["results/a/nothing"], "results/a/nothing: no checkpoint is there"),
+        (["results/a/nothing"], "results/a/nothing: no such folder"),
         (["results/tiny", "--encoder-precision", "int8"], "precision: 'int8' is unknown; choose auto"),
         (["results/tiny", "--device", "tpu"], "device 'tpu': not on this machine"),
     ],

@@ -134,7 +134,7 @@ def test_a_record_from_before_patches_were_kept_has_the_encoder_asked(trained_on
         (["results/tiny", "--out", "a.pt2", "--with-encoder", "--int8"], "give --with-encoder and an .onnx file"),
         (["results/tiny", "--out", "folder.onnx"], "folder.onnx: is a folder, expected the name of a file"),
         (["results/tiny", "--out", "file/a.onnx"], "file: cannot be written"),
-        (["results/a/nothing", "--out", "a.onnx"], "results/a/nothing: no checkpoint is there"),
+        (["results/a/nothing", "--out", "a.onnx"], "results/a/nothing: no such folder"),
         (["results/tiny", "--out", "a.onnx", "--with-encoder"], "was read from a folder that is not recorded"),
     ],
 )

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 from spaceclip import SpaceClip, SpaceClipError
+from spaceclip.pipeline.prediction import hub as hub_module
 from spaceclip.pipeline.prediction.model_card import model_card
 from spaceclip.train import load_checkpoint
 
@@ -56,7 +57,7 @@ def hub(tmp_path, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_token")
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _name, file, revision: str(Hub.folder / file))
+    monkeypatch.setattr(hub_module, "hub_file", lambda _name, file, _revision: Hub.folder / file)
     return Hub
 
 

@@ -284,7 +284,7 @@ def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
         (("photos/a.jpg", "--out", "photos/notes.txt"), "photos/notes.txt: cannot be written"),
         (("photos", "--out", "photos"), "photos is given as input and as --out"),
         (("photos/a.jpg", "other/a.jpg"), "would both be written to depth/a"),
-        (("photos", "--checkpoint", "results/none"), "results/none: no such folder, and no checkpoint of the hub"),
+        (("photos", "--checkpoint", "results/none"), "results/none: no such folder (results has checkpoints tiny)"),
     ],
 )
 def test_what_cannot_be_is_one_line(photos, refused, tiny, spaceclip, arguments, said, monkeypatch):

@@ -4,17 +4,17 @@ import io
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import decode, predict
-from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip
+from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, hub
 from spaceclip.pipeline.prediction import model as model_module
 from spaceclip.pipeline.prediction.files import encoded
 from torch.nn.functional import interpolate
@@ -172,15 +172,36 @@ def test_a_record_without_an_encoder_is_refused(folder, photo):
         model.predict(photo)
 
 
-def test_a_checkpoint_that_is_nowhere_is_one_line(tmp_path, monkeypatch):
-    def unreachable(*_, **__):
-        raise LocalEntryNotFoundError("no network")
+@pytest.mark.parametrize("name", ["./a", "../b", "~/a/b", "/a/b", "a/b/c", "depth", "results/a", Path("b/a")])
+def test_a_path_that_is_nowhere_is_one_line_without_the_hub(tmp_path, monkeypatch, no_network, name):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    with pytest.raises(SpaceClipError, match=f"^{name}: no such folder; give the folder of a checkpoint") as refused:
+        SpaceClip.from_pretrained(name)
+    assert "\n" not in str(refused.value)
+    assert no_network == []
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
-    with pytest.raises(SpaceClipError, match="no checkpoint is there; run `spaceclip train`"):
-        SpaceClip.from_pretrained(tmp_path / "nothing")
-    with pytest.raises(SpaceClipError, match=r"somebody/depth: no such folder.*the hub cannot be reached"):
-        SpaceClip.from_pretrained("somebody/depth")
+
+def test_a_mistyped_path_says_which_checkpoints_lie_beside_it(trained_once, no_network, monkeypatch):
+    monkeypatch.chdir(trained_once)
+    with pytest.raises(SpaceClipError, match=r"^results/tinny: no such folder \(results has checkpoints tiny\);"):
+        SpaceClip.from_pretrained("results/tinny")
+    assert no_network == []
+
+
+def test_what_can_be_a_path_or_an_id_asks_the_hub_once_and_says_both(tmp_path, monkeypatch, no_network):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpaceClipError, match=r"^a/depth: no such folder, and no checkpoint.*the hub cannot be reached"):
+        SpaceClip.from_pretrained("a/depth")
+    Path("a").mkdir()
+    with pytest.raises(SpaceClipError, match="the hub cannot be reached"):
+        SpaceClip.from_pretrained("a/depth", revision="main")
+    assert len(no_network) <= 4  # of two attempts
+
+
+def test_a_home_folder_is_found_where_no_shell_has_done_so(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert SpaceClip.from_pretrained("~/tiny", device="cpu").info.epoch
 
 
 def test_a_checkpoint_of_the_hub_is_fetched(folder, tiny, photo, monkeypatch):
@@ -188,9 +209,9 @@ def test_a_checkpoint_of_the_hub_is_fetched(folder, tiny, photo, monkeypatch):
 
     def fetch(name, file, revision):
         asked.append((name, file, revision))
-        return str(folder / file)
+        return folder / file
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    monkeypatch.setattr(hub, "hub_file", fetch)
     model = SpaceClip.from_pretrained("somebody/depth", revision="v1", backbone=tiny, device="cpu")
     assert model.predict(photo).depth.shape == (30, 20)
     assert asked == [("somebody/depth", name, "v1") for name in ("checkpoint.json", "checkpoint.safetensors")]
