@@ -2,7 +2,7 @@
 
 from .blocks import resize
 from .callbacks import Callbacks
-from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
+from .checkpoint import INFO, WEIGHTS, Checkpoint, CheckpointInfo, StoreFacts, load_checkpoint, save_checkpoint
 from .decoder import DecoderSettings, DepthDecoder, DepthPrediction
 from .engine import Candidate, Plan, fit
 from .feed import Inputs, allocator, feed
@@ -38,6 +38,7 @@ __all__ = [
     "Seed",
     "SideBySide",
     "StartSettings",
+    "StoreFacts",
     "TrainSettings",
     "allocator",
     "at_once",

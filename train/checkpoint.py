@@ -39,6 +39,8 @@ _LARGEST_INFO = 1 << 20
 
 _CONTENT = ("fingerprint", "ledger", "samples")
 """Of a store's facts, those that say what is in it."""
+_DATA = ("data", "split", "split_by", "list", "camera")
+"""And what a checkpoint says of the data in it, where the store knows."""
 
 
 def _possible(camera: CameraFacts) -> CameraFacts:
@@ -51,13 +53,17 @@ def _possible(camera: CameraFacts) -> CameraFacts:
 class StoreFacts(TypedDict):
     """What a checkpoint keeps of a store: its identity, the SHA-256 of its ledger and of its samples, usable images.
 
-    And the camera, where the store knows it.
+    And what the store knows of its data: the data set, its split and how that was divided, the list, the camera.
     """
 
     fingerprint: str
     ledger: str
     samples: str
     images: int
+    data: NotRequired[str]
+    split: NotRequired[str]
+    split_by: NotRequired[str]
+    list: NotRequired[str]
     camera: NotRequired[Annotated[CameraFacts, AfterValidator(_possible)]]
 
 
@@ -69,7 +75,7 @@ def store_facts(features: Features) -> list[StoreFacts]:
             ledger=store.digest,
             samples=store.identity["samples"]["sha256"],
             images=len(store.usable),
-            **({"camera": camera} if (camera := store.about.get("camera")) else {}),
+            **{name: found for name in _DATA if (found := store.about.get(name))},
         )
         for store in features.stores
     ]

@@ -1,15 +1,22 @@
 """The model card of a checkpoint, written from its own record: README.md with the metadata that the hub reads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...evaluate import METRIC_LABELS, BackboneFacts, Protocol
+from ...evaluate import DATA_NAMES, METRIC_LABELS, BackboneFacts, Protocol
 from ...extract import counted, is_local
+from ...train import StoreFacts
 
 if TYPE_CHECKING:
     from .model import SpaceClip
 
 CARD = "README.md"
+_DATA_NAMES = {
+    **DATA_NAMES,
+    "folder": "a folder of images with depth",
+    "synthetic": "rooms and streets that SpaceCLIP renders",
+}
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 
 
@@ -49,7 +56,7 @@ def model_card(model: "SpaceClip", name: str, license_id: str | None = None) -> 
         parameters=f"{sum(weight.numel() for weight in model.decoder.parameters()) / 1e6:.2f}",
         protocol=Protocol.model_validate(info.protocol).label if info.protocol else "Its protocol is not recorded",
         metrics=[(label, info.metrics[key]) for key, label in METRIC_LABELS.items() if key in info.metrics],
-        counted=counted,
+        data=_data,
     )
 
 
@@ -62,6 +69,20 @@ def _origin(encoder: BackboneFacts) -> tuple[str, bool]:
     if encoder.random:
         return "are made from a seed", False
     return "are fetched from the hub, from the commit below", True
+
+
+def _data(stores: Iterable[StoreFacts]) -> str:
+    """Data sets with their splits and numbers of images."""
+    return "; ".join(
+        f"{_DATA_NAMES.get(store.get('data', ''), 'a data set that is not recorded')}{_division(store)}, "
+        f"{counted(store['images'], 'image')} with depth (feature store {store['fingerprint']})"
+        for store in stores
+    )
+
+
+def _division(store: StoreFacts) -> str:
+    said = ("split", "{} split"), ("split_by", "divided by {}"), ("list", "list {}")
+    return "".join(f", {words.format(store[name])}" for name, words in said if name in store)
 
 
 def _cell(value: object) -> str:

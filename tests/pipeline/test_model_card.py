@@ -93,7 +93,14 @@ def test_the_card_says_what_the_record_says(model, card_of):
         info.backbone["weights"],
         info.sha256,
         info.stores[0]["fingerprint"],
-        f"{info.stores[0]['images']} images with depth",
+        (
+            "| Training data | a folder of images with depth, train split, divided by scene, "
+            f"{info.stores[0]['images']} images with depth (feature store {info.stores[0]['fingerprint']}) |"
+        ),
+        (
+            "On the validation split: a folder of images with depth, val split, divided by scene, "
+            f"{info.validation[0]['images']} images"
+        ),
         "The weights were chosen by these very numbers, which flatters them",
         "no crop, 0.001 to 10 m, native size, no flip averaging, no median scaling",
         f"| AbsRel ↓ | {info.metrics['abs_rel']:.4f} |",
@@ -116,16 +123,19 @@ def test_the_card_knows_where_the_encoder_is_what_was_measured_and_the_licence(m
     metadata, text = card_of(
         license_id="cc-by-nc-4.0",
         backbone=on_hub,
-        stores=[{**model.info.stores[0], "camera": camera}],
+        stores=[{**model.info.stores[0], "data": "nyu", "list": "train.txt", "camera": camera}],
         metrics={},
     )
     assert (metadata["base_model"], metadata["license"]) == ("openai/clip-vit-base-patch16", "cc-by-nc-4.0")
     assert "fetched from the hub, from the commit below" in text
     assert "path/of/the/encoder" not in text
+    assert "| NYU Depth V2, train split, divided by scene, list train.txt, " in text
     assert text.count("fx 519 (500 to 520) at 480 x 640") == 2
     assert "It was trained without a validation split" in text
     assert "AbsRel" not in text
     assert "cc-by-nc-4.0." in text
+    unsaid = {name: model.info.stores[0][name] for name in ("fingerprint", "ledger", "samples", "images")}
+    assert "| Training data | a data set that is not recorded, " in card_of(stores=[unsaid])[1]
     embedded = {**model.info.backbone, "name": "embedded:clip-tiny", "revision": "comes with SpaceCLIP"}
     metadata, text = card_of(name="a|b\nc", backbone=embedded, chosen="last")
     assert "base_model" not in metadata
