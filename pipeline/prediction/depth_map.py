@@ -1,6 +1,8 @@
 """The depth of one image."""
 
 import io
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageShow
 
-from ...cache import write_atomically
+from ...cache import SpaceClipError, write_atomically
 from .files import encoded, format_of
 from .intrinsics import Intrinsics
 
@@ -69,17 +71,26 @@ class DepthMap:
 
         Args:
             path: The file.
-            kind: Of `FORMATS`; by default by the file's ending: `.npy`, `.ply`, `.glb`, or `.png` for the coloured
-                picture.
+            kind: `npy`, `png` (coloured), `png16`, `ply`, `glb` or `side`; by default by the file's ending, `.png`
+                being the coloured picture.
 
         Raises:
             SpaceClipError: The ending is of no format.
+            OSError: It cannot be written.
         """
         write_atomically(Path(path), encoded(self, kind or format_of(Path(path))))
 
     def show(self) -> None:
-        """Open image and depth side by side in the system's viewer."""
-        Image.open(io.BytesIO(encoded(self, "side"))).show()
+        """Open image and depth side by side in the system's viewer.
+
+        Raises:
+            SpaceClipError: There is no display.
+        """
+        headless = sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+        if headless or not ImageShow.show(Image.open(io.BytesIO(encoded(self, "side")))):
+            raise SpaceClipError(
+                "there is no display to show it on: save it to a .png, or give it as the last line of a notebook's cell"
+            )
 
     def _repr_png_(self) -> bytes:
         """In a notebook."""
