@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cache import SpaceClipError
     from .pipeline.host import AttachedDecoder, attach
-    from .pipeline.prediction import DepthMap, Intrinsics, SpaceClip
+    from .pipeline.prediction import CameraChoice, DepthMap, Intrinsics, SpaceClip
     from .pipeline.prediction.auto_classes import register_auto_classes
 
     __version__: str
 
 __all__ = [
     "AttachedDecoder",
+    "CameraChoice",
     "DepthMap",
     "Intrinsics",
     "SpaceClip",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from ...cache import CameraFacts, SpaceClipError
@@ -21,6 +22,8 @@ _TOLERANCE = 1.05
 @dataclass(frozen=True)
 class CameraChoice:
     """What a user says of the camera; what is not said comes from the photograph's EXIF data, or is guessed.
+
+    `CameraChoice(fov_x=78)` fits photographs of any size.
 
     Attributes:
         fx: Focal length across, in pixels of the photograph.
@@ -41,12 +44,16 @@ class CameraChoice:
 
     def __post_init__(self) -> None:
         if self.fov_x is not None and self.fx is not None:
-            raise SpaceClipError("both a focal length (--fx) and a field of view (--fov-x) are given: keep one of them")
+            raise SpaceClipError("both a focal length (fx) and a field of view (fov_x) are given: keep one of them")
         others = [name for name in ("fy", "cx", "cy") if getattr(self, name) is not None]
         if others and self.fx is None:
-            raise SpaceClipError(f"--{others[0]} is given without --fx: give the focal length too")
+            raise SpaceClipError(f"{others[0]} is given without fx: give the focal length too")
+        for name in ("cx", "cy"):
+            centre = getattr(self, name)
+            if centre is not None and not -0.5 <= centre < math.inf:
+                raise SpaceClipError(f"{name} is {centre:g}: expected the principal point, in pixels of the image")
         if self.fov_x is not None:
-            Intrinsics.of_field((1, 1), self.fov_x)
+            Intrinsics.from_fov((1, 1), self.fov_x)
         if self.fx is not None:
             Intrinsics.centred((1, 1), self.fx, self.fy)
 
@@ -60,11 +67,26 @@ class CameraChoice:
         if self.fx is not None:
             return Intrinsics.centred(size, self.fx, self.fy, self.cx, self.cy)
         if self.fov_x is not None:
-            return Intrinsics.of_field(size, self.fov_x)
+            return Intrinsics.from_fov(size, self.fov_x)
         if millimetres := focal_35mm(picture):
             focal = millimetres / _FILM_DIAGONAL * math.hypot(*size)
             return Intrinsics.centred(size, focal, origin=f"by its EXIF data ({millimetres} mm on 35 mm film)")
         return Intrinsics.guessed(size)
+
+
+def camera_of(picture: Image.Image, given: "CameraChoice | Intrinsics | ArrayLike | None" = None) -> Intrinsics:
+    """The camera of a picture, by what a user says of it.
+
+    Args:
+        picture: Whose EXIF data is asked where nothing is given.
+        given: A choice; or `Intrinsics`, (fx, fy, cx, cy) or a matrix [3, 3], in pixels of this picture.
+
+    Raises:
+        SpaceClipError: It is that of no camera, or of another image size.
+    """
+    if given is None or isinstance(given, CameraChoice):
+        return (given or CameraChoice()).of(picture)
+    return Intrinsics.of((picture.height, picture.width), given)
 
 
 @dataclass(frozen=True)
@@ -94,11 +116,17 @@ class TrainingCamera:
         least, _, greatest = (focal / self.facts["size"][1] for focal in self.facts["focal"])
         return least / _TOLERANCE <= camera.fx / camera.size[1] <= greatest * _TOLERANCE
 
+    @property
+    def fov(self) -> str:
+        """Horizontal fields of view in words."""
+        width, (least, _, greatest) = self.facts["size"][1], self.facts["focal"]
+        narrow, wide = (math.degrees(2 * math.atan(width / 2 / focal)) for focal in (greatest, least))
+        return f"{narrow:.1f} degrees" if greatest < 1.001 * least else f"{narrow:.1f} to {wide:.1f} degrees"
+
     def __str__(self) -> str:
         (height, width), (least, focal, greatest) = self.facts["size"], self.facts["focal"]
-        across = Intrinsics.centred((height, width), focal).fov_x
         spread = "" if greatest < 1.001 * least else f" ({least:.0f} to {greatest:.0f})"
-        return f"fx {focal:.0f}{spread} at {height} x {width}, {across:.1f} degrees across"
+        return f"fx {focal:.0f}{spread} at {height} x {width}, a field of view of {self.fov}"
 
 
 def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, rescaled: bool) -> list[str]:
@@ -110,25 +138,28 @@ def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, re
         rescaled: Whether depth was multiplied by its factor.
     """
     known = [camera for camera in cameras if not camera.is_guess]
+    taught = training.fov if training else "which is not recorded"
     lines = []
     if guesses := sum(images for camera, images in cameras.items() if camera.is_guess):
         lines.append(
-            f"camera: not known of {counted(guesses, 'image')}, {GUESSED_FIELD:g} degrees across guessed for "
-            f"points; give --fx or --fov-x; the training's: {training or 'not recorded'}"
+            f"camera: not known of {counted(guesses, 'image')}: depth is metres if its field of view is that of the "
+            f"training, {taught}; points are drawn for {GUESSED_FIELD:g} degrees; say it by --fov-x or --fx"
         )
-    if known and training is None:
-        lines.append(f"camera: {known[0]}; that of the training is not recorded: whether this is metres is not known")
-    if training is None:
-        return lines
-    unlike = [camera for camera in known if not training.is_like(camera)]
-    if known and not unlike and not rescaled:
-        lines.append(f"camera: {known[0]}; like that of the training: {training}")
-    changed = known if rescaled else unlike
-    if not changed:
-        return lines
-    factors = sorted(training.factor(camera) for camera in changed)
-    span = f"{factors[0]:.3f}" if factors[-1] - factors[0] < 0.0005 else f"{factors[0]:.3f} to {factors[-1]:.3f}"
-    what = "depth was multiplied by" if rescaled else "by the pinhole camera depth is wrong by a factor of"
-    remedy = "(--rescale-focal)" if rescaled else "(--rescale-focal multiplies by it)"
-    lines.append(f"camera: {changed[0]}; that of the training: {training}; {what} {span} {remedy}")
+    unlike = [camera for camera in known if training and (rescaled or not training.is_like(camera))]
+    if known and not unlike:
+        compared = "like that" if training else "depth is metres if it is that"
+        lines.append(f"camera: {_seen_by(known)}: {compared} of the training, {taught}")
+    if training and unlike:
+        factors = sorted(training.factor(camera) for camera in unlike)
+        span = f"{factors[0]:.3f}" if factors[-1] - factors[0] < 0.0005 else f"{factors[0]:.3f} to {factors[-1]:.3f}"
+        wrong = "too large" if factors[-1] < 1 else "too small" if factors[0] > 1 else "wrong"
+        done = f"were multiplied by {span}" if rescaled else f"are {wrong}: times {span} they are metres"
+        lines.append(
+            f"camera: {_seen_by(unlike)}: that of the training is {taught}, so depths {done} (--rescale-focal)"
+        )
     return lines
+
+
+def _seen_by(cameras: Sequence[Intrinsics]) -> str:
+    others = f", and {counted(len(cameras) - 1, 'other')}" if len(cameras) > 1 else ""
+    return f"field of view {cameras[0].fov_x:.1f} degrees ({cameras[0].origin}{others})"

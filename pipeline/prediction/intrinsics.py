@@ -70,7 +70,7 @@ class Intrinsics:
         )
 
     @classmethod
-    def of_field(cls, size: tuple[int, int], fov_x: float, *, origin: str = "given") -> Self:
+    def from_fov(cls, size: tuple[int, int], fov_x: float, *, origin: str = "given") -> Self:
         """From the horizontal field of view in degrees.
 
         Raises:
@@ -83,11 +83,15 @@ class Intrinsics:
     @classmethod
     def guessed(cls, size: tuple[int, int]) -> Self:
         """Where nothing is known."""
-        return cls.of_field(size, GUESSED_FIELD, origin=GUESSED)
+        return cls.from_fov(size, GUESSED_FIELD, origin=GUESSED)
 
     @classmethod
     def of(cls, size: tuple[int, int], given: "Intrinsics | ArrayLike") -> Self:
         """From a camera, (fx, fy, cx, cy), or a matrix [3, 3] as OpenCV's.
+
+        Args:
+            size: (height, width) of the image, pixels.
+            given: In pixels of this image.
 
         Raises:
             SpaceClipError: It is none of these, or of another image size.
@@ -99,13 +103,15 @@ class Intrinsics:
                     "scale them"
                 )
             return cls(given.fx, given.fy, given.cx, given.cy, size, given.origin)
-        values = np.asarray(given, float)
+        expected = "expected (fx, fy, cx, cy) in pixels or a matrix [3, 3]"
+        try:
+            values = np.asarray(given, float)
+        except (TypeError, ValueError) as error:
+            raise SpaceClipError(f"intrinsics of type {type(given).__name__}: {expected}") from error
         if values.shape == (3, 3):
             values = values[[0, 1, 0, 1], [0, 1, 2, 2]]
         if values.shape != (4,):
-            raise SpaceClipError(
-                f"intrinsics of shape {list(values.shape)}: expected (fx, fy, cx, cy) or a matrix [3, 3]"
-            )
+            raise SpaceClipError(f"intrinsics of shape {list(values.shape)}: {expected}")
         fx, fy, cx, cy = values.tolist()
         return cls(fx, fy, cx, cy, size)
 

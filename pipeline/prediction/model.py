@@ -1,6 +1,6 @@
 """Encoder and decoder together: from an image to metres."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -16,12 +16,13 @@ from ...cache import SpaceClipError, out_of_memory, require_same
 from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize
 from ..device import choose_device
-from .cameras import CameraChoice, TrainingCamera
+from .cameras import CameraChoice, TrainingCamera, camera_of
 from .depth_map import DepthMap
 from .hub import checkpoint_folder, push_folder, save_folder
 from .intrinsics import Intrinsics
 
 AnyImage = str | Path | Image.Image | NDArray[Any]
+AnyCamera = CameraChoice | Intrinsics | ArrayLike | None
 
 _ON_CPU, _ELSEWHERE = 8, 32
 _LONGEST = 16_384
@@ -163,51 +164,54 @@ class SpaceClip:
         images: AnyImage,
         *,
         flip_average: bool = False,
-        camera: CameraChoice | None = None,
+        camera: AnyCamera = None,
         rescale_focal: bool = False,
     ) -> DepthMap: ...
 
     @overload
     def predict(
         self,
-        images: Sequence[AnyImage],
+        images: Iterable[AnyImage],
         *,
         flip_average: bool = False,
-        camera: CameraChoice | None = None,
+        camera: AnyCamera = None,
         rescale_focal: bool = False,
     ) -> list[DepthMap]: ...
 
     def predict(
         self,
-        images: AnyImage | Sequence[AnyImage],
+        images: AnyImage | Iterable[AnyImage],
         *,
         flip_average: bool = False,
-        camera: CameraChoice | None = None,
+        camera: AnyCamera = None,
         rescale_focal: bool = False,
     ) -> DepthMap | list[DepthMap]:
         """Depth at each image's own size.
 
         Args:
             images: A path, a picture, or an array [H, W, 3] uint8 RGB (16 bits, grey and alpha are taken too); or a
-                sequence of these. Pictures and files are turned as their EXIF data asks.
+                list of these. Pictures and files are turned as their EXIF data asks.
             flip_average: Average with what the mirrored image gives: twice the time, a little more accurate.
-            camera: What is known of the camera; by default what EXIF data says, else a guess.
+            camera: `CameraChoice(fov_x=78)` or `CameraChoice(fx=520)` for images of any size; `Intrinsics`,
+                (fx, fy, cx, cy) or a matrix [3, 3] for images of one size, in their pixels; by default what EXIF data
+                says, else a guess. It changes the points, and depth only with `rescale_focal`.
             rescale_focal: Multiply depth by what the pinhole camera says of this camera and that of the training.
 
         Returns:
-            One depth map, or one for each of a sequence.
+            One depth map, or a list with one for each of several images.
 
         Raises:
-            SpaceClipError: An image cannot be read, memory ran out, or depth is to be rescaled for an unknown camera.
+            SpaceClipError: An image cannot be read, the camera is impossible, or not known where depth is to be
+                rescaled, or memory ran out.
         """
-        one, choice = isinstance(images, str | Path | Image.Image | np.ndarray), camera or CameraChoice()
-        given: Sequence[Any] = [images] if one else images  # pyright: ignore[reportAssignmentType]
+        one = isinstance(images, str | np.ndarray) or not isinstance(images, Iterable)
+        given: list[Any] = [images] if one else list(images)
         found = []
         for start in range(0, len(given), self.batch_size):
             pictures = [_picture(image) for image in given[start : start + self.batch_size]]
             prepared = np.stack([self.prepare(picture) for picture in pictures])
             for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
-                taken_with = choice.of(picture)
+                taken_with = camera_of(picture, camera)
                 factor = self.rescaling(taken_with) if rescale_focal else 1.0
                 found.append(self.depth_map(np.asarray(picture), depth, taken_with, factor))
         return found[0] if one else found
@@ -278,7 +282,7 @@ class SpaceClip:
                 "extract with a list that has focal lengths, and train again"
             )
         if camera.is_guess:
-            raise SpaceClipError("its camera is not known, so that depth cannot be rescaled; give --fx or --fov-x")
+            raise SpaceClipError("its camera is not known, so that depth cannot be rescaled; say it by --fov-x or --fx")
         return self.training_camera.factor(camera)
 
     @property

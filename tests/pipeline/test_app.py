@@ -76,7 +76,7 @@ def test_a_photograph_gives_depth_metres_at_a_click_and_points(page, trained_onc
     page.choose_file("input[type=file]", tmp_path / "photo.png")
     said = page.wait_for(f"{TEXTS}.find(text => text.startsWith('DepthMap'))")
     assert f"DepthMap 200 x 240, {depth.min():.2f} to {depth.max():.2f} metres" in said
-    assert "60 degrees across guessed" in said
+    assert "points are drawn for 60 degrees" in said
     before = page.wait_for(f"{PICTURE}?.src")
 
     left, top, width, _ = box(page, PICTURE)

@@ -137,6 +137,37 @@ def test_depth_is_rescaled_only_where_asked(model):
         model.predict(image, rescale_focal=True)
 
 
+@pytest.mark.parametrize(
+    "camera",
+    [
+        CameraChoice(60, 50, 10, 20),
+        Intrinsics(60, 50, 10, 20, (30, 40)),
+        (60, 50, 10, 20),
+        np.array([[60, 0, 10], [0, 50, 20], [0, 0, 1]]),
+    ],
+)
+def test_a_camera_is_given_in_each_of_its_forms(model, camera):
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    plain, found = model.predict(image), model.predict(image, camera=camera, rescale_focal=True)
+    assert (found.camera.fx, found.camera.fy, found.camera.cx, found.camera.cy) == (60, 50, 10, 20)
+    np.testing.assert_allclose(found.depth, plain.depth * 1.5, rtol=1e-5)
+    np.testing.assert_array_equal(found.points(), found.points((60, 50, 10, 20)))
+
+
+def test_a_camera_of_another_size_or_kind_is_one_line(model):
+    image = np.zeros((30, 40, 3), np.uint8)
+    for camera, said in (
+        (Intrinsics(60, 60, 10, 20, (40, 30)), "of images of 40 x 30, this one is 30 x 40"),
+        ((60, 60, 45, 20), "cx is 45, outside the image of 40 pixels"),
+        (60, r"intrinsics of shape \[\]: expected \(fx, fy, cx, cy\)"),
+        ({"fx": 60}, r"intrinsics of type dict: expected \(fx, fy, cx, cy\)"),
+        ("fx", "intrinsics of type str: expected"),
+    ):
+        with pytest.raises(SpaceClipError, match=said) as refused:
+            model.predict(image, camera=camera)
+        assert "\n" not in str(refused.value)
+
+
 def test_the_lens_is_that_of_the_exif_data(model, tmp_path):
     for name in ("a.jpg", "a.webp", "a.png"):
         with_exif(Image.new("RGB", (40, 30)), 26, tmp_path / name)
@@ -160,7 +191,12 @@ def test_the_lens_is_that_of_the_exif_data(model, tmp_path):
         ({"fx": math.nan}, "fx is nan"),
         ({"fov_x": 180}, "fov_x is 180: expected a horizontal field of view between 0 and 180"),
         ({"fx": 5, "fov_x": 60}, "keep one of them"),
-        ({"cx": 5}, "--cx is given without --fx"),
+        ({"cx": 5}, "cx is given without fx"),
+        ({"fx": 5, "fy": -1}, "fy is -1: expected a focal length"),
+        ({"fx": 5, "cx": math.nan}, "cx is nan: expected the principal point"),
+        ({"fx": 5, "cy": -9}, "cy is -9: expected the principal point"),
+        ({"fov_x": 0}, "fov_x is 0"),
+        ({"fov_x": math.nan}, "fov_x is nan"),
     ],
 )
 def test_impossible_cameras_are_refused_at_once(options, said):
@@ -170,20 +206,27 @@ def test_impossible_cameras_are_refused_at_once(options, said):
 
 def test_what_is_said_of_cameras():
     training = TrainingCamera(FACTS)
-    like, other = Intrinsics.centred((480, 640), 520), Intrinsics.of_field((480, 640), 90)
+    like, other = Intrinsics.centred((480, 640), 520), Intrinsics.from_fov((480, 640), 90)
     guess = Intrinsics.guessed((480, 640))
     (line,) = said_of(Counter([like]), training, rescaled=False)
-    assert line.endswith("like that of the training: fx 519 (500 to 520) at 480 x 640, 63.3 degrees across")
+    assert line == "camera: field of view 63.2 degrees (given): like that of the training, 63.2 to 65.2 degrees"
     (line,) = said_of(Counter([like, other]), training, rescaled=False)
-    assert "fx 320.0, 90.0 degrees across, given" in line
-    assert line.endswith("depth is wrong by a factor of 0.617 (--rescale-focal multiplies by it)")
+    assert line.startswith(
+        "camera: field of view 90.0 degrees (given): that of the training is 63.2 to 65.2 degrees, so"
+    )
+    assert line.endswith("so depths are too large: times 0.617 they are metres (--rescale-focal)")
+    (line,) = said_of(Counter([other, Intrinsics.from_fov((480, 640), 40)]), training, rescaled=False)
+    assert "90.0 degrees (given, and 1 other): that" in line
+    assert "so depths are wrong: times 0.617 to 1.694 they" in line
     (line,) = said_of(Counter([like, other]), training, rescaled=True)
-    assert line.endswith("depth was multiplied by 0.617 to 1.002 (--rescale-focal)")
+    assert line.endswith("so depths were multiplied by 0.617 to 1.002 (--rescale-focal)")
     (line,) = said_of(Counter([guess, guess]), None, rescaled=False)
-    assert line.startswith("camera: not known of 2 images, 60 degrees across guessed for points; give --fx or --fov-x")
-    assert line.endswith("not recorded")
+    assert line == (
+        "camera: not known of 2 images: depth is metres if its field of view is that of the training, which is not "
+        "recorded; points are drawn for 60 degrees; say it by --fov-x or --fx"
+    )
     (line,) = said_of(Counter([other]), None, rescaled=False)
-    assert "whether this is metres is not known" in line
+    assert line.endswith("90.0 degrees (given): depth is metres if it is that of the training, which is not recorded")
     assert said_of(Counter([]), training, rescaled=False) == said_of(Counter([]), training, rescaled=True) == []
 
 
@@ -191,7 +234,7 @@ def test_the_command_says_the_camera_and_refuses_what_it_cannot_rescale(trained,
     Image.new("RGB", (40, 30)).save("a.png")
     common = ("predict", "a.png", "--checkpoint", "results/tiny", "--backbone", tiny, "--save", "ply")
     told = spaceclip(*common, "--out", "one").output.splitlines()
-    assert told[0].startswith("camera: not known of 1 image, 60 degrees across guessed")
+    assert told[0].startswith("camera: not known of 1 image: depth is metres if")
     spaceclip(*common, "--out", "two", "--fx", "50", "--cy", "3")
     assert b"comment Camera: fx 50.0, 43.6 degrees across, given" in Path("two/a.ply").read_bytes()
     assert "does not say which camera its training images are of" in one_line(

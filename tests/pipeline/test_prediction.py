@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageShow
 from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import decode, predict
 from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, hub
@@ -82,6 +82,7 @@ def test_files_pictures_and_arrays_give_one_depth(model, photo, tmp_path):
         np.testing.assert_allclose(one.depth, expected, rtol=1e-5)
         np.testing.assert_array_equal(one.image, photo)
     assert model.predict([]) == []
+    assert [one.depth.shape for one in model.predict(iter([photo, str(file)]))] == [(30, 20)] * 2
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "I;16", "1"])
@@ -112,12 +113,16 @@ def test_one_pixel_has_a_depth(model):
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]: expected uint8 or uint16"),
+        (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]: expected uint8 or uint16 .*floats of 0 to 1 times 255"),
         (np.zeros((4, 4, 2), np.uint8), r"uint8 \[4, 4, 2\]: expected"),
         (np.zeros((0, 4), np.uint8), r"uint8 \[0, 4\]: expected"),
         (Image.new("F", (4, 4)), "holds floats: expected an image of 8 or 16 bits"),
         ("nowhere.jpg", "nowhere.jpg does not exist"),
         ([None], "an image is of type NoneType: expected a path"),
+        (None, "an image is of type NoneType: expected a path"),
+        (7, "an image is of type int: expected a path"),
+        (torch.zeros(4, 4, 3), "an image is of type Tensor: expected a path"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"uint8 \[2, 4, 4, 3\]: expected .* several images as a list"),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(model, image, said):
@@ -336,13 +341,23 @@ def test_the_coloured_picture_has_a_pixel_for_a_pixel_and_a_scale_beside(tmp_pat
 
 def test_show_opens_image_and_depth_side_by_side_and_a_notebook_shows_the_same(photo, monkeypatch):
     opened = []
-    monkeypatch.setattr(Image.Image, "show", lambda picture: opened.append(picture))
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(ImageShow, "show", lambda picture: opened.append(picture) or True)
     found = depth_map(np.random.default_rng(0).uniform(1, 9, (30, 20)), image=photo)
     found.show()
     in_notebook = Image.open(io.BytesIO(found._repr_png_()))
     np.testing.assert_array_equal(opened[0], in_notebook)
     top = (in_notebook.height - 30) // 2
     np.testing.assert_array_equal(np.asarray(in_notebook)[top : top + 30, :20], photo)
+
+
+def test_without_a_display_show_says_what_to_do(monkeypatch):
+    found = depth_map(np.ones((3, 4)))
+    monkeypatch.setattr(ImageShow, "show", lambda _picture: False)
+    for display in ("", ":0"):  # none, and one without a viewer
+        monkeypatch.setenv("DISPLAY", display)
+        with pytest.raises(SpaceClipError, match=r"no display to show it on: save it to a \.png"):
+            found.show()
 
 
 def test_a_map_without_a_valid_pixel_is_drawn_all_the_same():
@@ -367,5 +382,5 @@ def test_unknown_endings_and_impossible_cameras_are_refused(tmp_path):
         with pytest.raises(SpaceClipError, match=said):
             found.points(camera)
     with pytest.raises(SpaceClipError, match="between 0 and 180"):
-        Intrinsics.of_field((12, 20), 180)
-    assert Intrinsics.of_field((12, 20), 90).fx == pytest.approx(10)
+        Intrinsics.from_fov((12, 20), 180)
+    assert Intrinsics.from_fov((12, 20), 90).fx == pytest.approx(10)

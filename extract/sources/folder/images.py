@@ -65,7 +65,7 @@ def as_rgb(image: Image.Image | NDArray[Any], name: str = "the image") -> Image.
         if not is_image or array.dtype not in (np.uint8, np.uint16):
             raise SpaceClipError(
                 f"{name} is {array.dtype.name} {list(array.shape)}: expected uint8 or uint16 of shape [H, W], "
-                "[H, W, 3] or [H, W, 4], in the order RGB"
+                "[H, W, 3] or [H, W, 4], in the order RGB (floats of 0 to 1 times 255; several images as a list)"
             )
         if array.ndim == 3 and array.shape[2] == 1:
             array = array[..., 0]
