@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
@@ -9,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 _PATIENCE = 5
 """Seconds that the hub has to answer; left alone, the library asks for half a minute."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_UNREACHED = (*HfHubHTTPError.__bases__, OSError)
+_UNREACHED: Any = (*HfHubHTTPError.__bases__, OSError)
 """What the library of HTTP raises where nothing answers, and the system."""
 
 

@@ -35,8 +35,7 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     if path.exists():
         return path
     # What could be both is a path where its first folder is here, unless a revision is asked for.
-    is_path = isinstance(name, Path) or (path.parent.is_dir() and revision is None) or not _ID.fullmatch(name)
-    if is_path:
+    if isinstance(name, Path) or (path.parent.is_dir() and revision is None) or not _ID.fullmatch(name):
         held = sorted(file.parent.name for file in path.parent.glob(f"*/{INFO}"))
         beside = f" ({path.parent} has checkpoints {first_few(held)})" if held else ""
         raise SpaceClipError(

@@ -205,7 +205,8 @@ class SpaceClip:
                 rescaled, or memory ran out.
         """
         one = isinstance(images, str | np.ndarray) or not isinstance(images, Iterable)
-        given: list[Any] = [images] if one else list(images)
+        several: Any = [images] if one else images
+        given = list(several)
         found = []
         for start in range(0, len(given), self.batch_size):
             pictures = [_picture(image) for image in given[start : start + self.batch_size]]

@@ -417,5 +417,5 @@ def test_the_checkpoint_says_all_that_a_reader_must_know(run, tmp_path):
     assert content["protocol"] == PROTOCOL
     assert (content["min_depth"], content["max_depth"]) == (0.001, 10.0)
     assert content["weights"] in ("raw", "ema")
-    assert set(content["stores"][0]) == {"fingerprint", "ledger", "samples", "images"}
+    assert set(content["stores"][0]) == {"fingerprint", "ledger", "samples", "images", "split_by"}
     assert (content["training"]["seed"], content["training"]["ema_warmup"]) == (42, True)
