@@ -40,11 +40,11 @@ class DepthScale:
         low, high = min(float(depth.min()) for depth in known), max(float(depth.max()) for depth in known)
         return cls(low, max(high, low * 1.01), kind)
 
-    def __call__(self, depth: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, depth: ArrayLike) -> NDArray[np.floating]:
         """Where depths [...] in metres lie between the first colour (0) and the last one (1); NaN stays."""
-        values = np.clip(np.asarray(depth, np.float64), self.low, self.high)
+        values = np.clip(depth, self.low, self.high)
         if self.kind == "log":
-            return np.log(values / self.low) / np.log(self.high / self.low)
+            return np.log(values / self.low) / math.log(self.high / self.low)
         return (values - self.low) / (self.high - self.low)
 
     @property

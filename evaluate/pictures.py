@@ -56,7 +56,7 @@ def gradient(colours: str) -> str:
     return ", ".join(to_hex(colormaps[colours](share)) for share in np.linspace(0, 1, _STOPS))
 
 
-def coloured(values: NDArray[np.float64], colours: str) -> NDArray[np.uint8]:
+def coloured(values: NDArray[np.floating], colours: str) -> NDArray[np.uint8]:
     """Values [h, w] between 0 and 1 in colours [h, w, 3]; grey where they are NaN."""
     from matplotlib import colormaps
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import colormaps
 from PIL import Image, ImageShow
 from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import decode, predict
-from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, hub
+from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, first_row, hub
 from spaceclip.pipeline.prediction import model as model_module
 from spaceclip.pipeline.prediction.files import encoded
 from torch.nn.functional import interpolate
@@ -328,7 +329,7 @@ def test_the_coloured_picture_has_a_pixel_for_a_pixel_and_a_scale_beside(tmp_pat
     found.save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.info["Checkpoint"] == "abc"
-        pixels = np.asarray(picture)
+        pixels = np.asarray(picture.convert("RGB"))
     assert pixels.shape[0] == 200
     assert 300 < pixels.shape[1] < 400
     assert (pixels[:, :300] == pixels[:, :1]).all()
@@ -337,6 +338,22 @@ def test_the_coloured_picture_has_a_pixel_for_a_pixel_and_a_scale_beside(tmp_pat
     assert near[0] > near[2] + 50
     assert far[2] > far[0]
     assert Image.open(io.BytesIO(encoded(found, "side"))).width > 600
+
+
+def test_colours_are_those_of_the_colour_map_at_240_steps_grey_where_depth_is_not_valid():
+    depth = np.random.default_rng(0).uniform(1, 9, (70, 90)).astype(np.float32)
+    depth[:5], depth[5:8] = np.nan, 11
+    found = replace(depth_map(depth), colours=(2.0, 7.0))
+    content = encoded(found, "png")
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.mode == "P"
+        pixels = np.asarray(picture.convert("RGB"))[first_row(70) :][:70, :90]
+    shares = np.log(np.clip(depth[8:].astype(np.float64), 2, 7) / 2) / np.log(7 / 2)
+    wanted = np.round(shares * 239) / 239
+    expected = colormaps["turbo_r"](wanted, bytes=True)[..., :3]
+    # Float32 puts a pixel that lies between two steps to either.
+    assert (pixels[8:] == expected).all(-1).mean() > 0.999
+    assert (pixels[:8] == 209).all()
 
 
 def test_show_opens_image_and_depth_side_by_side_and_a_notebook_shows_the_same(photo, monkeypatch):
