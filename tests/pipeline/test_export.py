@@ -108,14 +108,15 @@ def test_an_encoder_in_int8_takes_pixels_and_says_what_it_changes_in_abs_rel(exp
     assert float(found[2]) == pytest.approx(float(found[1]), rel=0.05)
 
 
-def test_a_file_whose_depth_differs_is_not_written(trained, one_line, monkeypatch):
+@pytest.mark.parametrize(("factor", "found"), [(1.002, "0.002"), (torch.nan, "nan"), (torch.inf, "inf")])
+def test_a_file_whose_depth_differs_is_not_written(factor, found, trained, one_line, monkeypatch):
     def wrong(graph, _facts):
-        return b"new", lambda *inputs: 1.002 * graph.reference(*inputs)
+        return b"new", lambda *inputs: factor * graph.reference(*inputs)
 
     monkeypatch.setattr(write, "_onnx", wrong)
     (trained / "a.onnx").write_bytes(b"old")
     told = one_line("export", "results/tiny", "--out", "a.onnx")
-    assert "not written, since its depth differs by 0.002 of PyTorch's: expected 1e-3 or less" in told
+    assert f"not written, since its depth differs by {found} of PyTorch's: expected 1e-3 or less" in told
     assert (trained / "a.onnx").read_bytes() == b"old"
 
 
