@@ -1,7 +1,7 @@
 """Linear layers in int8, and what that changes."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,12 +39,13 @@ def int8_linear(content: bytes) -> bytes:
 
 
 def validation_errors(
-    models: Mapping[str, Callable[[Tensor], Tensor]], model: SpaceClip, experiment: Experiment
+    whole: Callable[[Tensor], Tensor], int8: Callable[[Tensor], Tensor], model: SpaceClip, experiment: Experiment
 ) -> str:
-    """The AbsRel of exported models over the validation images of an experiment, in words.
+    """The AbsRel of an exported model in float32 and in int8 over the validation images of an experiment, in words.
 
     Args:
-        models: By name, each from an image [1, S, S, 3] uint8 to its depth [1, h, w].
+        whole: From an image [1, S, S, 3] uint8 to its depth [1, h, w].
+        int8: The same in int8.
         model: What they were exported from.
         experiment: Its data set has a validation split with depth.
 
@@ -57,17 +58,17 @@ def validation_errors(
     about = describe(experiment.data, "val", sources)
     protocol = experiment.evaluate.protocol("validation", about, *model.depth_range)
     protocol = protocol.model_copy(update={"flip_average": False})
-    scorers = {name: Scorer(protocol, regions=False) for name in models}
+    scorers = {compute: Scorer(protocol, regions=False) for compute in (whole, int8)}
     with progress("score", "images") as report:
         for row in range(len(source.entries)):
             sample = source.load(row)
             if sample.depth is not None:
                 pixels = torch.tensor(prepare_image(sample.image, model.target_size, model.backbone.input_size))[None]
-                for name, compute in models.items():
+                for compute, scorer in scorers.items():
                     depth = resize(compute(pixels)[:, None], (sample.depth.shape[0], sample.depth.shape[1]))
-                    scorers[name].add(sample.id, sample.scene, depth[0, 0].numpy(), sample.depth)
+                    scorer.add(sample.id, sample.scene, depth[0, 0].numpy(), sample.depth)
             report(row + 1, len(source.entries))
-    scores = {name: scorer.scores() for name, scorer in scorers.items()}
-    errors = ", ".join(f"{name} {found.mean['abs_rel']:.4f}" for name, found in scores.items())
-    images = counted(len(next(iter(scores.values())).images), "validation image")
-    return f"AbsRel over {images}: {errors} ({protocol.label})"
+    scores = [scorer.scores() for scorer in scorers.values()]
+    before, after = (found.mean["abs_rel"] for found in scores)
+    images = counted(len(scores[0].images), "validation image")
+    return f"AbsRel over {images}: float32 {before:.4f}, int8 {after:.4f} ({after - before:+.4f}); {protocol.label}"

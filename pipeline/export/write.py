@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,14 +81,20 @@ def export_checkpoint(
     what = "encoder and decoder" if with_encoder else "decoder"
     say(f"{what} in float32, {size_text(len(content))}: largest difference to PyTorch {worst:.1e} of the depth")
     if int8:
-        whole = OnnxFile(content)
         with _quiet():
             content = int8_linear(content)
-        say(f"linear layers in int8, {size_text(len(content))}")
+        small = OnnxFile(content)
+        with torch.no_grad():
+            worst = _largest_difference(graph, small)
+        if not math.isfinite(worst):
+            raise SpaceClipError(
+                f"{out}: not written, since in int8 it has no depth (it differs by {worst}): leave --int8 out"
+            )
+        say(f"linear layers in int8, {size_text(len(content))}: largest difference {worst:.1e}")
         if experiment is None:
             say("what that changes in AbsRel is not measured: give --config, an experiment with validation images")
         else:
-            say(validation_errors({"float32": whole, "int8": OnnxFile(content)}, model, experiment))
+            say(validation_errors(compute, small, model, experiment))
     write_atomically(out, content)
     say(f"{out}: {', '.join(graph.names)} -> depth [B, h, w] float32 metres, B of any size")
 

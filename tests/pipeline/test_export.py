@@ -101,11 +101,14 @@ def test_an_encoder_in_int8_takes_pixels_and_says_what_it_changes_in_abs_rel(exp
     np.testing.assert_allclose(computed(file, {"image": pixels}), model.decode(pixels), rtol=0.05)
     assert "the whole frame resized to 24 x 32 and then 32 x 32" in properties(file)["Input image"]
     assert properties(file)["Linear-Layers"].startswith("int8")
-    found = re.search(r"AbsRel over 4 validation images: float32 ([0-9.]+), int8 ([0-9.]+) \(validation", told)
+    found = re.search(
+        r"AbsRel over 4 validation images: float32 ([0-9.]+), int8 ([0-9.]+) \(([-+][0-9.]+)\); validation", told
+    )
     assert found, told
     # What training found on the same images, from features in float16.
     assert float(found[1]) == pytest.approx(model.info.metrics["abs_rel"], abs=2e-4)
     assert float(found[2]) == pytest.approx(float(found[1]), rel=0.05)
+    assert float(found[2]) - float(found[1]) == pytest.approx(float(found[3]), abs=2e-4)
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1.002, "0.002"), (torch.nan, "nan"), (torch.inf, "inf")])
@@ -118,6 +121,18 @@ def test_a_file_whose_depth_differs_is_not_written(factor, found, trained, one_l
     told = one_line("export", "results/tiny", "--out", "a.onnx")
     assert f"not written, since its depth differs by {found} of PyTorch's: expected 1e-3 or less" in told
     assert (trained / "a.onnx").read_bytes() == b"old"
+
+
+def test_a_file_that_has_no_depth_in_int8_is_not_written(trained, tiny, spaceclip, monkeypatch):
+    monkeypatch.setattr(write, "_onnx", lambda graph, _facts: (b"whole", graph.reference))
+    monkeypatch.setattr(write, "int8_linear", lambda _content: b"int8")
+    monkeypatch.setattr(
+        write, "OnnxFile", lambda _content: lambda *inputs: torch.full((len(inputs[0]), 64, 64), torch.nan)
+    )
+    options = ("--out", "a.onnx", "--backbone", tiny, "--with-encoder", "--int8")
+    told = spaceclip("export", "results/tiny", *options, fails=True).output
+    assert "Error: a.onnx: not written, since in int8 it has no depth (it differs by nan)" in told
+    assert not (trained / "a.onnx").exists()
 
 
 def test_a_record_from_before_patches_were_kept_has_the_encoder_asked(trained_once, tiny, model):
