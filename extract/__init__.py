@@ -5,12 +5,22 @@ from .estimate import Prediction, duration, room
 from .extraction import DatasetExtraction, RunOptions
 from .paths import absolute, absolute_backbone
 from .preprocess import prepare_depth, prepare_image
-from .problems import counted, first_few
+from .problems import counted, first_few, no_file
 from .samples import OnError
 from .settings import ExtractSettings, store_spec
 from .sources.data_settings import DataSettings, FolderData, SyntheticData, describe, open_splits
 from .sources.datasets import KittiData, NyuData
-from .sources.folder import IMAGE_SUFFIXES, FolderSettings, FolderSource, as_rgb, focal_35mm, natural_key, read_image
+from .sources.folder import (
+    CONVERT,
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    FolderSettings,
+    FolderSource,
+    as_rgb,
+    focal_35mm,
+    natural_key,
+    read_image,
+)
 from .sources.source import Entry, Sample, Source
 from .sources.splits import SPLITS
 from .split_extraction import Extraction, extract, plan
@@ -33,9 +43,11 @@ from .towers import (
 from .yaml_file import parse_yaml, read_yaml
 
 __all__ = [
+    "CONVERT",
     "HOST",
     "IMAGE_SUFFIXES",
     "SPLITS",
+    "UNREAD_SUFFIXES",
     "Backbone",
     "BackboneSettings",
     "DataSettings",
@@ -74,6 +86,7 @@ __all__ = [
     "load_backbone",
     "load_recorded_backbone",
     "natural_key",
+    "no_file",
     "normalisation",
     "open_splits",
     "parse_yaml",

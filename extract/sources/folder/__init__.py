@@ -5,10 +5,13 @@ from .finding import natural_key
 from .folder_source import FolderSettings, FolderSource
 from .images import IMAGE_SUFFIXES, as_rgb, read_image
 from .orientation import focal_35mm
+from .raster import CONVERT, UNREAD_SUFFIXES
 
 __all__ = [
+    "CONVERT",
     "DEPTH_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "UNREAD_SUFFIXES",
     "FolderSettings",
     "FolderSource",
     "as_rgb",

@@ -22,6 +22,12 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 # By default a large picture lies in pieces, each of which the C library may keep when it is freed, in every thread.
 Image.core.set_block_size(2**28)
 
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif")
+"""Of pictures as phones take them that Pillow reads not at all, or not everywhere."""
+CONVERT = (
+    "HEIC and AVIF are not read: convert to JPEG (heif-convert IN OUT.jpg; macOS: sips -s format jpeg IN -o OUT.jpg)"
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 DECODING_ERRORS = (
     OSError,
@@ -62,11 +68,18 @@ def opened(path: Path, expected: str, max_pixels: int) -> Iterator[Image.Image]:
             wait_to_decode(picture.width * picture.height)
             yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, _line(error), max_pixels) from error
+        found = str(error).partition("(")[2].partition(")")[0]  # Pillow names its own limit too, twice the other
+        raise _too_large(path, found, max_pixels) from error
     except UnidentifiedImageError as error:
-        raise SpaceClipError(f"{path} is not a readable {expected}: replace or remove it") from error
+        remedy = CONVERT if _is_heif(path) else "replace or remove it"
+        raise SpaceClipError(f"{path} is not a readable {expected}: {remedy}") from error
     except DECODING_ERRORS as error:
         raise damaged(path, error) from error
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(12)[4:] in {b"ftyp" + brand for brand in _HEIF_BRANDS}
 
 
 def check_present(path: Path) -> None:
