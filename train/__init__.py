@@ -10,7 +10,7 @@ from .history import HISTORY, Epoch, range_warning, read_history
 from .inference import InferenceDecoder, for_inference
 from .losses import LossSettings, silog_loss, ssim_loss
 from .memory import loaded_bytes, state_bytes
-from .precision import autocast
+from .precision import autocast, resolve_precision
 from .recipe import Seed, TrainSettings
 from .release import load_release_checkpoint
 from .run import Run
@@ -52,6 +52,7 @@ __all__ = [
     "range_warning",
     "read_history",
     "resize",
+    "resolve_precision",
     "save_checkpoint",
     "shared_weights",
     "side_by_side",

@@ -70,11 +70,12 @@ def predict(
     fov_x: float | None,
     **options: Any,
 ) -> None:
-    """Depth in metres of photographs and videos: files, folders of images, patterns in quotes, or camera:0.
+    """Depth in metres of photographs and videos: files, folders of images, patterns in quotes, lists, or camera:0.
 
     spaceclip predict photo.jpg --checkpoint results/demo --out depth
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    A list is a text file (.txt) of one file a line. An interrupted run goes on where it stopped when the same command
+    is given again.
     """
     from ..prediction import CameraChoice, predict_inputs
 

@@ -1,7 +1,7 @@
 """Depth maps as the content of files."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 VIDEO = "video"
 """Of a video alone: one of each image beside its depth."""
+FILM_SUFFIX, TABLE_SUFFIX = ".side.mp4", ".frames.csv"
+"""Of that, and of the table of a video's frames."""
 _MILLIMETRES, _KITTI = 1000, 256
+_MOST_COUNTS = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,24 @@ def format_of(path: Path) -> str:
 
 def counts_of_a_metre(farthest: float) -> int:
     """Of a 16-bit png: 1000 (millimetres) where the farthest depth fits, else 256 as KITTI's."""
-    return _MILLIMETRES if farthest * _MILLIMETRES <= np.iinfo(np.uint16).max else _KITTI
+    return _MILLIMETRES if farthest * _MILLIMETRES <= _MOST_COUNTS else _KITTI
+
+
+def said_of_kinds(kinds: Iterable[str], farthest: Collection[float]) -> str:
+    """Kinds as a user should know them, a 16-bit png with its unit.
+
+    Args:
+        kinds: Of `FORMATS`, and `VIDEO`.
+        farthest: The far ends in metres of the ranges of valid depth of what was written.
+    """
+    units = {counts_of_a_metre(far): _beyond(far) for far in sorted(farthest)}
+    unit = " or ".join(f"{'millimetres' if counts == _MILLIMETRES else '1/256 m'}{units[counts]}" for counts in units)
+    return ", ".join(f"png16 in {unit}" if kind == "png16" and unit else kind for kind in kinds)
+
+
+def _beyond(farthest: float) -> str:
+    """What to say where the range is more than 16 bits hold."""
+    return f" (0 beyond {_MOST_COUNTS / _KITTI:.3f} m)" if farthest * _KITTI > _MOST_COUNTS else ""
 
 
 def _npy(found: "DepthMap") -> bytes:
@@ -74,12 +94,13 @@ def _npy(found: "DepthMap") -> bytes:
 
 
 def _png16(found: "DepthMap") -> bytes:
-    counts = counts_of_a_metre(found.depth_range[1])
-    values = np.rint(np.where(found.valid, found.depth, 0).astype(np.float64) * counts).astype(np.uint16)
+    farthest = found.depth_range[1]
+    counts = counts_of_a_metre(farthest)
+    values = np.rint(np.where(found.valid, found.depth, 0).astype(np.float64) * counts)
+    picture = Image.fromarray(np.where(values > _MOST_COUNTS, 0, values).astype(np.uint16))
     unit = "millimetre" if counts == _MILLIMETRES else f"1/{counts} metre"
-    return _png(
-        Image.fromarray(values), {"Unit": unit, "Depth-Scale": f"{counts}", "Zero": "not valid"} | {**found.facts}
-    )
+    zero = f"not valid{_beyond(farthest)}"
+    return _png(picture, {"Unit": unit, "Depth-Scale": f"{counts}", "Zero": zero, **found.facts})
 
 
 def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:

@@ -14,6 +14,7 @@ from .inputs import Input
 from .intrinsics import Intrinsics
 from .job import THREADS, Job, Prepared
 from .pool import Pool
+from .record import version_of
 
 _KEPT_PIXELS = 1_000_000
 """Larger pictures are decoded again when they are shown: those that wait for their turn would fill the memory."""
@@ -30,17 +31,28 @@ class Done:
         whole: Those whose outputs were there.
         failed: Why others could not be used, a line each.
         cameras: Of how many of those that could.
+        farthest: The far ends in metres of their ranges of valid depth.
     """
 
     written: int = 0
     whole: int = 0
     failed: list[str] = field(default_factory=list)
     cameras: Counter[Intrinsics] = field(default_factory=Counter)
+    farthest: set[float] = field(default_factory=set)
 
 
 def images_left(job: Job, inputs: Sequence[Input]) -> list[Input]:
-    """The images whose outputs are not whole, or older than they are."""
-    return [one for one in inputs if not job.is_whole(one.path, job.files(one.name))]
+    """The images that have no outputs yet, or those of another version."""
+    return [one for one in inputs if not _is_whole(job, one)]
+
+
+def first_whole(job: Job, inputs: Sequence[Input]) -> Input | None:
+    """The first image that has its outputs."""
+    return next((one for one in inputs if _is_whole(job, one)), None)
+
+
+def _is_whole(job: Job, one: Input) -> bool:
+    return job.record.holds(one.name, job.endings(), version_of(one.path))
 
 
 def predict_images(
@@ -74,9 +86,10 @@ def predict_images(
         prepared = readers.map(lambda one: _prepared(job, one), left, 2 * job.model.batch_size)
         for number, (one, depth) in enumerate(job.depths(usable(prepared), job.model.batch_size), 1):
             if number == 1:  # nothing is left behind where the encoder cannot be had
-                job.begin()
+                job.record.begin(job.settings)
             writers.submit(_write, job, one, depth, weight=math.prod(one.camera.size))
             done.cameras[one.camera] += 1
+            done.farthest.add(job.model.depth_range[1] * one.factor)
             done.written = number
             report(done.whole + done.written + len(done.failed), len(inputs))
     report(done.whole + done.written + len(done.failed), len(inputs))
@@ -85,17 +98,20 @@ def predict_images(
 
 def _prepared(job: Job, one: Input) -> Prepared | str:
     """The image; or why it cannot be used."""
+    version = version_of(one.path)  # before it is read, so that what changes meanwhile is done again
     try:
+        job.check_name(one)
         picture = read_image(one.path, upright=True)
         camera, factor = job.camera_of(picture)
     except SpaceClipError as error:
         return str(error) if str(one.path) in str(error) else f"{one.path}: {error}"
     keep = job.shows_image and picture.width * picture.height <= _KEPT_PIXELS
-    return Prepared(one, job.model.prepare(picture), np.asarray(picture) if keep else None, camera, factor)
+    return Prepared(one, version, job.model.prepare(picture), np.asarray(picture) if keep else None, camera, factor)
 
 
 def _write(job: Job, one: Prepared, depth: Tensor) -> None:
     image = one.image
     if image is None and job.shows_image:
         image = np.asarray(read_image(one.input.path, upright=True))
-    job.write(job.depth_map(one, depth, image), one.input.name)
+    job.record.discard_others(one.input.name, one.version)
+    job.write(job.depth_map(one, depth, image), one)

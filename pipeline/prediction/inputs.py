@@ -3,12 +3,13 @@
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...cache import SpaceClipError
-from ...extract import IMAGE_SUFFIXES, first_few, natural_key
+from ...extract import CONVERT, IMAGE_SUFFIXES, UNREAD_SUFFIXES, counted, first_few, natural_key, no_file
+from .record import Record
 
 CAMERA = "camera:"
 """Begins what names a camera of this machine, such as camera:0."""
@@ -38,26 +39,32 @@ class Input:
         return self.is_camera or self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
-    """The images and videos of files, folders and patterns, each once.
+def find_inputs(given: Sequence[str], out: Path, say: Callable[[str], None]) -> list[Input]:
+    """The images and videos of files, folders, patterns and lists, each once.
 
     A folder's images are taken from all below it, and named as they lie in it; hidden ones, those in the output folder
-    and videos are passed over. Two whose names differ in their suffix alone keep it in the names of their outputs.
+    and videos are passed over. What `predict` wrote is no input, wherever it lies. Two whose names differ in their
+    suffix alone keep it in the names of their outputs.
 
     Args:
-        given: Paths; one that is not there may be a pattern such as `photos/**/*.jpg`.
+        given: Paths; one that is not there may be a pattern such as `photos/**/*.jpg`, a text file is a list of files.
         out: Folder of the outputs.
+        say: Called with a line on what a folder or pattern has that might be meant and cannot be read.
 
     Raises:
-        SpaceClipError: There is no image, or two of several folders have one name.
+        SpaceClipError: There is no image, two of several folders have one name, or a list names what is no file.
     """
     found: dict[str, tuple[Path, PurePosixPath]] = {}
-    for path, relative in (one for text in given for one in _found(text, out)):
-        found.setdefault(os.path.realpath(path), (path, relative))
+    outputs, unread = _Outputs(), list[Path]()
+    for path, relative in (one for text in given for one in _found(text, out, unread)):
+        if path not in outputs:
+            found.setdefault(os.path.realpath(path), (path, relative))
+    if unread:
+        say(f"{counted(len(unread), 'file')} passed over: {first_few(unread)}; {CONVERT}")
     if not found:
         raise SpaceClipError(
-            f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)}; videos are "
-            "given by name or pattern"
+            f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)} and are no "
+            "outputs of predict; videos are given by name or pattern"
         )
     alike: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for _, relative in found.values():
@@ -78,28 +85,49 @@ def find_inputs(given: Sequence[str], out: Path) -> list[Input]:
     return inputs
 
 
-def _found(text: str, out: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Files that a path or pattern means, each with its path below the output folder."""
+def _found(text: str, out: Path, unread: list[Path]) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Files that a path or pattern means, each with its path below the output folder.
+
+    What a folder or pattern has of the kinds that cannot be read is added to `unread`.
+    """
     if text.startswith(CAMERA):
         yield Path(text), PurePosixPath(text.replace(":", ""))
         return
-    path = Path(text).expanduser()  # a shell leaves patterns in quotes alone
+    # A shell leaves patterns in quotes alone; os.path's leaves alone what begins with ~ and is no user.
+    path = Path(os.path.expanduser(text))  # noqa: PTH111
     if path.is_dir():
-        if path.resolve() == out.resolve():
-            raise SpaceClipError(f"{path} is given as input and as --out: give an output folder of its own")
-        yield from ((file, PurePosixPath(file.relative_to(path).as_posix())) for file in _images(path, out.resolve()))
+        yield from _mirrored(_images(path, out.resolve()), path, unread)
+    elif path.is_file() and path.suffix.lower() == ".txt":
+        yield from _listed(path)
     elif path.exists() or not glob.has_magic(str(path)):
         if not path.is_file():
-            found = "is no file" if path.exists() else "does not exist"
-            raise SpaceClipError(f"{path} {found}: expected an image, a folder or a pattern")
+            raise SpaceClipError(f"{path} {no_file(path)}: expected an image, a video, a folder, a pattern or a list")
         yield path, PurePosixPath(path.name)
     else:
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207 - passes over hidden files
-        known = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-        files = [Path(match) for match in matches if match.lower().endswith(known) and Path(match).is_file()]
+        known = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES, *VIDEO_SUFFIXES)
+        files = (Path(match) for match in matches if match.lower().endswith(known) and Path(match).is_file())
         # The part of a pattern before its first wildcard is the folder that is mirrored.
-        root = Path(*_before_wildcard(path.parts[:-1]))
-        yield from ((file, PurePosixPath(file.relative_to(root).as_posix())) for file in files)
+        yield from _mirrored(files, Path(*_before_wildcard(path.parts[:-1])), unread)
+
+
+def _mirrored(files: Iterator[Path], root: Path, unread: list[Path]) -> Iterator[tuple[Path, PurePosixPath]]:
+    for file in files:
+        if file.suffix.lower() in UNREAD_SUFFIXES:
+            unread.append(file)
+        else:
+            yield file, PurePosixPath(file.relative_to(root).as_posix())
+
+
+def _listed(file: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Files of a list, a line each, from its own folder on; named as the list names them."""
+    for number, line in enumerate(os.fsdecode(file.read_bytes()).split("\n"), 1):
+        if not (name := line.strip()):
+            continue
+        path = file.parent / os.path.expanduser(name)  # noqa: PTH111
+        if not path.is_file():
+            raise SpaceClipError(f"{file}, line {number}: {path} {no_file(path)}: expected an image or a video")
+        yield path, PurePosixPath(*(part for part in Path(name).parts if part not in (path.anchor, "..", "~")))
 
 
 def _before_wildcard(parts: Sequence[str]) -> list[str]:
@@ -109,8 +137,28 @@ def _before_wildcard(parts: Sequence[str]) -> list[str]:
 
 def _images(folder: Path, out: Path) -> Iterator[Path]:
     """Images in a folder and below, in natural order, folder by folder."""
+    known = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
     for place, folders, files in os.walk(folder, followlinks=False):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_key)
         folders[:] = [name for name in folders if Path(place, name).resolve() != out]
-        images = (name for name in files if name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES))
+        images = (name for name in files if name[0] != "." and name.lower().endswith(known))
         yield from (Path(place, name) for name in sorted(images, key=natural_key))
+
+
+class _Outputs:
+    """The files that the record of some folder above them calls outputs."""
+
+    def __init__(self) -> None:
+        self._of: dict[Path, Set[str]] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        path = path.absolute()
+        return any(path.relative_to(folder).as_posix() in self._in(folder) for folder in path.parents)
+
+    def _in(self, folder: Path) -> Set[str]:
+        if folder not in self._of:
+            try:
+                self._of[folder] = Record(folder).outputs
+            except SpaceClipError:  # somebody else's file of that name
+                self._of[folder] = frozenset()
+        return self._of[folder]

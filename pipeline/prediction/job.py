@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,13 +17,15 @@ from torch import Tensor
 from ...cache import SpaceClipError, write_atomically
 from .cameras import CameraChoice
 from .depth_map import DepthMap
-from .files import FORMATS, VIDEO, encoded
+from .files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX, VIDEO, encoded
 from .inputs import Input
 from .intrinsics import Intrinsics
 from .model import SpaceClip
+from .record import Record, Version
 
-RECORD = "predict.json"
 THREADS = min(os.cpu_count() or 1, 8)
+_LONGEST_NAME = 225
+"""Bytes; file systems take 255, and an output has up to 29 more, of which some are its own only until it is whole."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Prepared:
 
     Attributes:
         input: What it is.
+        version: Of its file.
         pixels: [S, S, 3] uint8, as the encoder sees it.
         image: [H, W, 3] uint8, of its own size; None where it is not shown, or large.
         camera: What it was taken with.
@@ -39,10 +42,16 @@ class Prepared:
     """
 
     input: Input
+    version: Version
     pixels: NDArray[np.uint8]
     image: NDArray[np.uint8] | None
     camera: Intrinsics
     factor: float
+
+    @property
+    def place(self) -> str:
+        """What the names of its outputs have between the input's and their suffixes."""
+        return ""
 
 
 Each = TypeVar("Each", bound=Prepared)
@@ -78,6 +87,11 @@ class Job:
         return [kind for kind in self.kinds if kind != VIDEO]
 
     @cached_property
+    def video_endings(self) -> list[str]:
+        """What the names of the outputs of a whole video end in."""
+        return [TABLE_SUFFIX, *([FILM_SUFFIX] if VIDEO in self.kinds else [])]
+
+    @cached_property
     def shows_image(self) -> bool:
         """Whether some of it holds the image itself."""
         return any(FORMATS[kind].shows_image for kind in self.image_kinds)
@@ -85,12 +99,27 @@ class Job:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides the depth; a folder holds that of one such record."""
-        chosen = {"flip_average": self.flip_average, "camera": asdict(self.camera), "rescale_focal": self.rescale_focal}
-        return {**self.model.facts, **chosen, **({"smooth": self.smooth} if self.smooth else {})}
+        model = self.model
+        settings = {
+            **model.facts,
+            "encoder": model.info.backbone,
+            "preprocessing": model.info.preprocessing,
+            "precision": model.precision,
+            "flip_average": self.flip_average,
+            "camera": asdict(self.camera),
+            "rescale_focal": self.rescale_focal and str(model.training_camera),
+            "smooth": self.smooth,
+        }
+        return json.loads(json.dumps(settings))
 
-    def files(self, name: str) -> list[Path]:
-        """The outputs of an image or frame."""
-        return [self.out / f"{name}{FORMATS[kind].suffix}" for kind in self.image_kinds]
+    @cached_property
+    def record(self) -> Record:
+        """What the folder holds."""
+        return Record(self.out)
+
+    def endings(self, place: str = "") -> list[str]:
+        """What the names of the outputs of an image or frame end in, after that of the input."""
+        return [f"{place}{FORMATS[kind].suffix}" for kind in self.image_kinds]
 
     def camera_of(self, picture: Image.Image) -> tuple[Intrinsics, float]:
         """The camera of an image, and what its depth is multiplied by.
@@ -114,46 +143,46 @@ class Job:
             image = np.broadcast_to(np.uint8(0), (*one.camera.size, 3))
         return self.model.depth_map(image, depth, one.camera, one.factor)
 
-    def write(self, found: DepthMap, name: str) -> None:
+    def check_name(self, one: Input) -> None:
+        """Refuse an input whose outputs no file system can name.
+
+        Raises:
+            SpaceClipError: Its name is too long.
+        """
+        if (length := len(os.fsencode(PurePosixPath(one.name).name))) > _LONGEST_NAME:
+            raise SpaceClipError(
+                f"{one.path}: its name has {length} bytes, and with their endings its outputs' would be too long: "
+                f"rename it to at most {_LONGEST_NAME}"
+            )
+
+    def write(self, found: DepthMap, one: Prepared) -> None:
         """Write the outputs of an image or frame.
 
         Raises:
             OSError: One cannot be written.
         """
-        for kind, file in zip(self.image_kinds, self.files(name), strict=True):
-            write_atomically(file, encoded(found, kind))
+        name, endings = one.input.name, self.endings(one.place)
+        self.record.add(name, endings, one.version)
+        for kind, ending in zip(self.image_kinds, endings, strict=True):
+            write_atomically(self.out / f"{name}{ending}", encoded(found, kind))
 
-    def is_whole(self, path: Path, files: Iterable[Path]) -> bool:
-        """Whether all outputs are there, and none is older than what it was made of."""
-        try:
-            taken = path.stat().st_mtime_ns
-            return all(file.stat().st_mtime_ns >= taken for file in files)
-        except OSError:
-            return False
-
-    def begin(self) -> None:
-        """Note in the folder what its depth is of."""
-        write_atomically(self.out / RECORD, json.dumps(self.settings, indent=1).encode() + b"\n")
-
-    def check(self) -> None:
-        """Refuse a folder that holds outputs of other settings.
+    def check(self, inputs: Sequence[Input]) -> None:
+        """Refuse a folder that holds outputs of other settings, or files that are no outputs and would be overwritten.
 
         Raises:
-            SpaceClipError: Names what differs.
+            SpaceClipError: Names what differs, or the file.
         """
-        file = self.out / RECORD
-        try:
-            held = json.loads(file.read_bytes())
-        except FileNotFoundError:
-            return
-        except (ValueError, RecursionError):
-            held = None
-        wanted = self.settings
-        if not isinstance(held, Mapping):
-            raise SpaceClipError(f"{file}: is no record of a prediction; give another --out, or delete it")
-        if held != wanted:
+        held, wanted = self.record.settings, self.settings
+        if held is not None and held != wanted:
             differ = next(name for name in {**wanted, **held} if held.get(name) != wanted.get(name))
             raise SpaceClipError(
                 f"{self.out} holds depth of other settings ({differ} {held.get(differ)} there, {wanted.get(differ)} "
                 "now): give another --out, or delete that folder"
             )
+        for one in inputs:
+            endings = [*self.video_endings, *self.endings("/000001")] if one.is_video else self.endings()
+            if file := self.record.foreign(one.name, endings):
+                raise SpaceClipError(
+                    f"{file} would be overwritten, and is no output of predict by {self.record.file}: give another "
+                    "--out, or move it away"
+                )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...cache import SpaceClipError, out_of_memory, require_same
 from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
-from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize
+from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize, resolve_precision
 from ..device import choose_device
 from .cameras import CameraChoice, TrainingCamera, camera_of
 from .depth_map import DepthMap
@@ -152,6 +152,13 @@ class SpaceClip:
                     f"{self.path}: its record has a target_size of {other!r:.50}, expected [height, width] in pixels; "
                     "train it again"
                 )
+
+    @property
+    def precision(self) -> str:
+        """Of the decoder's arithmetic on this device."""
+        if self._precision != "auto":
+            return self._precision
+        return str(resolve_precision("auto", self.device)).removeprefix("torch.")
 
     @property
     def depth_range(self) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Depth of images and videos into a folder, as a user asks for it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from ...cache import SpaceClipError
 from ...extract import counted
 from ..progress import progress
 from .cameras import said_of
-from .files import VIDEO
-from .images import Done, images_left, predict_images
+from .files import VIDEO, said_of_kinds
+from .images import Done, first_whole, images_left, predict_images
 from .inputs import Input, find_inputs
 from .intrinsics import Intrinsics
 from .job import Job
@@ -32,7 +32,7 @@ def predict_inputs(
     say: Callable[[str], None],
     **options: Any,
 ) -> Done:
-    """Predict images and videos of files, folders and patterns into a folder.
+    """Predict images and videos of files, folders, patterns and lists into a folder.
 
     Args:
         given: See `find_inputs`.
@@ -51,7 +51,7 @@ def predict_inputs(
         SpaceClipError: There is no image, no checkpoint or no encoder, or the folder holds something else.
         OSError: An output cannot be written.
     """
-    inputs = find_inputs(given, out)
+    inputs = find_inputs(given, out, say)
     images, videos = ([one for one in inputs if one.is_video is wanted] for wanted in (False, True))
     model = SpaceClip.from_pretrained(checkpoint, revision=revision, backbone=backbone, device=device)
     model.batch_size = batch_size or model.batch_size
@@ -64,17 +64,11 @@ def predict_inputs(
         with progress("predict", "images") as report:
             done = predict_images(job, images, report, say)
     said = []
-    for one in videos:
-        try:
-            prediction = VideoPrediction(job, one)
-        except SpaceClipError as error:
-            say(str(error))
-            done.failed.append(str(error))
-            continue
-        with progress(one.path.name, "frames") as report:
+    for prediction in _readable(job, videos, done, say):
+        with progress(prediction.input.path.name, "frames") as report:
             found = prediction.run(report)
         done.cameras[found.camera] += found.frames - found.whole
-        said.append(_said_of_video(job, one, found))
+        said.append(_said_of_video(job, prediction, found))
         if found.broken:
             say(found.broken)
             done.failed.append(found.broken)
@@ -84,17 +78,28 @@ def predict_inputs(
         failed = len(images) - done.whole - done.written
         whole = f", {done.whole} were there" if done.whole else ""
         unusable = f", {failed} could not be used" if failed else ""
-        say(
-            f"{out}: {done.written} of {counted(len(images), 'image')} written ({', '.join(job.image_kinds)}){whole}"
-            f"{unusable}; the first: {job.files(images[0].name)[0]}"
-        )
+        kinds, first = said_of_kinds(job.image_kinds, done.farthest), first_whole(job, images)
+        where = f"; the first: {out / (first.name + job.endings()[0])}" if first else ""
+        say(f"{out}: {done.written} of {counted(len(images), 'image')} written ({kinds}){whole}{unusable}{where}")
     return done
+
+
+def _readable(job: Job, videos: Sequence[Input], done: Done, say: Callable[[str], None]) -> Iterator[VideoPrediction]:
+    """The predictions of the videos that can be read; of each other a line."""
+    for one in videos:
+        try:
+            prediction = VideoPrediction(job, one)
+        except SpaceClipError as error:
+            say(str(error))
+            done.failed.append(str(error))
+            continue
+        yield prediction
 
 
 def _check(job: Job, images: Sequence[Input], videos: Sequence[Input]) -> None:
     """Refuse what cannot be before anything is done."""
-    job.check()
     inputs = (*images, *videos)
+    job.check(inputs)
     if not videos and (unfit := "--save video" if VIDEO in job.kinds else "--smooth" if job.smooth else ""):
         raise SpaceClipError(f"{unfit} is of videos, and {images[0].path} is none: leave it out, or give a video")
     if images and not job.image_kinds:
@@ -115,21 +120,22 @@ def _planned(job: Job, images: Sequence[Input], videos: Sequence[Input], say: Ca
     left = len(images_left(job, images))
     if images:
         say(f"{job.out}: {counted(len(images), 'image')}, {left} to do; {kinds}")
-    for one in videos:
-        prediction = VideoPrediction(job, one)
+    done = Done(whole=len(images) - left)
+    for prediction in _readable(job, videos, done, say):
         rows, finished = prediction.whole()
         frames = counted(len(rows), "frame") if finished else f"about {counted(prediction.clip.about, 'frame')}"
-        say(f"{job.out / one.name}: {frames}, {len(rows)} are there; {kinds}")
-    return Done(whole=len(images) - left)
+        say(f"{job.out / prediction.input.name}: {frames}, {len(rows)} are there; {kinds}")
+    return done
 
 
-def _said_of_video(job: Job, one: Input, found: VideoDone) -> str:
+def _said_of_video(job: Job, prediction: VideoPrediction, found: VideoDone) -> str:
     unchanged, flicker, smoothed = found.change
     whole = f", {found.whole} were there" if found.whole else ""
     colours = "" if found.colours is None else "; colours span {:.2f} to {:.2f} m".format(*found.colours)
     filtered = "" if math.isnan(smoothed) or not job.smooth else f", {smoothed:.4f} m with --smooth {job.smooth:g}"
     where = f"the {unchanged:.0%} of pixels whose image did not change (by more than {UNCHANGED} of 255)"
+    kinds = said_of_kinds(job.kinds, {job.model.depth_range[1] * prediction.factor})
     return (
-        f"{job.out / one.name}: {found.frames - found.whole} of {counted(found.frames, 'frame')} written "
-        f"({', '.join(job.kinds)}){whole}{colours}; flicker {flicker:.4f} m on {where}{filtered}"
+        f"{job.out / prediction.input.name}: {found.frames - found.whole} of {counted(found.frames, 'frame')} written "
+        f"({kinds}){whole}{colours}; flicker {flicker:.4f} m on {where}{filtered}"
     )

@@ -73,7 +73,7 @@ def photographs(folder: Path, count: int, size: tuple[int, int]) -> Image.Image:
 def predict(model: SpaceClip, photos: Path, out: Path, kinds: list[str]) -> float:
     """Seconds that the prediction of a folder takes."""
     start = time.perf_counter()
-    predict_images(Job(model, out, kinds), find_inputs([str(photos)], out), lambda _done, _total: None, print)
+    predict_images(Job(model, out, kinds), find_inputs([str(photos)], out, print), lambda _done, _total: None, print)
     return time.perf_counter() - start
 
 

@@ -143,3 +143,43 @@ def extracted(project, extracted_once) -> Path:
 def trained(project, trained_once) -> Path:
     """And once it is trained."""
     return shutil.copytree(trained_once, project, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def photos(trained):
+    """Three photographs of several sizes in a tree, and the folder to work in."""
+    draw = np.random.default_rng(0)
+    for name, size in (("a.jpg", (30, 20)), ("trip/b.png", (24, 32)), ("trip/day 2/c.webp", (50, 40))):
+        file = trained / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(file)
+    (trained / "photos/.hidden").mkdir()
+    shutil.copy(trained / "photos/a.jpg", trained / "photos/.hidden/a.jpg")
+    (trained / "photos/notes.txt").write_text("none")
+    return trained
+
+
+@pytest.fixture
+def predict(spaceclip, tiny):
+    """Runs the command into `depth`."""
+
+    def run(*arguments, **expected):
+        common = ("--checkpoint", "results/tiny", "--backbone", tiny, "--device", "cpu")
+        return spaceclip(
+            "predict", *arguments, *common, *(() if "--out" in arguments else ("--out", "depth")), **expected
+        ).output
+
+    return run
+
+
+@pytest.fixture
+def refused(predict):
+    """Likewise, where it must end in one line; returns that."""
+
+    def run(*arguments):
+        told = predict(*arguments, fails=True)
+        assert told.startswith("Error: ")
+        assert told.count("\n") == 1
+        return told
+
+    return run

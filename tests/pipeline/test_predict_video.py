@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import shutil
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from spaceclip.pipeline.prediction import SpaceClip
+from spaceclip.pipeline.prediction.video import VideoPrediction
 from spaceclip.pipeline.prediction.video import clip as clips
 from spaceclip.pipeline.prediction.video.clip import Clip
 from spaceclip.pipeline.prediction.video.flicker import Change, TemporalFilter, mean_change
@@ -45,17 +47,6 @@ def clip(trained):
     """A video of ten frames, at times of no fixed rate."""
     write_video("clip.mp4", [scene(number) for number in range(10)], [0, 33, 66, 200, 201, 240, 500, 533, 900, 1000])
     return trained / "clip.mp4"
-
-
-@pytest.fixture
-def predict(spaceclip, tiny):
-    """Runs the command into `depth`."""
-
-    def run(*arguments, **expected):
-        common = ("--checkpoint", "results/tiny", "--backbone", tiny, "--device", "cpu", "--out", "depth")
-        return spaceclip("predict", *arguments, *common, **expected).output
-
-    return run
 
 
 @pytest.fixture
@@ -121,12 +112,57 @@ def test_an_interrupted_video_goes_on_where_it_stopped(clip, predict, monkeypatc
 
 def test_what_is_filtered_or_one_file_is_done_anew(clip, predict):
     for kinds in (("npy", "--smooth", "0.5"), ("video",)):
+        shutil.rmtree("depth", ignore_errors=True)
         predict("clip.mp4", "--save", *kinds)
         Path("depth/clip.frames.csv").rename("depth/clip.frames.csv.part")
         assert "10 of 10 frames written" in predict("clip.mp4", "--save", *kinds)
         assert "0 of 10 frames written" in predict("clip.mp4", "--save", *kinds)
         assert not list(Path("depth").rglob("*.part"))
-        Path("depth/predict.json").unlink()
+
+
+def interrupted_at(number, monkeypatch):
+    """Ctrl-C once the frame of that number is to be written."""
+    write = VideoPrediction._written
+
+    def interrupted(self, found, **options):
+        if found[0].number == number:
+            raise KeyboardInterrupt
+        return write(self, found, **options)
+
+    monkeypatch.setattr(VideoPrediction, "_written", interrupted)
+    return lambda: monkeypatch.setattr(VideoPrediction, "_written", write)
+
+
+def test_a_second_format_that_was_interrupted_is_not_taken_for_done(clip, predict, monkeypatch):
+    predict("clip.mp4", "--save", "npy")
+    again = interrupted_at(6, monkeypatch)
+    assert "interrupted" in predict("clip.mp4", "--save", "png", fails=True)
+    again()
+    assert len(list(Path("depth/clip").glob("*.png"))) < 10
+    assert "frames written (png), " in predict("clip.mp4", "--save", "png")
+    pictures = sorted(Path("depth/clip").glob("*.png"))
+    assert len(pictures) == len(table()) == 10
+    assert len({np.asarray(Image.open(file))[:, 50:].tobytes() for file in pictures}) == 1  # one range of colours
+    assert "0 of 10 frames written (png), 10 were there" in predict("clip.mp4", "--save", "png")
+    assert "0 of 10 frames written (npy), 10 were there" in predict("clip.mp4", "--save", "npy")
+    again = interrupted_at(3, monkeypatch)
+    predict("clip.mp4", "--save", "video", fails=True)
+    again()
+    assert not Path("depth/clip.side.mp4").exists()
+    assert "10 of 10 frames written (video)" in predict("clip.mp4", "--save", "video")
+    assert len(shown("depth/clip.side.mp4")) == 10
+
+
+@pytest.mark.parametrize("kinds", ["npy", "png"])
+def test_of_a_video_that_was_replaced_by_a_shorter_one_nothing_is_left(clip, predict, kinds):
+    predict("clip.mp4", "--save", "npy,video")
+    write_video("clip.mp4", [scene(number) for number in range(20, 24)])
+    os.utime("clip.mp4", (0, 0))
+    assert "4 of 4 frames written" in predict("clip.mp4", "--save", kinds)
+    suffix = {"npy": "npy", "png": "depth.png"}[kinds]
+    assert [file.name for file in sorted(Path("depth/clip").iterdir())] == [f"{at:06d}.{suffix}" for at in range(1, 5)]
+    assert not Path("depth/clip.side.mp4").exists()
+    assert len(table()) == 4
 
 
 def test_flicker_is_measured_where_the_image_stays_and_smoothing_lowers_it(clip, predict, model):
@@ -212,6 +248,11 @@ def broken_videos():
     Path("empty.mp4").touch()
     Path("junk.mp4").write_bytes(b"no video" * 100)
     Path("list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.mp4\n#EXT-X-ENDLIST\n")
+    Path("coding.mp4").write_bytes(Path("clip.mp4").read_bytes().replace(b"avc1", b"zzzz"))
+    write_video("head.mkv", [scene(0)])
+    shutil.copy("head.mkv", "end.mkv")
+    os.truncate("head.mkv", 300)
+    os.truncate("end.mkv", 45)
     os.truncate("clip.mp4", 600)
 
 
@@ -223,6 +264,9 @@ def broken_videos():
         ("junk.mp4", "junk.mp4 cannot be read as a video (Invalid data found when processing input)"),
         ("list.mp4", "list.mp4 "),
         ("clip.mp4", "clip.mp4 cannot be read as a video"),
+        ("head.mkv", "head.mkv cannot be read as a video (Input/output error): damaged, cut short or none"),
+        ("end.mkv", "end.mkv cannot be read as a video (End of file)"),
+        ("coding.mp4", "coding.mp4 is of a coding that is not known, or damaged"),
     ],
 )
 def test_what_is_no_video_is_one_line(clip, predict, name, said):
@@ -231,6 +275,17 @@ def test_what_is_no_video_is_one_line(clip, predict, name, said):
     assert told.startswith(said)
     assert told.count("\n") == 1
     assert not Path("depth").exists()
+
+
+def test_beside_videos_that_are_none_the_others_are_done(clip, predict):
+    shutil.copy("clip.mp4", "whole.mp4")
+    broken_videos()
+    given = ("junk.mp4", "coding.mp4", "end.mkv", "whole.mp4")
+    for options in (["--dry-run"], []):
+        told = predict(*given, "--save", "npy", *options, code=3)
+        assert "depth/whole: " in told
+        assert told.count("\n") == 4 + ("camera" in told)
+    assert len(table("depth/whole.frames.csv")) == 10
 
 
 @pytest.mark.parametrize(

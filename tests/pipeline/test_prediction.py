@@ -17,7 +17,7 @@ from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import decode, predict
 from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, first_row, hub
 from spaceclip.pipeline.prediction import model as model_module
-from spaceclip.pipeline.prediction.files import encoded
+from spaceclip.pipeline.prediction.files import encoded, said_of_kinds
 from torch.nn.functional import interpolate
 
 EXIF_ORIENTATION = 0x0112
@@ -315,6 +315,16 @@ def test_16_bit_files_read_back_within_half_a_unit(high, seed):
     assert stored.dtype == np.uint16
     assert (np.abs(stored / counts - found.depth)[found.valid] <= 0.500001 / counts).all()
     assert (stored[~found.valid] == 0).all()
+
+
+def test_depth_beyond_16_bits_is_zero_and_said():
+    depth = np.array([[0.5, 255.996, 255.999, 256.5, 299, 301]])
+    picture = Image.open(io.BytesIO(encoded(depth_map(depth, 300), "png16")))
+    assert np.asarray(picture).tolist() == [[128, 65535, 0, 0, 0, 0]]
+    assert picture.info["Zero"] == "not valid (0 beyond 255.996 m)"
+    assert said_of_kinds(["npy", "png16"], {300, 30}) == "npy, png16 in millimetres or 1/256 m (0 beyond 255.996 m)"
+    assert said_of_kinds(["png16"], {80}) == "png16 in 1/256 m"
+    assert said_of_kinds(["png16"], ()) == "png16"
 
 
 def test_npy_files_hold_metres(tmp_path):

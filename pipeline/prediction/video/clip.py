@@ -68,14 +68,11 @@ class Clip:
 
     def __init__(self, path: Path, most: int | None = None) -> None:
         self.path, self.most, self.broken = path, most, None
-        try:
-            with self._opened() as (container, stream):
-                self.time_base, self._size = stream.time_base or Fraction(1, 1000), (stream.height, stream.width)
-                self.seconds = _seconds(container, stream)
-                self._rate = stream.average_rate or Fraction(25)
-                self.about = most or round((self.seconds or 0) * self._rate)
-        except OSError as error:  # PermissionError among them
-            raise SpaceClipError(f"{path} cannot be read ({error.strerror or error}): check the path") from error
+        with self._opened() as (container, stream):
+            self.time_base, self._size = stream.time_base or Fraction(1, 1000), (stream.height, stream.width)
+            self.seconds = _seconds(container, stream)
+            self._rate = stream.average_rate or Fraction(25)
+            self.about = most or round((self.seconds or 0) * self._rate)
         height, width = self._size
         if height * width > _MOST_PIXELS:
             raise SpaceClipError(f"{path} has frames of {height} x {width}: expected at most {_MOST_PIXELS:,} pixels")
@@ -117,21 +114,28 @@ class Clip:
     @contextmanager
     def _opened(self) -> "Iterator[tuple[InputContainer, VideoStream]]":
         import av
-        from av.error import InvalidDataError
+        from av.error import FFmpegError
 
         try:
             name, device = _place(self.path)
             # No list of files elsewhere.
             options = None if device else {"protocol_whitelist": "file"}
             container = av.open(name, format=device, options=options, metadata_errors="ignore")
-        except InvalidDataError as error:
+        except FFmpegError as error:
+            if isinstance(error, FileNotFoundError | PermissionError):
+                raise SpaceClipError(f"{self.path} cannot be read ({error.strerror}): check the path") from error
             raise SpaceClipError(
                 f"{self.path} cannot be read as a video ({error.strerror}): damaged, cut short or none; copy it again"
             ) from error
         with container:
             if not container.streams.video:
                 raise SpaceClipError(f"{self.path} holds no video: {counted(len(container.streams), 'other stream')}")
-            yield container, container.streams.video[0]
+            stream = container.streams.video[0]
+            if not stream.codec_context:
+                raise SpaceClipError(
+                    f"{self.path} is of a coding that is not known, or damaged: copy it again, or convert it to mp4"
+                )
+            yield container, stream
 
 
 def _place(path: Path) -> tuple[str, str | None]:

@@ -27,17 +27,18 @@ class FrameTable:
     def __init__(self, path: Path) -> None:
         self.path, self._part = path, path.with_name(f"{path.name}.part")
 
-    def read(self) -> list[Row]:
-        """The rows that are there, up to one that is not whole."""
+    def read(self) -> tuple[list[Row], bool]:
+        """The rows that are there, up to one that is not whole; and whether they are those of all frames."""
         rows: list[Row] = []
+        is_part = self._part.exists()
         with suppress(OSError, ValueError):
-            held = (self._part if self._part.exists() else self.path).read_text()
+            held = (self._part if is_part else self.path).read_text()
             for number, line in enumerate(held.splitlines(keepends=True)[1:], 1):
                 frame, seconds, *change = line.split(",")
                 if int(frame) != number or len(change) != len(Change._fields) or not line.endswith("\n"):
                     break
                 rows.append(Row(float(seconds), Change(*map(float, change))))
-        return rows
+        return rows, bool(rows) and not is_part
 
     def begin(self, rows: Sequence[Row]) -> Self:
         """Open it, to go on after these rows."""

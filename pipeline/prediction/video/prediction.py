@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..files import FORMATS, VIDEO
+from ..files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX, VIDEO
 from ..inputs import Input
 from ..intrinsics import Intrinsics
 from ..job import THREADS, Job, Prepared
 from ..pool import Pool
+from ..record import version_of
 from ..rendering import colour_span, side_by_side
 from .clip import Clip, Frame
 from .flicker import Change, TemporalFilter, mean_change
@@ -54,6 +55,10 @@ class _Frame(Prepared):
     ticks: int
     seconds: float
 
+    @property
+    def place(self) -> str:
+        return _place(self.number)
+
 
 class VideoPrediction:
     """The prediction of a video.
@@ -67,20 +72,21 @@ class VideoPrediction:
     """
 
     def __init__(self, job: Job, one: Input) -> None:
+        job.check_name(one)
+        self.version = version_of(one.path)
         self.job, self.input, self.clip = job, one, Clip(one.path, job.frames)
         self.camera, self.factor = job.camera_of(self.clip.first)
-        self._table = FrameTable(job.out / f"{one.name}.frames.csv")
-        self._film = job.out / f"{one.name}.side.mp4" if VIDEO in job.kinds else None
+        self._table = FrameTable(job.out / f"{one.name}{TABLE_SUFFIX}")
+        self._film = job.out / f"{one.name}{FILM_SUFFIX}" if VIDEO in job.kinds else None
         self._keeps_images = job.shows_image or self._film is not None
         self._is_coloured = self._film or any(FORMATS[kind].is_coloured for kind in job.image_kinds)
 
     def whole(self) -> tuple[list[Row], bool]:
         """The first frames, those that need not be done again; and whether that is all of them."""
-        path, rows = self.input.path, self._table.read()
-        there = (self.job.is_whole(path, self.job.files(self._name(number))) for number in count(1))
+        (rows, complete), name, record = self._table.read(), self.input.name, self.job.record
+        there = (record.holds(name, self.job.endings(_place(number)), self.version) for number in count(1))
         found = [row for row, _ in takewhile(lambda each: each[1], zip(rows, there, strict=False))]
-        once = [self._table.path, *([self._film] if self._film else [])]
-        if found and len(found) == len(rows) and self.job.is_whole(path, once):
+        if complete and len(found) == len(rows) and record.holds(name, self.job.video_endings, self.version):
             return found, True
         # A filter needs all frames before, as the video does that they go into.
         return [] if self._film or self.job.smooth else found, False
@@ -100,7 +106,10 @@ class VideoPrediction:
         if finished:
             return done
         self.job.model.prepare(self.clip.first)  # nothing is left behind where the encoder cannot be had
-        self.job.begin()
+        record = self.job.record
+        record.begin(self.job.settings)
+        record.discard_others(self.input.name, self.version)
+        record.add(self.input.name, self.job.video_endings, self.version)
         about, colours = self._survey() if self._is_coloured else (self.clip.about, None)
         report(len(rows), about)
         pixels, batch = self.clip.first.height * self.clip.first.width, self.job.model.batch_size
@@ -128,9 +137,6 @@ class VideoPrediction:
         change = mean_change([row.change for row in rows[1:]])
         return replace(done, frames=len(rows), change=change, colours=colours, broken=self.clip.broken)
 
-    def _name(self, number: int) -> str:
-        return f"{self.input.name}/{number:06d}"
-
     def _survey(self) -> tuple[int, tuple[float, float]]:
         """How many frames there are, and what their colours shall span: the depths of some from all over the video."""
         kept, step, number = [], 1, 0
@@ -149,8 +155,8 @@ class VideoPrediction:
         picture = frame.picture()
         image = np.asarray(picture) if self._keeps_images else None
         pixels = self.job.model.prepare(picture)
-        named = Input(self.input.path, self._name(frame.number))
-        return _Frame(named, pixels, image, self.camera, self.factor, frame.number, frame.ticks, frame.seconds)
+        at = frame.number, frame.ticks, frame.seconds
+        return _Frame(self.input, self.version, pixels, image, self.camera, self.factor, *at)
 
     def _filtered(self, frames: Iterator[_Frame], batch: int, whole: int) -> Iterator[tuple[_Frame, Tensor, Change]]:
         """The depth of the frames that are to be written."""
@@ -169,8 +175,12 @@ class VideoPrediction:
         facts |= {"Smoothed": f"{self.job.smooth:g}"} if self.job.smooth else {}
         plain = self.job.depth_map(frame, depth, frame.image)
         drawn = replace(plain, colours=colours, facts={**plain.facts, **facts})
-        self.job.write(drawn, frame.input.name)
+        self.job.write(drawn, frame)
         return frame, change, side_by_side(drawn) if self._film else None
+
+
+def _place(number: int) -> str:
+    return f"/{number:06d}"
 
 
 def _ahead(decoder: Pool, frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -1,0 +1,112 @@
+"""What a folder of outputs says of itself: the settings of its depth, and which version of its input each is of."""
+
+import json
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ...cache import SpaceClipError, write_atomically
+
+RECORD = "predict.jsonl"
+
+Version = tuple[int, ...]
+"""Of a file: its bytes, and when its content and its entry in the file system changed last, nanoseconds."""
+
+_ENDING = re.compile(r"(/\d+)?(\.\w+)+")
+
+
+def version_of(path: Path) -> Version:
+    """The version of a file; of what is no file, such as a camera, one that was never before."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (time.time_ns(),)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class Record:
+    """A file of JSON lines: the settings, then [input's name, ending, *version] of each output before it is written.
+
+    So an output that is there is of that version, whenever a run was interrupted, and a file without a line is the
+    user's own.
+
+    Args:
+        folder: Of the outputs.
+
+    Attributes:
+        file: The record.
+        settings: What decides the depth; None where nothing was predicted yet.
+
+    Raises:
+        SpaceClipError: The record cannot be understood.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.settings, self._folder, self._lock = folder / RECORD, None, folder, Lock()
+        self._made: defaultdict[str, dict[str, Version]] = defaultdict(dict)
+        try:
+            first, *lines = self.file.read_bytes().splitlines() or [b""]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self.settings = _parsed(first)
+        if not isinstance(self.settings, Mapping):
+            raise SpaceClipError(f"{self.file}: is no record of a prediction; give another --out, or delete it")
+        for line in lines:
+            match _parsed(line):
+                case [str(name), str(ending), *version] if _ENDING.fullmatch(ending):
+                    self._made[name][ending] = tuple(version)
+
+    @property
+    def outputs(self) -> set[str]:
+        """Paths below the folder."""
+        return {f"{name}{ending}" for name, made in self._made.items() for ending in made}
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Note the settings in a folder that has none."""
+        if self.settings is None:
+            write_atomically(self.file, json.dumps(settings).encode())
+            self.settings = settings
+
+    def add(self, name: str, endings: Iterable[str], version: Version) -> None:
+        """Note outputs that are about to be written."""
+        endings = list(endings)
+        # Each begins its own line, whatever a full disk left of the one before.
+        lines = "".join(f"\n{json.dumps([name, ending, *version])}" for ending in endings)
+        with self._lock, self.file.open("a") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            self._made[name].update(dict.fromkeys(endings, version))
+
+    def holds(self, name: str, endings: Iterable[str], version: Version) -> bool:
+        """Whether all these outputs are there, and of this version."""
+        made = self._made.get(name, {})
+        return all(made.get(ending) == version and self._path(name, ending).exists() for ending in endings)
+
+    def foreign(self, name: str, endings: Iterable[str]) -> Path | None:
+        """A file that would be overwritten though it is no output."""
+        made = self._made.get(name, {})
+        return next(
+            (path for ending in endings if ending not in made and (path := self._path(name, ending)).exists()), None
+        )
+
+    def discard_others(self, name: str, version: Version) -> None:
+        """Delete the outputs of other versions, which would lie among those of this one as if they were its own."""
+        for ending in [ending for ending, made_of in self._made[name].items() if made_of != version]:
+            self._path(name, ending).unlink(missing_ok=True)
+            del self._made[name][ending]
+
+    def _path(self, name: str, ending: str) -> Path:
+        return self._folder / f"{name}{ending}"
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,88 @@
+"""What `spaceclip predict` takes as its inputs, and what it says of those that it cannot use."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+def names():
+    return sorted(file.relative_to("depth").as_posix() for file in Path("depth").rglob("*.npy"))
+
+
+def test_a_list_names_files_from_its_own_folder_on(photos, predict):
+    shutil.copy("photos/a.jpg", "other.jpg")
+    Path("photos/list.txt").write_bytes(
+        f"a.jpg\r\n\n trip/day 2/c.webp\n../other.jpg\n{Path.cwd()}/other.jpg\n".encode()
+    )
+    assert "3 of 3 images written" in predict("photos/list.txt", "--save", "npy")
+    assert names() == ["a.npy", "other.npy", "trip/day 2/c.npy"]
+
+
+def test_a_list_keeps_files_of_one_name_apart(photos, predict):
+    shutil.copytree("photos", "more")
+    Path("list.txt").write_text(f"photos/a.jpg\nmore/a.jpg\n{Path.cwd()}/more/trip/b.png\n")
+    predict("list.txt", "--save", "npy")
+    absolute = f"{Path.cwd()}/more/trip/b.npy".removeprefix("/")
+    assert names() == sorted(["photos/a.npy", "more/a.npy", absolute])
+
+
+def test_a_list_that_names_no_file_is_one_line_with_its_place(photos, refused):
+    Path("list.txt").write_text("photos/a.jpg\n\nphotos/nowhere.jpg\n")
+    assert "list.txt, line 3: photos/nowhere.jpg does not exist" in refused("list.txt")
+    Path("list.txt").write_text("\n")
+    assert "no image in list.txt" in refused("list.txt")
+    assert not Path("depth").exists()
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "renamed.jpg"])
+def test_of_heic_a_line_says_how_to_convert_it(photos, predict, name):
+    Path("photos", name).write_bytes(HEIC)
+    told = predict(f"photos/{name}", "photos/a.jpg", "--save", "npy", code=3)
+    assert f"photos/{name} is not a readable image" in told
+    assert "convert to JPEG (heif-convert IN OUT.jpg" in told
+    assert "1 of 2 images written (npy), 1 could not be used; the first: depth/a.npy" in told
+
+
+def test_heic_in_folders_and_patterns_is_passed_over_aloud(photos, predict):
+    for name in ("IMG_1.HEIC", "trip/IMG_2.heic"):
+        Path("photos", name).write_bytes(HEIC)
+    for given in ("photos", "photos/**/*"):
+        told = predict(given, "--save", "npy")
+        assert told.startswith("2 files passed over: photos/IMG_1.HEIC, photos/trip/IMG_2.heic; HEIC and AVIF are not")
+        assert "of 3 images written" in told
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(photos, predict):
+    shutil.copy("photos/a.jpg", "~me.jpg")
+    predict("~me.jpg", "--save", "npy")
+    assert names() == ["~me.npy"]
+    Path("list.txt").write_text("~me.jpg\n")
+    assert "1 were there" in predict("list.txt", "--save", "npy")
+
+
+def test_a_pattern_begins_at_the_users_home(photos, predict, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    predict("~/photos/*.jpg", "--save", "npy")
+    assert names() == ["a.npy"]
+
+
+def test_a_name_too_long_for_its_outputs_is_a_line_and_the_others_are_done(photos, predict):
+    shutil.copy("photos/a.jpg", f"photos/{'n' * 246}.jpg")
+    shutil.copy("photos/a.jpg", f"photos/{'n' * 225}.jpg")
+    Path(f"photos/{'n' * 240}.mp4").touch()
+    told = predict("photos", f"photos/{'n' * 240}.mp4", "--save", "npy,png,png16,ply,glb,side", code=3)
+    assert "nnn.jpg: its name has 246 bytes" in told
+    assert "nnn.mp4: its name has 240 bytes" in told
+    assert "rename it to at most 225\n" in told
+    assert "4 of 5 images written" in told
+    assert told.count("\n") == 4
+
+
+def test_the_first_that_is_named_is_there(photos, predict):
+    Path("photos/a.jpg").write_bytes(b"none")
+    assert "the first: depth/trip/b.npy\n" in predict("photos", "--save", "npy", code=3)
+    shutil.rmtree("photos/trip")
+    assert "depth: 0 of 1 image written (npy), 1 could not be used\n" in predict("photos", "--save", "npy", code=3)
