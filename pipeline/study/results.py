@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ...cache import Looks, SpaceClipError
-from ...evaluate import NUMBERS, REPORT, BackboneFacts, Protocol, best_baselines
+from ...evaluate import METRICS, NUMBERS, REPORT, BackboneFacts, Protocol, best_baselines
 from .arm_results import ArmResult
 from .naming import Run, named, seeds_text
 
@@ -66,6 +66,23 @@ class StudyResults(BaseModel):
     seeds: list[int]
     arms: list[ArmResult]
     others: list[str] = []
+
+    @model_validator(mode="after")
+    def _require_whole(self) -> Self:
+        """What was edited by hand is refused here, not found half-way through a page."""
+        if not (self.arms and self.seeds):
+            raise ValueError("there are no arms, or no seeds")
+        for arm in self.arms:
+            if (found := [run.seed for run in arm.runs]) != self.seeds:
+                raise ValueError(f"the runs of {arm.name} are of the seeds {found}, expected {self.seeds}")
+            for numbers in (*(run.metrics for run in arm.runs), *(run.test for run in arm.runs), arm.metrics, arm.test):
+                if numbers and (absent := [name for name in METRICS if name not in numbers]):
+                    raise ValueError(f"{arm.name} lacks {absent[0]}")
+            if bool(arm.metrics) != any(run.metrics for run in arm.runs):
+                raise ValueError(f"the mean of {arm.name} is not of its runs")
+            if bool(arm.test) != any(run.test for run in arm.runs):
+                raise ValueError(f"the mean of {arm.name} on the test split is not of its runs")
+        return self
 
     @property
     def runs(self) -> list[Run]:

@@ -7,7 +7,7 @@ from ...evaluate import METRIC_LABELS
 from .arm_results import ArmResult
 from .notes import notes_of
 from .results import StudyResults
-from .tables import settings_of, spread_text
+from .tables import BEST_WITHOUT, settings_of, spread_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,16 +37,18 @@ def _table(results: StudyResults, title: str, caption: str) -> "Table":
 
     table = Table(title=Text(title), title_justify="left", caption=Text(caption), caption_justify="left")
     table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
-    table.add_column("Arm", overflow="fold")
+    table.add_column("Arm", overflow="fold", min_width=len(BEST_WITHOUT))
     for name in _SHOWN:
         table.add_column(METRIC_LABELS[name], justify="right", no_wrap=True)
     first, *others = results.arms
     if others:
-        table.add_column(Text(f"AbsRel minus that of “{first.name}”"), justify="right", overflow="fold", max_width=17)
+        table.add_column(Text(f"AbsRel minus that of “{first.name}”"), justify="right", overflow="fold", max_width=16)
         table.add_column("Agree", justify="right", no_wrap=True)
     for arm in results.arms:
         cells = [spread_text(arm.metrics.get(name)) for name in _SHOWN]
         table.add_row(*map(Text, (arm.name, *cells, *(_difference(arm) if others else ()))))
+    if without := results.image_free:
+        table.add_row(BEST_WITHOUT, *(f"{without[name]:.4f}" for name in _SHOWN))
     return table
 
 

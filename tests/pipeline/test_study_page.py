@@ -177,6 +177,23 @@ def test_a_page_of_other_numbers_than_its_table_is_refused_in_one_line(studied, 
     assert "study.json is of another version (arms.0.runs: Field required)" in one_line("report", OUT)
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda found: found.update(arms=[]), "there are no arms, or no seeds"),
+        (lambda found: found["arms"][1]["runs"].pop(), "the runs of flat are of the seeds [1], expected [1, 2]"),
+        (lambda found: found["arms"][1]["runs"][0]["metrics"].pop("rmse"), "flat lacks rmse"),
+        (lambda found: found["arms"][1]["metrics"].pop("abs_rel"), "flat lacks abs_rel"),
+        (lambda found: found["arms"][1]["metrics"].clear(), "the mean of flat is not of its runs"),
+        (lambda found: found["arms"][1]["test"].clear(), "the mean of flat on the test split is not of its runs"),
+    ],
+)
+def test_a_table_that_was_edited_by_hand_is_refused_in_one_line(studied, one_line, edit, told):
+    change(OUT / "study.json", edit)
+    for command in ("report", "show"):
+        assert f"study.json is of another version (its JSON: Value error, {told})" in one_line(command, OUT)
+
+
 def test_runs_that_were_trained_anew_are_not_shown_with_the_numbers_of_others(studied, one_line):
     change(OUT / "study.json", lambda found: found["arms"][1]["runs"][0]["metrics"].update(abs_rel=0.125))
     assert "flat/seed1/checkpoint.safetensors: was trained anew since the table was written" in one_line("report", OUT)
