@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...evaluate import markdown_table
+from ...extract import counted
 from .memory import peak_memory, said_of_memory
 from .source import ALONE, SEPARATE, SHARED, VARIANTS, Networks, Source, Variant
 
@@ -54,9 +55,9 @@ class Cost:
         decoder: Its precision.
         machine: Device, threads, versions.
         memory: What is measured of memory.
-        repeats: Passes of each variant, in turn.
+        repeats: Rounds, each a pass of each variant.
         rows: A row for each batch size and variant.
-        added_latency: By batch size, (shared - alone) / alone, the median over the rounds.
+        added_latency: By batch size, (shared - alone) / alone: the p10, p50 and p90 over the rounds.
         memory_ratio: By batch size, shared / separate.
     """
 
@@ -66,7 +67,7 @@ class Cost:
     memory: str
     repeats: int
     rows: list[Row]
-    added_latency: dict[int, float]
+    added_latency: dict[int, list[float]]
     memory_ratio: dict[int, float]
 
     def json(self) -> dict[str, Any]:
@@ -91,15 +92,20 @@ class Cost:
             for row in self.rows
         ]
         (alone, _), (shared, shared_mib), (_, separate_mib) = _AUTHORS.values()
-        added, share = shared / alone - 1, shared_mib / separate_mib
+        added = [
+            f"{middle:.2f} at batch {batch} (p10 {low:.2f}, p90 {high:.2f})"
+            for batch, (low, middle, high) in self.added_latency.items()
+        ]
+        ratio = [f"{number:.2f} at batch {batch}" for batch, number in self.memory_ratio.items()]
         return "\n".join(
             [
                 markdown_table(header, rows),
                 "",
-                f"latency, (shared - alone) / alone: {_by_batch(self.added_latency)}; authors' {added:.2f}",
-                f"memory, shared / separate: {_by_batch(self.memory_ratio)}; authors' {share:.2f}",
+                f"latency, (shared - alone) / alone: {', '.join(added)}; authors' {shared / alone - 1:.2f}",
+                f"memory, shared / separate: {', '.join(ratio)}; authors' {shared_mib / separate_mib:.2f}",
                 f"encoder: {self.encoder}; decoder: {self.decoder}",
-                f"machine: {self.machine}; {self.repeats} passes of each in turn; the authors' is an unnamed GPU",
+                f"time: of a batch; p50 and p90 of {counted(self.repeats, 'round')}, each the three in turn",
+                f"machine: {self.machine}; the authors' is an unnamed GPU, at batch 1",
                 f"memory: {self.memory}",
             ]
         )
@@ -152,7 +158,10 @@ def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: C
         memory=said_of_memory(encoder.device),
         repeats=repeats,
         rows=rows,
-        added_latency={batch: float(np.median(found[:, 1] / found[:, 0] - 1)) for batch, found in times.items()},
+        added_latency={
+            batch: np.quantile(found[:, 1] / found[:, 0] - 1, (0.1, 0.5, 0.9)).tolist()
+            for batch, found in times.items()
+        },
         memory_ratio={batch: memory[1][at] / memory[2][at] for at, batch in enumerate(batches)},
     )
 
@@ -186,7 +195,3 @@ def _machine(device: torch.device) -> str:
     threads = torch.get_num_threads()
     name = named[0] if named else platform.processor() or platform.machine()
     return f"{name}, {device.type}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
-
-
-def _by_batch(numbers: dict[int, float]) -> str:
-    return ", ".join(f"{number:.2f} at batch {batch}" for batch, number in numbers.items())

@@ -53,6 +53,8 @@ def test_json_has_what_was_counted_and_timed_beside_the_authors_numbers(trained,
         weights = [row["parameters"] for row in (alone, shared, separate)]
         assert weights == [tower, tower + decoder, 2 * tower + decoder]
         assert all(0 < row["p50_ms"] <= row["p90_ms"] for row in (alone, shared, separate))
+    for low, middle, high in found["added_latency"].values():
+        assert low <= middle <= high
     assert found["memory_ratio"] == {"1": 2 / 3, "2": 3 / 4}
     assert found["authors"][SHARED.name] == {"p50_ms": 5.2, "memory_mib": 468.1}
     assert "1 thread" in found["machine"] or "threads" in found["machine"]
@@ -66,6 +68,8 @@ def test_a_table_of_sizes_alone_says_that_weights_are_random(project, spaceclip)
     assert "| separate backbone + decoder |     1 |" in told
     assert "authors' 0.54" in told
     assert "authors' 0.59" in told
+    assert "(p10 " in told
+    assert "p50 and p90 of 1 round, each the three in turn" in told
     assert "the authors' is an unnamed GPU" in told
 
 
