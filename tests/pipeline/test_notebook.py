@@ -22,20 +22,22 @@ def shown(source, names) -> Any:
     return None
 
 
-def test_the_notebook_runs_and_holds_no_outputs(trained_once, tiny, tmp_path, monkeypatch):
+def test_the_notebook_runs_holds_no_outputs_and_leaves_no_file(trained_once, tiny, tmp_path, monkeypatch, contents):
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path / "docs")
     shutil.copytree(trained_once / "results/tiny", tmp_path / "results/demo")
     config = Path(tiny.removeprefix("random:"))
     shutil.copytree(config.parent, config.parent.name)  # where the record finds the encoder
+    before = contents(tmp_path)
     names = {}
     model, found, points, metrics = (shown("".join(cell["source"]), names) for cell in CODE)
     assert repr(model).startswith("SpaceClip: random:")
-    assert found._repr_png_().startswith(b"\x89PNG")
-    np.testing.assert_array_equal(np.load("scene.npy"), found.depth)
+    assert found._repr_jpeg_().startswith(b"\xff\xd8")
     assert points[0] == (found.valid.sum(), 3)
+    assert found.camera.fx == names["focal"]
     truth, known = names["scene"].depth, names["known"]
     assert metrics["AbsRel ↓"] == round(float(np.mean(np.abs(found.depth - truth)[known] / truth[known])), 3)
+    assert contents(tmp_path) == before
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in CODE)
 
 
