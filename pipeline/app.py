@@ -81,7 +81,8 @@ def depth_page(model: SpaceClip, folder: str) -> Any:
             at = gradio.Textbox(label="Metres there", interactive=False)
         with gradio.Row():
             flip = gradio.Checkbox(label="Average with the mirrored image")
-            field = gradio.Number(0, label="Degrees across; 0: by EXIF data, else guessed", minimum=0, maximum=179)
+            wide = "Horizontal field of view (--fov-x), degrees; 0: by EXIF data, else guessed"
+            field = gradio.Number(0, label=wide, minimum=0, maximum=179)
             said = gradio.Textbox(label="Found", lines=3, interactive=False)
         points = gradio.Model3D(label="Points", display_mode="point_cloud", height=480)
 
