@@ -408,7 +408,7 @@ def test_compare_says_which_seeds_are_not_trained_and_which_arms_not_scored_each
     results = json.loads(file.read_text())
     whole, flat, steep = results["arms"]
     flat["runs"][1] = {"seed": 2, "status": "open"}
-    steep.update(dict.fromkeys(("metrics", "differences", "test", "test_differences"), {}))
+    steep.update({key: {} for key in ("metrics", "differences", "test", "test_differences")})
     steep["runs"] = [{"seed": 1, "status": "failed", "note": "no memory"}, {"seed": 2, "status": "open"}]
     file.write_text(json.dumps(results))
     spaceclip("compare", "results/whole", "--out", "tables")
