@@ -1,6 +1,5 @@
 """Depth of images and videos into a folder, as a user asks for it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from .inputs import Input, find_inputs
 from .intrinsics import Intrinsics
 from .job import Job
 from .model import SpaceClip
-from .video import UNCHANGED, VideoDone, VideoPrediction
+from .video import VideoDone, VideoPrediction
 
 
 def predict_inputs(
@@ -132,10 +131,13 @@ def _said_of_video(job: Job, prediction: VideoPrediction, found: VideoDone) -> s
     unchanged, flicker, smoothed = found.change
     whole = f", {found.whole} were there" if found.whole else ""
     colours = "" if found.colours is None else "; colours span {:.2f} to {:.2f} m".format(*found.colours)
-    filtered = "" if math.isnan(smoothed) or not job.smooth else f", {smoothed:.4f} m with --smooth {job.smooth:g}"
-    where = f"the {unchanged:.0%} of pixels whose image did not change (by more than {UNCHANGED} of 255)"
+    still = "no pixel of the picture stands still"
+    if unchanged:
+        where = f"where the picture stands still ({unchanged:.0%} of its pixels)"
+        filtered = f", with --smooth {job.smooth:g} by {smoothed:.4f} m" if job.smooth else ""
+        still = f"{where}, depth changes by {flicker:.4f} m a frame{filtered}"
     kinds = said_of_kinds(job.kinds, {job.model.depth_range[1] * prediction.factor})
     return (
         f"{job.out / prediction.input.name}: {found.frames - found.whole} of {counted(found.frames, 'frame')} written "
-        f"({kinds}){whole}{colours}; flicker {flicker:.4f} m on {where}{filtered}"
+        f"({kinds}){whole}{colours}; flicker: {still}"
     )

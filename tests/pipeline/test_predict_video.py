@@ -179,7 +179,9 @@ def test_flicker_is_measured_where_the_image_stays_and_smoothing_lowers_it(clip,
         assert float(row["flicker"]) == pytest.approx(change[same].mean(), rel=0.05, abs=1e-4)
         assert float(row["smoothed"]) < float(row["flicker"])
     flicker = np.concatenate([change[same] for same, change in zip(still, moved, strict=True)]).mean()
-    assert float(told.partition("; flicker ")[2].split()[0]) == pytest.approx(flicker, rel=0.05)
+    said = told.partition("; flicker: where the picture stands still (")[2]
+    assert float(said.partition("depth changes by ")[2].split()[0]) == pytest.approx(flicker, rel=0.05)
+    assert "m a frame, with --smooth" in said
     assert "with --smooth 0.8" in told
 
 
@@ -204,7 +206,7 @@ def test_the_filter_averages_what_stays_and_leaves_what_moves():
 
 def test_a_video_where_all_moves_has_no_flicker(trained, predict):
     write_video("clip.mp4", [np.full((36, 48, 3), 60 * number, np.uint8) for number in range(4)])
-    assert "flicker nan m on the 0% of pixels" in predict("clip.mp4", "--save", "npy")
+    assert "flicker: no pixel of the picture stands still" in predict("clip.mp4", "--save", "npy")
 
 
 @pytest.mark.parametrize(("name", "kept"), [("cut.mp4", 0.7), ("cut.mkv", 0.6)])
