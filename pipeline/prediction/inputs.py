@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from ...cache import SpaceClipError
 from ...extract import CONVERT, IMAGE_SUFFIXES, UNREAD_SUFFIXES, counted, first_few, natural_key, no_file
@@ -138,11 +139,16 @@ def _before_wildcard(parts: Sequence[str]) -> list[str]:
 def _images(folder: Path, out: Path) -> Iterator[Path]:
     """Images in a folder and below, in natural order, folder by folder."""
     known = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
-    for place, folders, files in os.walk(folder, followlinks=False):
+    for place, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_key)
         folders[:] = [name for name in folders if Path(place, name).resolve() != out]
         images = (name for name in files if name[0] != "." and name.lower().endswith(known))
         yield from (Path(place, name) for name in sorted(images, key=natural_key))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that may not be read is not silently passed over."""
+    raise error
 
 
 class _Outputs:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ...cache import SpaceClipError, write_atomically
+from ...cache import SpaceClipError
 
 RECORD = "predict.jsonl"
 
@@ -67,10 +67,22 @@ class Record:
         return {f"{name}{ending}" for name, made in self._made.items() for ending in made}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Note the settings in a folder that has none."""
-        if self.settings is None:
-            write_atomically(self.file, json.dumps(settings).encode())
-            self.settings = settings
+        """Note the settings in a folder that has none.
+
+        Raises:
+            SpaceClipError: Another run was faster.
+        """
+        if self.settings is not None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.file.open("x") as file:
+                file.write(json.dumps(settings))
+        except FileExistsError as error:
+            raise SpaceClipError(
+                f"{self._folder}: another run has begun there meanwhile; run the same command again"
+            ) from error
+        self.settings = settings
 
     def add(self, name: str, endings: Iterable[str], version: Version) -> None:
         """Note outputs that are about to be written."""

@@ -133,6 +133,21 @@ def test_a_file_of_the_user_is_never_overwritten(photos, predict, refused):
     assert not Path("photos/predict.jsonl").exists()
 
 
+def test_of_two_runs_that_begin_a_folder_one_is_turned_away(photos, predict, refused, monkeypatch):
+    prepared = images._prepared
+
+    def meanwhile(job, one):
+        if not Path("depth/predict.jsonl").exists():
+            Path("depth").mkdir()
+            Path("depth/predict.jsonl").write_text('{"flip_average": true}\n["b", ".npy", 1, 2, 3]')
+        return prepared(job, one)
+
+    monkeypatch.setattr(images, "_prepared", meanwhile)
+    assert "depth: another run has begun there meanwhile; run the same" in refused("photos/a.jpg", "--save", "npy")
+    assert names() == ["predict.jsonl"]
+    assert "holds depth of other settings" in refused("photos/a.jpg", "--save", "npy")
+
+
 def test_a_record_that_somebody_wrote_deletes_nothing_elsewhere(photos, predict):
     predict("photos/a.jpg", "--save", "npy")
     Path("depth/a").mkdir()

@@ -1,5 +1,6 @@
 """What `spaceclip predict` takes as its inputs, and what it says of those that it cannot use."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -86,3 +87,15 @@ def test_the_first_that_is_named_is_there(photos, predict):
     assert "the first: depth/trip/b.npy\n" in predict("photos", "--save", "npy", code=3)
     shutil.rmtree("photos/trip")
     assert "depth: 0 of 1 image written (npy), 1 could not be used\n" in predict("photos", "--save", "npy", code=3)
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(photos, refused, monkeypatch):
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path) == "photos/trip":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert "photos/trip: Permission denied; mend that" in refused("photos")
