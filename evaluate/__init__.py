@@ -39,6 +39,7 @@ from .results import DATA_NAMES, WITHOUT_AN_IMAGE, Results, Row, best_baselines,
 from .saved_maps import SavedMaps, evaluate_saved, write_maps
 from .scoring import DepthMaps, ImageScore, Scorer, Scores, score, valid_pixels
 from .tables import results_tables
+from .text import printable
 from .truths import GroundTruth, SourceTruth, read_truths, samples_digest
 from .validation import validate
 from .validation_figure import shown_rows, validation_figure
@@ -106,6 +107,7 @@ __all__ = [
     "no_better",
     "predict",
     "prediction_figure",
+    "printable",
     "probe_csv",
     "probe_figure",
     "probe_layers",

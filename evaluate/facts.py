@@ -43,7 +43,7 @@ class CheckpointFacts(BaseModel):
             weights=info.weights,
             chosen=info.chosen,
             storage=storage,
-            validation=Protocol.model_validate(info.protocol) if info.protocol else None,
+            validation=Protocol.recorded(info.protocol),
             validation_images=sum(store["images"] for store in info.validation) or None,
         )
 

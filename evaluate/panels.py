@@ -53,7 +53,7 @@ class DepthScale:
         ticks = [tick for tick in _TICKS if self.low <= tick <= self.high]
         if self.kind == "log" and len(ticks) > 2:  # a narrow range has too few of them
             return ticks
-        step = next(tick for tick in _TICKS if (self.high - self.low) / tick <= 8)
+        step = next((tick for tick in _TICKS if (self.high - self.low) / tick <= 8), self.high - self.low)
         return [step * number for number in range(math.ceil(self.low / step), int(self.high / step) + 1)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..cache import SpaceClipError
 from .crops import check_crop
@@ -168,6 +168,22 @@ class Protocol(BaseModel):
     truth: str | None = None
     flip_average: bool | None
     median_scaling: bool
+
+    @classmethod
+    def recorded(cls, content: Mapping[str, Any]) -> Self | None:
+        """That of a checkpoint's record; None where that has none.
+
+        Raises:
+            SpaceClipError: It is none of this version.
+        """
+        try:
+            return cls.model_validate(content) if content else None
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise SpaceClipError(
+                f"the checkpoint's protocol is none of this version ({'.'.join(map(str, fault['loc']))!r:.80}: "
+                f"{fault['msg']}): train it again"
+            ) from error
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> Self:

@@ -24,10 +24,10 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from ..cache import CameraFacts, Features, SpaceClipError, write_atomically
-from .decoder import DecoderSettings, DepthDecoder
+from .decoder import DecoderSettings, DepthDecoder, Size
 from .sealed import seal, unseal
 from .timing import Receipt
-from .weights import build_decoder
+from .weights import build_decoder, plain
 
 WEIGHTS = "checkpoint.safetensors"
 INFO = "checkpoint.json"
@@ -35,6 +35,7 @@ RECEIPT = "train_receipt.json"
 
 # Ours have some kilobytes; one of gigabytes would only fill the memory.
 _LARGEST_INFO = 1 << 20
+_Side = Annotated[int, Field(ge=1, le=1 << 14)]
 
 
 _CONTENT = ("fingerprint", "ledger", "samples")
@@ -48,6 +49,12 @@ def _possible(camera: CameraFacts) -> CameraFacts:
     if (len(focal), len(size)) != (3, 2) or min(*focal, *size, camera["images"]) <= 0:
         raise ValueError("expected three focal lengths, height and width, and a number of images, all above 0")
     return camera
+
+
+def _identified(encoder: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if lacking := [key for key in ("name", "revision", "weights") if not isinstance(encoder.get(key), str)]:
+        raise ValueError(f"expected text as its {', '.join(lacking)}")
+    return encoder
 
 
 class StoreFacts(TypedDict):
@@ -110,10 +117,10 @@ class CheckpointInfo(BaseModel):
 
     format: Literal[3] = 3
     decoder: DecoderSettings
-    backbone: dict[str, JsonValue]
+    backbone: Annotated[dict[str, JsonValue], AfterValidator(_identified)]
     preprocessing: dict[str, JsonValue]
-    image_size: tuple[PositiveInt, PositiveInt] | None = None
-    patches: PositiveInt | None = None
+    image_size: tuple[_Side, _Side] | None = None
+    patches: Size | None = None
     stores: list[StoreFacts]
     validation: list[StoreFacts] = []
     min_depth: PositiveFloat
@@ -157,7 +164,7 @@ class CheckpointInfo(BaseModel):
             raise SpaceClipError(f"{path}: no checkpoint is there; run `spaceclip train` to make one") from None
         except ValidationError as error:
             first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc'][:3]))}: {first['msg']}"
+            reason = f"{plain('.'.join(map(str, first['loc'][:3])))}: {first['msg']}"
         except ValueError as error:
             reason = str(error)
         raise SpaceClipError(f"{path}: not a checkpoint of this version ({reason}); train it again")
@@ -233,7 +240,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
             weights = load(content.read())
     except FileNotFoundError:
         raise SpaceClipError(f"{file}: no checkpoint is there; run `spaceclip train` to make one") from None
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # the latter of types that PyTorch does not have
         raise SpaceClipError(f"{file}: not weights in safetensors format ({error}); train it again") from error
     decoder = build_decoder(info.decoder, weights, str(file), f"it does not fit the decoder of {INFO}: train it again")
     return Checkpoint(decoder.to(device), info, file)

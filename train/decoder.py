@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    FiniteFloat,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -55,7 +54,7 @@ class DecoderSettings(BaseModel):
     semantic_layers: tuple[_Layer, _Layer, _Layer, _Layer] = (12, 9, 6, 3)
     structural_layers: tuple[_Layer, _Layer, _Layer] = (2, 1, 0)
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    head_bias: FiniteFloat | Literal["pytorch"] = 2.0
+    head_bias: Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)] | Literal["pytorch"] = 2.0
 
     @field_validator("head_bias", mode="wrap")
     @classmethod

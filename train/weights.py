@@ -9,6 +9,7 @@ from ..cache import SpaceClipError
 from .decoder import DecoderSettings, DepthDecoder
 
 _SHOWN = 3
+_LONGEST = 80
 _REAL = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
@@ -36,7 +37,7 @@ def build_decoder(
 
     def refuse(fault: str, found: Collection[str], remedy: str = remedy) -> None:
         if found:
-            shown = ", ".join(list(found)[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+            shown = ", ".join(map(plain, list(found)[:_SHOWN])) + (", ..." if len(found) > _SHOWN else "")
             raise SpaceClipError(f"{where} {fault} {len(found)} weights ({shown}); {remedy}")
 
     refuse("misses", [name for name in wanted if name not in weights])
@@ -55,6 +56,15 @@ def build_decoder(
     decoder = DepthDecoder(settings)
     decoder.load_state_dict({name: weights[names(name)] for name in decoder.state_dict()})
     return decoder.eval()
+
+
+def plain(name: str) -> str:
+    r"""A name that a file gives, for a message: in one line, and not long.
+
+    >>> plain("head.bias"), plain("a\nb")
+    ('head.bias', 'a\\nb')
+    """
+    return ascii(name)[1:-1][:_LONGEST]
 
 
 def _is_like(found: Tensor, wanted: Tensor) -> bool:

@@ -74,7 +74,7 @@ def save_folder(model: "SpaceClip", folder: Path, name: str, license_id: str | N
     save_checkpoint(folder, model.decoder.state_dict(), info)
     for file, content in (("config.json", CONFIG), ("preprocessor_config.json", PREPROCESSOR)):
         write_atomically(folder / file, json.dumps(content, indent=1).encode() + b"\n")
-    write_atomically(folder / CARD, card.encode())
+    write_atomically(folder / CARD, card.encode(errors="backslashreplace"))
 
 
 def push_folder(

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...cache import SpaceClipError, out_of_memory, require_same
+from ...evaluate import printable
 from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize, resolve_precision
 from ..device import choose_device
@@ -237,14 +238,17 @@ class SpaceClip:
             flip_average: Average with what the mirrored images give.
 
         Raises:
-            SpaceClipError: Memory ran out.
+            SpaceClipError: Memory ran out, or some depth is NaN or infinite.
         """
         with out_of_memory(f"lower batch_size (now {self.batch_size})"):
             pixels = torch.from_numpy(prepared).permute(0, 3, 1, 2)
             depth = self._decode(pixels)
             if flip_average:
                 depth = (depth + self._decode(pixels.flip(-1)).flip(-1)) / 2
-            return depth[:, 0].cpu()
+            depth = depth[:, 0].cpu()
+        if not depth.isfinite().all():
+            raise SpaceClipError(f"{self.path}: gives no number as depth; take another checkpoint, or train it again")
+        return depth
 
     def _decode(self, pixels: Tensor) -> Tensor:
         return self.decode_features(self.backbone.encode(pixels, self.decoder.settings.layers))
@@ -300,7 +304,7 @@ class SpaceClip:
         return {
             "Software": "SpaceCLIP",
             "Checkpoint": self.info.sha256,
-            "Encoder": f"{encoder['name']}, {encoder['revision']}",
+            "Encoder": printable(f"{encoder['name']}, {encoder['revision']}"),
             "Trained-Range": f"{self.info.min_depth:g} to {self.info.max_depth:g} metres",
         }
 

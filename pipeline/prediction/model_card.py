@@ -33,6 +33,7 @@ def model_card(model: "SpaceClip", name: str, license_id: str | None = None) -> 
 
     info, encoder = model.info, BackboneFacts.of(model.info.backbone)
     origin, is_on_hub = _origin(encoder)
+    protocol = Protocol.recorded(info.protocol)
     metadata = ModelCardData(
         license=license_id,
         library_name="spaceclip",
@@ -54,7 +55,7 @@ def model_card(model: "SpaceClip", name: str, license_id: str | None = None) -> 
         encoder_is_local=is_local(encoder.name),
         origin=origin,
         parameters=f"{sum(weight.numel() for weight in model.decoder.parameters()) / 1e6:.2f}",
-        protocol=Protocol.model_validate(info.protocol).label if info.protocol else "Its protocol is not recorded",
+        protocol=protocol.label if protocol else "Its protocol is not recorded",
         metrics=[(label, info.metrics[key]) for key, label in METRIC_LABELS.items() if key in info.metrics],
         data=_data,
     )

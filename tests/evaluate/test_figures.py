@@ -83,6 +83,7 @@ def test_a_scale_spans_the_truth_of_all_images(drawn, kind):
     assert scale(np.array([0.0, 1e9, np.nan])) == pytest.approx([0, 1, np.nan], nan_ok=True)
     assert all(scale.low <= tick <= scale.high for tick in scale.ticks)
     assert DepthScale(1.3, 4.6, kind).ticks == [1.5, 2, 2.5, 3, 3.5, 4, 4.5]  # 2 alone would be no scale
+    assert len(DepthScale(1.3, 1e30, "linear").ticks) == 1
 
 
 def test_the_errors_name_the_data_set_and_metres(drawn, figures):

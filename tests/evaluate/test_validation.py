@@ -23,7 +23,7 @@ def make_store(tmp_path):
 
     def make(native: tuple[int, int] | None = None, storage: Storage = "float16") -> FeatureCache:
         spec = StoreSpec(
-            backbone={"name": "tiny"},
+            backbone={"name": "tiny", "revision": "1", "weights": "ab"},
             preprocessing={},
             layers=(0, 1, 2, 3),
             views=("plain",),

@@ -61,6 +61,13 @@ def hub(tmp_path, monkeypatch):
     return Hub
 
 
+def test_a_protocol_of_no_version_is_one_line(card_of):
+    with pytest.raises(
+        SpaceClipError, match=r"protocol is none of this version \('name': Field required\): train it again"
+    ):
+        card_of(protocol={"a\nb": 1})
+
+
 def test_a_saved_folder_gives_the_same_depth_from_the_same_bytes(model, tiny, tmp_path):
     model.save_pretrained(tmp_path / "shared")
     assert {file.name for file in (tmp_path / "shared").iterdir()} == {

@@ -171,6 +171,25 @@ def test_a_record_of_impossible_sizes_is_refused(folder, tiny, photo, size):
         model.predict(photo)
 
 
+def test_weights_whose_depth_is_no_number_are_refused(folder, tiny, photo):
+    model = SpaceClip.from_pretrained(folder, backbone=tiny, device="cpu")
+    for weight in model.decoder.parameters():
+        weight.data.fill_(3e38)
+    with pytest.raises(SpaceClipError, match=r"tiny: gives no number as depth; take another checkpoint"):
+        model.predict(photo)
+
+
+def test_an_encoder_s_name_that_is_no_utf_8_is_spelled_out(folder, tiny, photo, tmp_path):
+    model = SpaceClip.from_pretrained(folder, backbone=tiny, device="cpu")
+    model.info = model.info.model_copy(update={"backbone": {**model.info.backbone, "name": "caf\udce9"}})
+    model._source = tiny
+    model.depth_map(photo, torch.ones(8, 8)).save(tmp_path / "depth.png")
+    with Image.open(tmp_path / "depth.png") as picture:
+        assert picture.info["Encoder"] == r"caf\udce9, random weights, seed 0"
+    model.save_pretrained(tmp_path / "saved")
+    assert r"caf\udce9" in (tmp_path / "saved/README.md").read_text()
+
+
 def test_a_record_without_an_encoder_is_refused(folder, photo):
     model = SpaceClip.from_pretrained(folder, device="cpu")
     model.info = model.info.model_copy(update={"backbone": {"name": "embedded:clip-tiny"}})

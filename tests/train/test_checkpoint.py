@@ -1,6 +1,10 @@
 import hashlib
 import json
 import math
+import os
+import pickle
+import struct
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +23,7 @@ def saved(tmp_path, small):
     decoder = DepthDecoder(small).eval()
     info = CheckpointInfo(
         decoder=small,
-        backbone={"name": "tiny"},
+        backbone={"name": "tiny", "revision": "1", "weights": "ab"},
         preprocessing={},
         stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}],
         min_depth=0.1,
@@ -123,6 +127,70 @@ def test_settings_that_do_not_fit_the_weights_are_refused(saved):
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbone": {}}, "backbone: .* expected text as its name, revision, weights"),
+        ({"backbone": {"name": "tiny", "revision": 1, "weights": "ab"}}, "expected text as its revision"),
+        ({"backbone": ["tiny"]}, "backbone: "),
+        ({"image_size": [10**20, 10**20]}, "image_size.0: .* less than or equal to 16384"),
+        ({"image_size": [-32, 32]}, "image_size.0: "),
+        ({"patches": 10**30}, "patches: "),
+        ({"min_depth": math.inf}, "min_depth: "),
+        ({"stores": {"a": 1}}, "stores: "),
+        ({"a\nb" + 500 * "c": 1}, r"\(a\\nbccc"),
+    ],
+)
+def test_a_description_of_what_cannot_be_is_one_line_that_names_it(saved, changes, said):
+    file = saved[0] / "checkpoint.json"
+    file.write_bytes(resealed(json.loads(file.read_bytes()), **changes))
+    with pytest.raises(SpaceClipError, match=f"not a checkpoint of this version .*{said}") as raised:
+        load_checkpoint(saved[0])
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("bias", [1e308, -1e308, 10**30])
+def test_a_bias_that_no_head_can_start_from_is_refused(saved, bias):
+    file = saved[0] / "checkpoint.json"
+    content = json.loads(file.read_bytes())
+    file.write_bytes(resealed(content, decoder={**content["decoder"], "head_bias": bias}))
+    with pytest.raises(SpaceClipError, match=r"decoder\.head_bias: .*expected metres, or pytorch"):
+        load_checkpoint(saved[0])
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
+
+
+def header(content, values=b""):
+    return struct.pack("<Q", len(content)) + content + values
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        pickle.dumps(Trap()),
+        header(b"[1]"),
+        header(b"[" * 10_000),
+        struct.pack("<Q", 1 << 62) + b"{}",
+        header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', bytes(4)),
+        header(b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}', bytes(4)),
+        header(b'{"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}}', bytes(4)),
+    ],
+)
+def test_what_are_no_weights_is_one_line_and_runs_nothing(saved, tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    file = saved[0] / "checkpoint.json"
+    (saved[0] / "checkpoint.safetensors").write_bytes(content)
+    file.write_bytes(resealed(json.loads(file.read_bytes()), sha256=hashlib.sha256(content).hexdigest()))
+    with pytest.raises(SpaceClipError, match=r"checkpoint.safetensors: not weights in safetensors format [^\n]*again$"):
+        load_checkpoint(saved[0])
+    assert not Path("sprung").exists()
+
+
+@pytest.mark.parametrize(
     "change", [{"focal": [1.0, 2.0]}, {"focal": [1, 2, math.nan]}, {"size": [0, 3]}, {"images": 0}]
 )
 def test_a_camera_that_cannot_be_is_refused_in_one_line(saved, change):
@@ -176,6 +244,10 @@ def test_huge_settings_are_refused_before_anything_of_their_size_is_made(saved, 
     [
         (lambda weights: weights["head.predict.bias"].fill_(torch.nan), "non-finite 1 weights"),
         (lambda weights: weights.update(more=torch.zeros(1)), "unexpected 1 weights"),
+        (
+            lambda weights: weights.update({"../a\n" + 999 * "b": torch.zeros(1)}),
+            r"unexpected 1 weights \(../a\\nb{74}\)",
+        ),
         (lambda weights: weights.pop("head.predict.bias"), "misses 1 weights"),
         (
             lambda weights: weights.update({"head.predict.bias": torch.zeros(1, dtype=torch.int8)}),
