@@ -105,5 +105,5 @@ class DepthMap:
         low, high = self.depth_range
         return (
             f"DepthMap {height} x {width}, {near:.2f} to {far:.2f} {self.unit}, median {middle:.2f}\n"
-            f"{self.valid.mean():.0%} valid: within the {low:g} to {high:g} m of its training"
+            f"{self.valid.mean():.0%} valid: within the {low:.3g} to {high:.3g} m of its training"
         )

@@ -1,6 +1,6 @@
 """Encoder and decoder together: from an image to metres."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from .hub import checkpoint_folder, push_folder, save_folder
 from .intrinsics import Intrinsics
 
 AnyImage = str | Path | Image.Image | NDArray[Any]
-AnyCamera = CameraChoice | Intrinsics | ArrayLike | None
+AnyCamera = CameraChoice | Intrinsics | Sequence[float] | NDArray[Any] | None
 
 _ON_CPU, _ELSEWHERE = 8, 32
 _LONGEST = 16_384
