@@ -96,6 +96,8 @@ def _found(text: str, out: Path, unread: list[Path]) -> Iterator[tuple[Path, Pur
         return
     # A shell leaves patterns in quotes alone; os.path's leaves alone what begins with ~ and is no user.
     path = Path(os.path.expanduser(text))  # noqa: PTH111
+    if not text:  # as of a shell's variable that is not set; a Path takes it for the folder where one is
+        raise SpaceClipError("an input is the empty text: expected an image, a video, a folder, a pattern or a list")
     if path.is_dir():
         yield from _mirrored(_images(path, out.resolve()), path, unread)
     elif path.is_file() and path.suffix.lower() == ".txt":

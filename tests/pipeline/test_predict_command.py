@@ -240,6 +240,7 @@ def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
     [
         (("nowhere.jpg",), "nowhere.jpg does not exist: expected an image, a video, a folder, a pattern or a list"),
         (("photos", "--backbone", "embedded:clip-tiny"), "embedded:clip-tiny has other weights than the one recorded"),
+        (("",), "an input is the empty text: expected an image"),
         (("photos/*.tiff",), "no image in photos/*.tiff: looked for files that end in .jpg"),
         (("photos/a.jpg", "--out", "photos/notes.txt"), "photos/notes.txt: cannot be written"),
         (("photos/a.jpg", "other/a.jpg"), "would both be written to depth/a"),

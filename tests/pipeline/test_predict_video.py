@@ -320,6 +320,9 @@ def test_a_camera_is_a_video_of_so_many_frames(trained, predict, monkeypatch):
     assert "depth/camera0: 20 of 20 frames written (npy, video); colours span " in told
     assert [time for time, _ in shown("depth/camera0.side.mp4")] == [Fraction(number, 50) for number in range(20)]
     assert len(list(Path("depth/camera0").iterdir())) == 20
+    told = predict("camera:0", "--frames", "3", "--save", "png16")
+    assert "depth/camera0: 3 of 3 frames written (png16 in millimetres)" in told
+    assert len(list(Path("depth/camera0").iterdir())) == 3
 
 
 def test_a_video_of_too_many_pixels_is_refused(clip, predict, monkeypatch):
