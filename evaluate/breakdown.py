@@ -14,6 +14,7 @@ class Breakdown(BaseModel):
     Attributes:
         depth_edges: Bins of the true depth, metres; one more than there are bins.
         by_depth: Over the pixels of a bin, of all images together; None where there are none.
+        depth_pixels: How many pixels each bin has; empty in results that do not have it.
         by_place: Likewise for the cells of a grid over the frame, by row from the top; None where it was not scored.
         by_scene: Mean over the images of each named scene.
     """
@@ -22,6 +23,7 @@ class Breakdown(BaseModel):
 
     depth_edges: list[float]
     by_depth: list[float | None]
+    depth_pixels: list[int] = []
     by_place: list[list[float | None]] | None
     by_scene: dict[str, float]
 
@@ -30,6 +32,7 @@ class Breakdown(BaseModel):
         cls,
         depth_edges: NDArray[np.float64],
         by_depth: NDArray[np.float64],
+        depth_pixels: NDArray[np.int64],
         by_place: NDArray[np.float64] | None,
         by_scene: Mapping[str, float],
     ) -> Self:
@@ -37,6 +40,7 @@ class Breakdown(BaseModel):
         return cls(
             depth_edges=depth_edges.tolist(),
             by_depth=_known(by_depth),
+            depth_pixels=depth_pixels.tolist(),
             by_place=None if by_place is None else [_known(row) for row in by_place],
             by_scene=dict(by_scene),
         )

@@ -68,9 +68,14 @@ def legend(ax: "Axes", count: int, *, room: float = 0.0) -> None:
 
 def draw_by_depth(ax: "Axes", found: Breakdown, baseline: Breakdown | None, data: str) -> None:
     """AbsRel by true depth, over the pixels of all images together."""
-    edges, heights = np.array(found.depth_edges), _values(found.by_depth)
+    edges, heights = _shown_edges(found), _values(found.by_depth)
     bars = ax.bar(edges[:-1], heights, np.diff(edges), align="edge", color="C0", edgecolor="white")
-    ax.set(xlabel=f"{data}: true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
+    _depth_axes(ax, [found], data)
+    if whole := sum(found.depth_pixels):
+        shares = [count / whole for count in found.depth_pixels]
+        texts = ["" if not share else "<1%" if share < 0.005 else f"{share:.0%}" for share in shares]
+        ax.bar_label(bars, texts, fontsize=7)
+        ax.set_title("Error by depth, with the share of pixels")
     if baseline:
         others = _values(baseline.by_depth)
         # Room above the bars for the legend.
@@ -82,10 +87,32 @@ def draw_by_depth(ax: "Axes", found: Breakdown, baseline: Breakdown | None, data
 def draw_depths(ax: "Axes", arms: Mapping[str, Breakdown], data: str) -> None:
     """AbsRel by true depth of several predictions, a line each."""
     for colour, (name, found) in zip(colours(len(arms)), arms.items(), strict=True):
-        ax.stairs(_values(found.by_depth), found.depth_edges, baseline=None, label=_wrapped(name), color=colour)
-    ax.set(xlabel=f"{data}: true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
+        ax.stairs(_values(found.by_depth), _shown_edges(found), baseline=None, label=_wrapped(name), color=colour)
+    _depth_axes(ax, list(arms.values()), data)
     ax.set_ylim(bottom=0)
     legend(ax, len(arms), room=0.08 * len(arms))
+
+
+def _shown_edges(found: Breakdown) -> NDArray[np.float64]:
+    """Of the bins by depth; the nearest, which begins at nearly nothing, is drawn no wider than an octave."""
+    first, second, *others = found.depth_edges
+    return np.array([max(first, second / 2), second, *others])
+
+
+def _depth_axes(ax: "Axes", shown: Sequence[Breakdown], data: str) -> None:
+    """Equal ratios of depth in equal steps, from the nearest bin with pixels to the farthest."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ax.set(xlabel=f"{data}: true depth (m)", ylabel="AbsRel over the pixels of a bin", title="Error by depth")
+    ax.set_xscale("log")
+    ends = []
+    for one in shown:
+        edges, known = _shown_edges(one), np.flatnonzero(~np.isnan(_values(one.by_depth)))
+        ends += [edges[known[0]], edges[known[-1] + 1]]
+    ax.set_xlim(min(ends), max(ends))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_by_scene(ax: "Axes", found: Breakdown, baseline: Breakdown | None) -> None:

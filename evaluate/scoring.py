@@ -21,7 +21,7 @@ from .variation import Variation
 PLAIN, AVERAGED, SAVED = "plain", "averaged", "saved"
 WHOLE = "valid"
 
-_DEPTH_BINS = 10
+_DEPTH_BINS = 14
 _PLACES = (6, 8)
 
 
@@ -77,6 +77,7 @@ class Scores:
         mean_depth: Of those, in metres.
         depth_edges: [K + 1] bins of the true depth, in metres.
         depth_abs_rel: [K] AbsRel over all pixels of a bin together; NaN where the bin is empty.
+        depth_pixels: [K] how many those are.
         place_abs_rel: [rows, columns] likewise for the cells of a grid over the frame; None where it was not scored.
         variation: See `Variation.ratios`.
     """
@@ -88,6 +89,7 @@ class Scores:
     mean_depth: float
     depth_edges: NDArray[np.float64]
     depth_abs_rel: NDArray[np.float64]
+    depth_pixels: NDArray[np.int64]
     place_abs_rel: NDArray[np.float64] | None
     variation: dict[str, float | None]
 
@@ -103,7 +105,7 @@ class Scores:
             name: float(np.mean([image.metrics["abs_rel"] for image in images]))
             for name, images in self.scenes().items()
         }
-        return Breakdown.of(self.depth_edges, self.depth_abs_rel, self.place_abs_rel, scenes)
+        return Breakdown.of(self.depth_edges, self.depth_abs_rel, self.depth_pixels, self.place_abs_rel, scenes)
 
     def region(self, name: str) -> tuple[int, dict[str, float] | None]:
         """Number of images that have the region, and the mean over them; None without one."""
@@ -183,12 +185,14 @@ class Scorer:
         by_depth, by_place = _means(self._by_depth), _means(self._by_place) if self.regions else None
         images, skipped = tuple(self._images), self.skipped
         mean_depth = self._metres / self._measured
-        parts, variation = (self._edges, by_depth, by_place), self._variation.ratios()
-        return Scores(self.protocol, images, skipped, self._measured, mean_depth, *parts, variation)
+        parts = (self._edges, by_depth, self._by_depth[1].astype(np.int64), by_place)
+        return Scores(self.protocol, images, skipped, self._measured, mean_depth, *parts, self._variation.ratios())
 
     @property
     def _edges(self) -> NDArray[np.float64]:
-        return np.linspace(self.protocol.min_depth, self.protocol.max_depth, _DEPTH_BINS + 1)
+        # Half octaves: half of all pixels of a street lie within a tenth of its range.
+        edges = self.protocol.max_depth * 2.0 ** (np.arange(-_DEPTH_BINS, 1) / 2)
+        return np.concatenate(([self.protocol.min_depth], np.maximum(edges[1:], self.protocol.min_depth)))
 
 
 def _means(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -147,11 +147,12 @@ def test_error_by_depth_pools_the_pixels_of_all_images(make_maps, scored):
     found = scored(rows)
     truth = np.concatenate([row.truths[None].ravel() for row in rows])
     depth = np.clip(np.concatenate([row.depths["plain"].numpy().ravel() for row in rows]), 0.001, 10)
-    assert found.depth_edges[[0, -1]] == pytest.approx([0.001, 10])
-    for k in range(10):
+    assert found.depth_edges[[0, -3, -2, -1]] == pytest.approx([0.001, 5, 5 * 2**0.5, 10])
+    for k in range(len(found.depth_edges) - 1):
         inside = (truth >= found.depth_edges[k]) & (truth < found.depth_edges[k + 1]) & (truth > 0)
         expected = (np.abs(depth - truth)[inside] / truth[inside]).mean() if inside.any() else np.nan
         assert found.depth_abs_rel[k] == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        assert found.depth_pixels[k] == inside.sum()
 
 
 def test_a_prediction_that_is_not_a_number_is_named(make_maps, scored):
