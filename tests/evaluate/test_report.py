@@ -118,7 +118,7 @@ def trained(tmp_path, decoder):
         (tmp_path / "history.csv").write_bytes(history if isinstance(history, bytes) else history.encode())
         encoder = {"name": "tiny", "revision": "1", "weights": "ab"}
         info = CheckpointInfo(
-            decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone=encoder, preprocessing={},
+            decoder=DecoderSettings(hidden_size=8, channels=(8, 8, 8, 4)), backbone={**encoder}, preprocessing={},
             stores=[{"fingerprint": "f", "ledger": "l", "samples": "s", "images": 3}],
             min_depth=0.001, max_depth=10, weights="ema", epoch=7, metrics={}, protocol={},
             training=TrainSettings(max_depth=10).model_dump(mode="json"), sha256="0" * 64,
