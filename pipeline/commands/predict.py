@@ -45,7 +45,7 @@ def kinds(_context: click.Context, _option: click.Parameter, text: str) -> tuple
 @click.option(
     "--rescale-focal",
     is_flag=True,
-    help="Multiply depth by what the pinhole camera says of this camera and that of the training.",
+    help="Correct depth for another lens than that of the training: multiply it by the ratio of their focal lengths.",
 )
 @click.option(
     "--smooth",

@@ -203,7 +203,8 @@ class SpaceClip:
             camera: `CameraChoice(fov_x=78)` or `CameraChoice(fx=520)` for images of any size; `Intrinsics`,
                 (fx, fy, cx, cy) or a matrix [3, 3] for images of one size, in their pixels; by default what EXIF data
                 says, else a guess. It changes the points, and depth only with `rescale_focal`.
-            rescale_focal: Multiply depth by what the pinhole camera says of this camera and that of the training.
+            rescale_focal: Correct depth for another lens than that of the training: multiply it by the ratio of their
+                focal lengths over width.
 
         Returns:
             One depth map, or a list with one for each of several images.
