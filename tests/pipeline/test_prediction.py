@@ -199,8 +199,8 @@ def test_a_record_without_an_encoder_is_refused(folder, photo):
 
 @pytest.mark.parametrize("name", ["./a", "../b", "~/a/b", "/a/b", "a/b/c", "depth", "results/a", Path("b/a")])
 def test_a_path_that_is_nowhere_is_one_line_without_the_hub(tmp_path, monkeypatch, no_network, name):
-    monkeypatch.chdir(tmp_path)
-    Path("results").mkdir()
+    (tmp_path / "here/results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(SpaceClipError, match=f"^{name}: no such folder; give the folder of a checkpoint") as refused:
         SpaceClip.from_pretrained(name)
     assert "\n" not in str(refused.value)
