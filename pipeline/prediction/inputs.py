@@ -123,11 +123,15 @@ def _mirrored(files: Iterator[Path], root: Path, unread: list[Path]) -> Iterator
 
 
 def _listed(file: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Files of a list, a line each, from its own folder on; named as the list names them."""
+    """Files of a list, a line each, from its own folder on; named as the list names them.
+
+    Of a line with columns (image, depth, focal length, as data sets have it) the first is taken.
+    """
     for number, line in enumerate(os.fsdecode(file.read_bytes()).split("\n"), 1):
         if not (name := line.strip()):
             continue
-        path = file.parent / os.path.expanduser(name)  # noqa: PTH111
+        paths = {text: file.parent / os.path.expanduser(text) for text in (name, name.split()[0])}  # noqa: PTH111
+        name, path = next(((text, path) for text, path in paths.items() if path.is_file()), (name, paths[name]))
         if not path.is_file():
             raise SpaceClipError(f"{file}, line {number}: {path} {no_file(path)}: expected an image or a video")
         yield path, PurePosixPath(*(part for part in Path(name).parts if part not in (path.anchor, "..", "~")))

@@ -21,7 +21,7 @@ from .files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX, VIDEO, encoded
 from .inputs import Input
 from .intrinsics import Intrinsics
 from .model import SpaceClip
-from .record import Record, Version
+from .record import Record, Version, version_of
 
 THREADS = min(os.cpu_count() or 1, 8)
 _LONGEST_NAME = 225
@@ -180,6 +180,11 @@ class Job:
                 "now): give another --out, or delete that folder"
             )
         for one in inputs:
+            if source := self.record.source(one.name, version_of(one.path)):
+                raise SpaceClipError(
+                    f"{self.out / one.name} is the depth of {source}, and would become that of {one.path}: give "
+                    "another --out, or predict the folder that both lie in"
+                )
             endings = [*self.video_endings, *self.endings("/000001")] if one.is_video else self.endings()
             if file := self.record.foreign(one.name, endings):
                 raise SpaceClipError(

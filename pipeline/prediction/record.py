@@ -14,8 +14,11 @@ from ...cache import SpaceClipError
 
 RECORD = "predict.jsonl"
 
-Version = tuple[int, ...]
-"""Of a file: its bytes, and when its content and its entry in the file system changed last, nanoseconds."""
+Version = tuple[str | int, ...]
+"""Of a file: where it lies; its bytes, and when its content and its entry in the file system changed last, nanoseconds.
+
+With the same numbers it is the same one in another place: the folder above it was moved.
+"""
 
 _ENDING = re.compile(r"(/\d+)?(\.\w+)+")
 
@@ -25,8 +28,8 @@ def version_of(path: Path) -> Version:
     try:
         found = path.stat()
     except OSError:
-        return (time.time_ns(),)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return str(path), time.time_ns()
+    return str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class Record:
@@ -98,7 +101,18 @@ class Record:
     def holds(self, name: str, endings: Iterable[str], version: Version) -> bool:
         """Whether all these outputs are there, and of this version."""
         made = self._made.get(name, {})
-        return all(made.get(ending) == version and self._path(name, ending).exists() for ending in endings)
+        return all(_alike(made.get(ending), version) and self._path(name, ending).exists() for ending in endings)
+
+    def source(self, name: str, version: Version) -> str | None:
+        """The other file that outputs of this name are of, of which there are some."""
+        return next(
+            (
+                str(made_of[0])
+                for ending, made_of in self._made.get(name, {}).items()
+                if made_of[0] != version[0] and not _alike(made_of, version) and self._path(name, ending).exists()
+            ),
+            None,
+        )
 
     def foreign(self, name: str, endings: Iterable[str]) -> Path | None:
         """A file that would be overwritten though it is no output."""
@@ -109,12 +123,16 @@ class Record:
 
     def discard_others(self, name: str, version: Version) -> None:
         """Delete the outputs of other versions, which would lie among those of this one as if they were its own."""
-        for ending in [ending for ending, made_of in self._made[name].items() if made_of != version]:
+        for ending in [ending for ending, made_of in self._made[name].items() if not _alike(made_of, version)]:
             self._path(name, ending).unlink(missing_ok=True)
             del self._made[name][ending]
 
     def _path(self, name: str, ending: str) -> Path:
         return self._folder / f"{name}{ending}"
+
+
+def _alike(made_of: Version | None, version: Version) -> bool:
+    return made_of is not None and made_of[1:] == version[1:]
 
 
 def _parsed(line: bytes) -> Any:

@@ -156,3 +156,20 @@ def test_a_record_that_somebody_wrote_deletes_nothing_elsewhere(photos, predict)
     Image.new("RGB", (9, 8)).save("photos/a.jpg")
     predict("photos/a.jpg", "--save", "npy")
     assert Path("photos/notes.txt").exists()
+
+
+def test_depth_of_one_picture_is_not_replaced_by_that_of_another_folder_s(photos, predict, refused):
+    shutil.copytree("photos", "others")
+    Image.new("RGB", (9, 8)).save("others/a.jpg")
+    predict("photos/a.jpg", "--save", "npy,png")
+    before = Path("depth/a.npy").read_bytes()
+    told = refused("others/a.jpg", "--save", "npy")
+    assert f"depth/a is the depth of {Path('photos/a.jpg').absolute()}, and would become that of others/a.jpg" in told
+    assert Path("depth/a.npy").read_bytes() == before
+    assert Path("depth/a.depth.png").exists()
+
+
+def test_pictures_whose_folder_was_moved_are_not_done_again(photos, predict):
+    predict("photos", "--save", "npy")
+    Path("photos").rename("moved")
+    assert "0 of 3 images written (npy), 3 were there" in predict("moved", "--save", "npy")

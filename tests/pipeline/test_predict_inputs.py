@@ -13,6 +13,15 @@ def names():
     return sorted(file.relative_to("depth").as_posix() for file in Path("depth").rglob("*.npy"))
 
 
+def test_of_a_data_set_s_list_with_depth_and_focal_length_the_images_are_taken(photos, predict):
+    Path("list.txt").write_text("photos/a.jpg depth/a.png 518.8579\nphotos/trip/b.png None 518.8579\n")
+    assert "2 of 2 images written" in predict("list.txt", "--save", "npy")
+    assert {path.as_posix() for path in Path("depth").rglob("*.npy")} == {
+        "depth/photos/a.npy",
+        "depth/photos/trip/b.npy",
+    }
+
+
 def test_a_list_names_files_from_its_own_folder_on(photos, predict):
     shutil.copy("photos/a.jpg", "other.jpg")
     Path("photos/list.txt").write_bytes(
@@ -31,8 +40,8 @@ def test_a_list_keeps_files_of_one_name_apart(photos, predict):
 
 
 def test_a_list_that_names_no_file_is_one_line_with_its_place(photos, refused):
-    Path("list.txt").write_text("photos/a.jpg\n\nphotos/nowhere.jpg\n")
-    assert "list.txt, line 3: photos/nowhere.jpg does not exist" in refused("list.txt")
+    Path("list.txt").write_text("photos/a.jpg\n\nphotos/nowhere.jpg 518.8\n")
+    assert "list.txt, line 3: photos/nowhere.jpg 518.8 does not exist" in refused("list.txt")
     Path("list.txt").write_text("\n")
     assert "no image in list.txt" in refused("list.txt")
     assert not Path("depth").exists()
