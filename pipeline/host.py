@@ -73,14 +73,25 @@ class AttachedDecoder:
         depth = depth.clone()
         return depth if size is None else resize(depth, size)
 
-    def depth_map(self, image: Image.Image | NDArray[Any], index: int = 0) -> DepthMap:
+    def depth_map(self, image: Image.Image | NDArray[Any], index: int | None = None) -> DepthMap:
         """Depth at a photograph's own size, to look at, to save, or as points.
 
         Args:
             image: The photograph, a picture or an array [H, W, 3].
-            index: Its place in the batch that the tower was given last.
+            index: Its place in the batch that the tower was given last; may be left out of a batch of one.
+
+        Raises:
+            SpaceClipError: As when it is called, or the batch has several images, or none of that place.
         """
-        return self.model.depth_map(np.asarray(as_rgb(image)), self()[index, 0].cpu())
+        depth = self()
+        if index is None and len(depth) == 1:
+            index = 0
+        if index is None or not 0 <= index < len(depth):
+            raise SpaceClipError(
+                f"{self.tower.name} was given {len(depth)} images last, and depth is asked for that of index {index}: "
+                f"expected the photograph's place among them, from 0 to {len(depth) - 1}"
+            )
+        return self.model.depth_map(np.asarray(as_rgb(image)), depth[index, 0].cpu())
 
     def prepare(self, image: Image.Image | NDArray[Any]) -> Image.Image:
         """A photograph as those of the training were, for the host's processor: the whole frame, [S, S] pixels."""

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -107,14 +107,24 @@ class TrainingCamera:
     def factor(self, camera: Intrinsics) -> float:
         """By how much farther things are than the decoder says, as the pinhole camera has it.
 
-        The encoder sees the whole frame at one size, and in that frame a thing has the size of one so much nearer.
+        The encoder sees the whole frame at one size, and in that frame a thing has the size of one so much nearer:
+        by the ratio of focal length over width, and by that over height, which differ where a frame has another shape.
+        Of the two it is the geometric mean, so that a camera that is turned by 90 degrees stays the same.
         """
-        return camera.fx / camera.size[1] * self.facts["size"][1] / self.facts["focal"][1]
+        return self._magnification(camera) / self._taught[1]
 
     def is_like(self, camera: Intrinsics) -> bool:
-        """Whether a camera's field of view is one of those of the training, to 5 %."""
-        least, _, greatest = (focal / self.facts["size"][1] for focal in self.facts["focal"])
-        return least / _TOLERANCE <= camera.fx / camera.size[1] <= greatest * _TOLERANCE
+        """Whether a camera magnifies as one of those of the training, to 5 %."""
+        least, _, greatest = self._taught
+        return least / _TOLERANCE <= self._magnification(camera) <= greatest * _TOLERANCE
+
+    @staticmethod
+    def _magnification(camera: Intrinsics) -> float:
+        return math.sqrt(camera.fx * camera.fy / math.prod(camera.size))
+
+    @property
+    def _taught(self) -> list[float]:
+        return [focal / math.sqrt(math.prod(self.facts["size"])) for focal in self.facts["focal"]]
 
     @property
     def fov(self) -> str:
@@ -145,19 +155,27 @@ def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, re
             f"camera: not known of {counted(guesses, 'image')}: depth is metres if its field of view is that of the "
             f"training, {taught}; points are drawn for {GUESSED_FIELD:g} degrees; say it by --fov-x or --fx"
         )
-    unlike = [camera for camera in known if training and (rescaled or not training.is_like(camera))]
-    if known and not unlike:
+    if other := said_of_unlike(cameras, training, rescaled=rescaled):
+        lines.append(f"{other} (--rescale-focal)")
+    elif known:
         compared = "like that" if training else "depth is metres if it is that"
         lines.append(f"camera: {_seen_by(known)}: {compared} of the training, {taught}")
-    if training and unlike:
-        factors = sorted(training.factor(camera) for camera in unlike)
-        span = f"{factors[0]:.3f}" if factors[-1] - factors[0] < 0.0005 else f"{factors[0]:.3f} to {factors[-1]:.3f}"
-        wrong = "too large" if factors[-1] < 1 else "too small" if factors[0] > 1 else "wrong"
-        done = f"were multiplied by {span}" if rescaled else f"are {wrong}: times {span} they are metres"
-        lines.append(
-            f"camera: {_seen_by(unlike)}: that of the training is {taught}, so depths {done} (--rescale-focal)"
-        )
     return lines
+
+
+def said_of_unlike(cameras: Iterable[Intrinsics], training: TrainingCamera | None, *, rescaled: bool = False) -> str:
+    """What should be known where depth is no metres, or was made metres, since the lens is another; else nothing."""
+    if training is None:
+        return ""
+    known = dict.fromkeys(camera for camera in cameras if not camera.is_guess)
+    unlike = [camera for camera in known if rescaled or not training.is_like(camera)]
+    if not unlike:
+        return ""
+    factors = sorted(training.factor(camera) for camera in unlike)
+    span = f"{factors[0]:.3f}" if factors[-1] - factors[0] < 0.0005 else f"{factors[0]:.3f} to {factors[-1]:.3f}"
+    wrong = "too large" if factors[-1] < 1 else "too small" if factors[0] > 1 else "wrong"
+    done = f"were multiplied by {span}" if rescaled else f"are {wrong}: times {span} they are metres"
+    return f"camera: {_seen_by(unlike)}: that of the training is {training.fov}, so depths {done}"
 
 
 def _seen_by(cameras: Sequence[Intrinsics]) -> str:

@@ -25,8 +25,9 @@ class DepthMap:
     Attributes:
         depth: [H, W] float32, metres.
         image: [H, W, 3] uint8 RGB, upright.
-        depth_range: The depths between which the decoder was trained, metres.
+        depth_range: The depths between which it is valid, metres: those of the training, times `factor`.
         intrinsics: The image's camera; None where it is not known.
+        factor: What depth was multiplied by for another lens than that of the training.
         facts: What made it, by name; goes into files that have room for it.
         colours: Depths in metres that the colours of its pictures span; None for nearly all of its own.
     """
@@ -35,6 +36,7 @@ class DepthMap:
     image: NDArray[np.uint8]
     depth_range: tuple[float, float]
     intrinsics: Intrinsics | None = None
+    factor: float = 1.0
     facts: Mapping[str, str] = field(default_factory=dict)
     colours: tuple[float, float] | None = None
 
@@ -72,8 +74,8 @@ class DepthMap:
 
         Args:
             path: The file.
-            kind: `npy`, `png` (coloured), `png16`, `ply`, `glb` or `side`; by default by the file's ending, `.png`
-                being the coloured picture.
+            kind: `npy`, `png` (coloured), `png16`, `ply`, `glb` or `side`; by default by the file's ending: those of
+                `spaceclip predict` (`.depth16.png`, `.side.png`), any other `.png` being the coloured picture.
 
         Raises:
             SpaceClipError: The ending is of no format.

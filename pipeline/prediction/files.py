@@ -1,7 +1,7 @@
 """Depth maps as the content of files."""
 
 import io
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,37 +54,43 @@ def encoded(found: "DepthMap", kind: str) -> bytes:
 
 
 def format_of(path: Path) -> str:
-    """The kind that a file's ending asks for.
+    """The kind that a file's ending asks for: that of `predict`'s own files, else .png is the coloured picture.
 
     Raises:
         SpaceClipError: None does.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "npy", "ply", "glb"):
-        raise SpaceClipError(f"{path}: no format is known by this ending; expected .png, .npy, .ply or .glb")
-    return kind
+    name = path.name.lower()
+    endings = {known.suffix: kind for kind, known in FORMATS.items()} | {".png": "png"}
+    if kind := next((kind for ending, kind in endings.items() if name.endswith(ending)), None):
+        return kind
+    raise SpaceClipError(f"{path}: no format is known by this ending; expected {', '.join(endings)}")
 
 
 def counts_of_a_metre(farthest: float) -> int:
-    """Of a 16-bit png: 1000 (millimetres) where the farthest depth fits, else 256 as KITTI's."""
+    """Of a 16-bit png: 1000 (millimetres) where all depths of the training fit, else 256 as KITTI's.
+
+    Args:
+        farthest: Of the training, metres: all files of a checkpoint have one unit.
+    """
     return _MILLIMETRES if farthest * _MILLIMETRES <= _MOST_COUNTS else _KITTI
 
 
-def said_of_kinds(kinds: Iterable[str], farthest: Collection[float]) -> str:
+def said_of_kinds(kinds: Iterable[str], taught: float, valid: float) -> str:
     """Kinds as a user should know them, a 16-bit png with its unit.
 
     Args:
         kinds: Of `FORMATS`, and `VIDEO`.
-        farthest: The far ends in metres of the ranges of valid depth of what was written.
+        taught: The farthest depth of the training, metres.
+        valid: The farthest that is valid in what was written, metres.
     """
-    units = {counts_of_a_metre(far): _beyond(far) for far in sorted(farthest)}
-    unit = " or ".join(f"{'millimetres' if counts == _MILLIMETRES else '1/256 m'}{units[counts]}" for counts in units)
-    return ", ".join(f"png16 in {unit}" if kind == "png16" and unit else kind for kind in kinds)
+    counts = counts_of_a_metre(taught)
+    unit = f"{'millimetres' if counts == _MILLIMETRES else '1/256 m'}{_beyond(counts, valid)}"
+    return ", ".join(f"png16 in {unit}" if kind == "png16" else kind for kind in kinds)
 
 
-def _beyond(farthest: float) -> str:
+def _beyond(counts: int, farthest: float) -> str:
     """What to say where the range is more than 16 bits hold."""
-    return f" (0 beyond {_MOST_COUNTS / _KITTI:.3f} m)" if farthest * _KITTI > _MOST_COUNTS else ""
+    return f" (0 beyond {_MOST_COUNTS / counts:.3f} m)" if farthest * counts > _MOST_COUNTS else ""
 
 
 def _npy(found: "DepthMap") -> bytes:
@@ -95,11 +101,11 @@ def _npy(found: "DepthMap") -> bytes:
 
 def _png16(found: "DepthMap") -> bytes:
     farthest = found.depth_range[1]
-    counts = counts_of_a_metre(farthest)
+    counts = counts_of_a_metre(farthest / found.factor)
     values = np.rint(np.where(found.valid, found.depth, 0).astype(np.float64) * counts)
     picture = Image.fromarray(np.where(values > _MOST_COUNTS, 0, values).astype(np.uint16))
     unit = "millimetre" if counts == _MILLIMETRES else f"1/{counts} metre"
-    zero = f"not valid{_beyond(farthest)}"
+    zero = f"not valid{_beyond(counts, farthest)}"
     return _png(picture, {"Unit": unit, "Depth-Scale": f"{counts}", "Zero": zero, **found.facts})
 
 

@@ -31,14 +31,14 @@ class Done:
         whole: Those whose outputs were there.
         failed: Why others could not be used, a line each.
         cameras: Of how many of those that could.
-        farthest: The far ends in metres of their ranges of valid depth.
+        factors: What their depth was multiplied by.
     """
 
     written: int = 0
     whole: int = 0
     failed: list[str] = field(default_factory=list)
     cameras: Counter[Intrinsics] = field(default_factory=Counter)
-    farthest: set[float] = field(default_factory=set)
+    factors: set[float] = field(default_factory=set)
 
 
 def images_left(job: Job, inputs: Sequence[Input]) -> list[Input]:
@@ -89,7 +89,7 @@ def predict_images(
                 job.record.begin(job.settings)
             writers.submit(_write, job, one, depth, weight=math.prod(one.camera.size))
             done.cameras[one.camera] += 1
-            done.farthest.add(job.model.depth_range[1] * one.factor)
+            done.factors.add(one.factor)
             done.written = number
             report(done.whole + done.written + len(done.failed), len(inputs))
     report(done.whole + done.written + len(done.failed), len(inputs))

@@ -1,5 +1,6 @@
 """Encoder and decoder together: from an image to metres."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,11 @@ from ...evaluate import printable
 from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize, resolve_precision
 from ..device import choose_device
-from .cameras import CameraChoice, TrainingCamera, camera_of
+from .cameras import CameraChoice, TrainingCamera, camera_of, said_of_unlike
 from .depth_map import DepthMap
 from .hub import checkpoint_folder, push_folder, save_folder
 from .intrinsics import Intrinsics
+from .model_card import DATA_IN_WORDS, UNRECORDED
 
 AnyImage = str | Path | Image.Image | NDArray[Any]
 AnyCamera = CameraChoice | Intrinsics | Sequence[float] | NDArray[Any] | None
@@ -203,8 +205,8 @@ class SpaceClip:
             camera: `CameraChoice(fov_x=78)` or `CameraChoice(fx=520)` for images of any size; `Intrinsics`,
                 (fx, fy, cx, cy) or a matrix [3, 3] for images of one size, in their pixels; by default what EXIF data
                 says, else a guess. It changes the points, and depth only with `rescale_focal`.
-            rescale_focal: Correct depth for another lens than that of the training: multiply it by the ratio of their
-                focal lengths over width.
+            rescale_focal: Correct depth for another lens than that of the training, see `TrainingCamera.factor`.
+                Without it there is a warning where that would change depth by over 5 %.
 
         Returns:
             One depth map, or a list with one for each of several images.
@@ -224,6 +226,8 @@ class SpaceClip:
                 taken_with = camera_of(picture, camera)
                 factor = self.rescaling(taken_with) if rescale_focal else 1.0
                 found.append(self.depth_map(np.asarray(picture), depth, taken_with, factor))
+        if not rescale_focal and (text := said_of_unlike((one.camera for one in found), self.training_camera)):
+            warnings.warn(text, stacklevel=2)
         return found[0] if one else found
 
     def prepare(self, picture: Image.Image) -> NDArray[np.uint8]:
@@ -275,8 +279,15 @@ class SpaceClip:
             image=image,
             depth_range=(low * factor, high * factor),
             intrinsics=camera,
+            factor=factor,
             facts=self.facts | rescaled,
         )
+
+    @property
+    def taught_by(self) -> str:
+        """The data sets of its training, in words: depth of other scenes is worth less."""
+        names = dict.fromkeys(DATA_IN_WORDS.get(store.get("data", ""), UNRECORDED) for store in self.info.stores)
+        return " and ".join(names) or UNRECORDED
 
     @property
     def training_camera(self) -> TrainingCamera | None:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from .model import SpaceClip
 
 CARD = "README.md"
-_DATA_NAMES = {
+DATA_IN_WORDS = {
     **DATA_NAMES,
     "folder": "a folder of images with depth",
     "synthetic": "rooms and streets that SpaceCLIP renders",
 }
+UNRECORDED = "a data set that is not recorded"
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 
 
@@ -75,7 +76,7 @@ def _origin(encoder: BackboneFacts) -> tuple[str, bool]:
 def _data(stores: Iterable[StoreFacts]) -> str:
     """Data sets with their splits and numbers of images."""
     return "; ".join(
-        f"{_DATA_NAMES.get(store.get('data', ''), 'a data set that is not recorded')}{_division(store)}, "
+        f"{DATA_IN_WORDS.get(store.get('data', ''), UNRECORDED)}{_division(store)}, "
         f"{counted(store['images'], 'image')} with depth (feature store {store['fingerprint']})"
         for store in stores
     )

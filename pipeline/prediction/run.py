@@ -1,6 +1,6 @@
 """Depth of images and videos into a folder, as a user asks for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,15 @@ def predict_inputs(
         if found.broken:
             say(found.broken)
             done.failed.append(found.broken)
+    if done.cameras:
+        say(f"{checkpoint}: trained on {model.taught_by}, {model.info.min_depth:g} to {model.info.max_depth:g} m")
     for line in (*said_of(done.cameras, model.training_camera, rescaled=job.rescale_focal), *said):
         say(line)
     if images:
         failed = len(images) - done.whole - done.written
         whole = f", {done.whole} were there" if done.whole else ""
         unusable = f", {failed} could not be used" if failed else ""
-        kinds, first = said_of_kinds(job.image_kinds, done.farthest), first_whole(job, images)
+        kinds, first = _kinds(job, job.image_kinds, done.factors), first_whole(job, images)
         where = f"; the first: {out / (first.name + job.endings()[0])}" if first else ""
         say(f"{out}: {done.written} of {counted(len(images), 'image')} written ({kinds}){whole}{unusable}{where}")
     return done
@@ -127,6 +129,11 @@ def _planned(job: Job, images: Sequence[Input], videos: Sequence[Input], say: Ca
     return done
 
 
+def _kinds(job: Job, kinds: Sequence[str], factors: Collection[float]) -> str:
+    farthest = job.model.depth_range[1]
+    return said_of_kinds(kinds, farthest, farthest * max(factors, default=1))
+
+
 def _said_of_video(job: Job, prediction: VideoPrediction, found: VideoDone) -> str:
     unchanged, flicker, smoothed = found.change
     whole = f", {found.whole} were there" if found.whole else ""
@@ -136,7 +143,7 @@ def _said_of_video(job: Job, prediction: VideoPrediction, found: VideoDone) -> s
         where = f"where the picture stands still ({unchanged:.0%} of its pixels)"
         filtered = f", with --smooth {job.smooth:g} by {smoothed:.4f} m" if job.smooth else ""
         still = f"{where}, depth changes by {flicker:.4f} m a frame{filtered}"
-    kinds = said_of_kinds(job.kinds, {job.model.depth_range[1] * prediction.factor})
+    kinds = _kinds(job, job.kinds, {prediction.factor})
     return (
         f"{job.out / prediction.input.name}: {found.frames - found.whole} of {counted(found.frames, 'frame')} written "
         f"({kinds}){whole}{colours}; flicker: {still}"

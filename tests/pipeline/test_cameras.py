@@ -125,10 +125,32 @@ def test_a_thing_seen_through_a_longer_lens_is_as_many_times_as_far():
     assert not training.is_like(far)
 
 
+def test_a_camera_that_is_turned_keeps_its_factor():
+    training, size = TrainingCamera(FACTS), (480, 640)
+    lying, standing = (Intrinsics.centred(each, 400.0) for each in (size, size[::-1]))
+    assert training.factor(standing) == pytest.approx(training.factor(lying))
+    # A frame of another shape: focal length over width and over height ask for different factors; between them.
+    wide = Intrinsics.centred((240, 640), 518.9)
+    assert training.factor(wide) == pytest.approx(math.sqrt(1 * 2))
+
+
+def test_python_warns_of_another_lens_unless_depth_is_rescaled(model, recwarn):
+    image = np.zeros((24, 32, 3), np.uint8)
+    told = r"camera: field of view 53.1 degrees \(given\): that of the training is 50.4 to 56.1 degrees, so depths are"
+    model.predict(image, camera=CameraChoice(fx=32))
+    model.predict(image)
+    model.predict(image, camera=CameraChoice(fx=64), rescale_focal=True)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=told.replace("53.1", "28.1") + " too small: times 2.000 they are metres$"):
+        model.predict(image, camera=CameraChoice(fx=64))
+
+
 def test_depth_is_rescaled_only_where_asked(model):
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     camera = CameraChoice(fx=60)
-    plain, rescaled = model.predict(image, camera=camera), model.predict(image, camera=camera, rescale_focal=True)
+    rescaled = model.predict(image, camera=camera, rescale_focal=True)
+    with pytest.warns(UserWarning, match="too small: times 1.500"):
+        plain = model.predict(image, camera=camera)
     np.testing.assert_allclose(rescaled.depth, plain.depth * 1.5, rtol=1e-5)
     assert rescaled.depth_range[1] == pytest.approx(1.5 * plain.depth_range[1])
     assert rescaled.facts["Focal-Rescaled"] == "times 1.5000"
@@ -150,7 +172,7 @@ def test_a_camera_is_given_in_each_of_its_forms(model, camera):
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     plain, found = model.predict(image), model.predict(image, camera=camera, rescale_focal=True)
     assert (found.camera.fx, found.camera.fy, found.camera.cx, found.camera.cy) == (60, 50, 10, 20)
-    np.testing.assert_allclose(found.depth, plain.depth * 1.5, rtol=1e-5)
+    np.testing.assert_allclose(found.depth, plain.depth * 1.5 * math.sqrt(50 / 60), rtol=1e-5)
     np.testing.assert_array_equal(found.points(), found.points((60, 50, 10, 20)))
 
 
@@ -171,7 +193,8 @@ def test_a_camera_of_another_size_or_kind_is_one_line(model):
 def test_the_lens_is_that_of_the_exif_data(model, tmp_path):
     for name in ("a.jpg", "a.webp", "a.png"):
         with_exif(Image.new("RGB", (40, 30)), 26, tmp_path / name)
-        found = model.predict(tmp_path / name)
+        with pytest.warns(UserWarning, match=r"by its EXIF data .* too large: times 0.751"):
+            found = model.predict(tmp_path / name)
         assert found.depth.shape == (40, 30)  # turned
         # The diagonal of 36 x 24 mm is 43.27 mm, that of the image 50 pixels.
         assert found.camera.fx == pytest.approx(26 / 43.2666 * 50, rel=1e-4)
@@ -234,7 +257,8 @@ def test_the_command_says_the_camera_and_refuses_what_it_cannot_rescale(trained,
     Image.new("RGB", (40, 30)).save("a.png")
     common = ("predict", "a.png", "--checkpoint", "results/tiny", "--backbone", tiny, "--save", "ply")
     told = spaceclip(*common, "--out", "one").output.splitlines()
-    assert told[0].startswith("camera: not known of 1 image: depth is metres if")
+    assert told[0] == "results/tiny: trained on a folder of images with depth, 0.001 to 10 m"
+    assert told[1].startswith("camera: not known of 1 image: depth is metres if")
     spaceclip(*common, "--out", "two", "--fx", "50", "--cy", "3")
     assert b"comment Camera: fx 50.0, 43.6 degrees across, given" in Path("two/a.ply").read_bytes()
     assert "does not say which camera its training images are of" in one_line(

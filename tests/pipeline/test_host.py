@@ -156,8 +156,20 @@ def test_an_answer_is_the_same_and_has_depth_without_a_second_pass_of_the_tower(
         assert torch.equal(host.generate(**given, max_new_tokens=5, do_sample=False), answer)
         np.testing.assert_allclose(head()[:, 0], model.decode(frames[:1]), rtol=0, atol=1e-5)
         found = head.depth_map(Image.new("RGB", (30, 20)))
+        with pytest.raises(SpaceClipError, match="was given 1 images last, and depth is asked for that of index 1"):
+            head.depth_map(Image.new("RGB", (30, 20)), 1)
     assert passes == [1]
     assert (found.depth.shape, found.unit) == ((20, 30), "metres")
+
+
+@torch.inference_mode()
+def test_of_a_batch_the_place_of_the_photograph_must_be_said(host, folder, pixels):
+    photo = Image.new("RGB", (30, 20))
+    with attach(host, folder, precision="float32") as head:
+        host(pixels)
+        with pytest.raises(SpaceClipError, match="index None: expected the photograph's place among them, from 0 to"):
+            head.depth_map(photo)
+        np.testing.assert_array_equal(head.depth_map(photo, 1).depth, head((20, 30))[1, 0])
 
 
 def compiled(host) -> Any:

@@ -99,7 +99,7 @@ def test_corrupt_pictures_are_a_line_each_and_the_others_are_done(photos, predic
     assert "photos/trip/b.png cannot be read" in told
     assert "photos/empty.jpg is empty (0 bytes)" in told
     assert "2 of 4 images written (npy), 2 could not be used" in told
-    assert told.count("\n") == 4
+    assert told.count("\n") == 5
     assert outputs() == ["a.npy", "predict.jsonl", "trip/day 2/c.npy"]
 
 
@@ -140,7 +140,7 @@ def test_pictures_that_cannot_be_are_a_line_each(photos, predict, monkeypatch):
         in told
     )
     assert "2 of 4 images written (npy), 2 could not be used" in told
-    assert told.count("\n") == 4
+    assert told.count("\n") == 5
 
 
 @pytest.mark.parametrize(

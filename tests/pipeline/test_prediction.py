@@ -17,7 +17,7 @@ from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import decode, predict
 from spaceclip.pipeline.prediction import DepthMap, Intrinsics, SpaceClip, first_row, hub
 from spaceclip.pipeline.prediction import model as model_module
-from spaceclip.pipeline.prediction.files import encoded, said_of_kinds
+from spaceclip.pipeline.prediction.files import FORMATS, encoded, said_of_kinds
 from torch.nn.functional import interpolate
 
 EXIF_ORIENTATION = 0x0112
@@ -341,9 +341,24 @@ def test_depth_beyond_16_bits_is_zero_and_said():
     picture = Image.open(io.BytesIO(encoded(depth_map(depth, 300), "png16")))
     assert np.asarray(picture).tolist() == [[128, 65535, 0, 0, 0, 0]]
     assert picture.info["Zero"] == "not valid (0 beyond 255.996 m)"
-    assert said_of_kinds(["npy", "png16"], {300, 30}) == "npy, png16 in millimetres or 1/256 m (0 beyond 255.996 m)"
-    assert said_of_kinds(["png16"], {80}) == "png16 in 1/256 m"
-    assert said_of_kinds(["png16"], ()) == "png16"
+    assert said_of_kinds(["npy", "png16"], 80, 300) == "npy, png16 in 1/256 m (0 beyond 255.996 m)"
+    assert said_of_kinds(["png16"], 80, 80) == "png16 in 1/256 m"
+    assert said_of_kinds(["png16"], 10, 70) == "png16 in millimetres (0 beyond 65.535 m)"
+
+
+@pytest.mark.parametrize(("taught", "factor", "counts"), [(10, 8, 1000), (80, 0.5, 256)])
+def test_the_unit_of_16_bit_files_is_one_for_all_lenses(taught, factor, counts):
+    found = replace(depth_map(np.array([[20.0]]), taught * factor), factor=factor)
+    picture = Image.open(io.BytesIO(encoded(found, "png16")))
+    assert picture.info["Depth-Scale"] == str(counts)
+    assert np.asarray(picture).tolist() == [[20 * counts]]
+
+
+@pytest.mark.parametrize("kind", ["png", "npy", "png16", "ply", "glb", "side"])
+def test_a_file_is_of_the_kind_that_predict_gives_its_ending(kind, tmp_path):
+    found, file = depth_map(np.full((4, 5), 2.0)), tmp_path / f"a{FORMATS[kind].suffix}"
+    found.save(file)
+    assert file.read_bytes() == encoded(found, kind)
 
 
 def test_npy_files_hold_metres(tmp_path):
@@ -417,7 +432,7 @@ def test_a_map_without_a_valid_pixel_is_drawn_all_the_same():
 def test_unknown_endings_and_impossible_cameras_are_refused(tmp_path):
     found = depth_map(np.ones((12, 20)))
     for ending in ("a.exr", "a"):
-        with pytest.raises(SpaceClipError, match=r"expected .png, .npy, .ply or .glb"):
+        with pytest.raises(SpaceClipError, match=r"expected \.depth\.png, \.npy, \.depth16\.png, \.ply, \.glb, "):
             found.save(tmp_path / ending)
     for camera, said in (
         ((0, 1, 1, 1), "fx is 0"),
