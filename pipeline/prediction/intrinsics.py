@@ -106,7 +106,7 @@ class Intrinsics:
         expected = "expected (fx, fy, cx, cy) in pixels or a matrix [3, 3]"
         try:
             values = np.asarray(given, float)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SpaceClipError(f"intrinsics of type {type(given).__name__}: {expected}") from error
         if values.shape == (3, 3):
             values = values[[0, 1, 0, 1], [0, 1, 2, 2]]

@@ -126,8 +126,8 @@ def test_a_thing_seen_through_a_longer_lens_is_as_many_times_as_far():
 
 
 def test_a_camera_that_is_turned_keeps_its_factor():
-    training, size = TrainingCamera(FACTS), (480, 640)
-    lying, standing = (Intrinsics.centred(each, 400.0) for each in (size, size[::-1]))
+    training = TrainingCamera(FACTS)
+    lying, standing = Intrinsics.centred((480, 640), 400), Intrinsics.centred((640, 480), 400)
     assert training.factor(standing) == pytest.approx(training.factor(lying))
     # A frame of another shape: focal length over width and over height ask for different factors; between them.
     wide = Intrinsics.centred((240, 640), 518.9)
@@ -184,6 +184,7 @@ def test_a_camera_of_another_size_or_kind_is_one_line(model):
         (60, r"intrinsics of shape \[\]: expected \(fx, fy, cx, cy\)"),
         ({"fx": 60}, r"intrinsics of type dict: expected \(fx, fy, cx, cy\)"),
         ("fx", "intrinsics of type str: expected"),
+        ((10**400, 1, 1, 1), "intrinsics of type tuple: expected"),
     ):
         with pytest.raises(SpaceClipError, match=said) as refused:
             model.predict(image, camera=camera)
@@ -199,8 +200,9 @@ def test_the_lens_is_that_of_the_exif_data(model, tmp_path):
         # The diagonal of 36 x 24 mm is 43.27 mm, that of the image 50 pixels.
         assert found.camera.fx == pytest.approx(26 / 43.2666 * 50, rel=1e-4)
         assert "by its EXIF data (26 mm on 35 mm film)" in str(found.camera)
-    with_exif(Image.new("RGB", (40, 30)), 0, tmp_path / "b.jpg")
-    assert model.predict(tmp_path / "b.jpg").camera.is_guess
+    for millimetres in (0, 1, 65535):
+        with_exif(Image.new("RGB", (40, 30)), millimetres, tmp_path / "b.jpg")
+        assert model.predict(tmp_path / "b.jpg").camera.is_guess
     for broken in (b"", b"II*\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x87\x69\0\4\0\0\0\1\xff\xff\xff\xff"):
         picture = Image.new("RGB", (2, 2))
         picture.info["exif"] = broken

@@ -5,6 +5,8 @@ import struct
 from PIL import Image
 
 _ORIENTATION, _DETAILS, _FOCAL_35MM = 0x0112, 0x8769, 0xA405
+_LENSES = range(4, 5201)
+"""Millimetres, from the shortest fisheye to the longest telephoto lens that was sold."""
 _SHORT, _LONG = 3, 4
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,10 +28,11 @@ def turn_of(picture: Image.Image) -> Image.Transpose | None:
 
 
 def focal_35mm(picture: Image.Image) -> int | None:
-    """The focal length in millimetres that sees as much on 35 mm film; None where its EXIF data does not say it."""
+    """The focal length in millimetres that sees as much on 35 mm film; None where its EXIF data says none of a lens."""
     data = _exif(picture)
     details = _tag(data, _DETAILS)
-    return (_tag(data, _FOCAL_35MM, details) or None) if details else None
+    found = _tag(data, _FOCAL_35MM, details) if details else None
+    return found if found in _LENSES else None
 
 
 def _exif(picture: Image.Image) -> bytes:
