@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from spaceclip.pipeline.prediction import SpaceClip
 from spaceclip.pipeline.prediction.video import VideoPrediction
@@ -171,7 +172,12 @@ def test_flicker_is_measured_where_the_image_stays_and_smoothing_lowers_it(clip,
     seen = [model.prepare(Image.fromarray(picture)).astype(int) for picture in pictures]
     depths = model.decode(np.stack(seen).astype(np.uint8)).numpy()
     each = np.ones([depth // image for depth, image in zip(depths.shape[1:], seen[0].shape[:2], strict=True)], bool)
-    still = [np.kron(np.abs(after - before).max(-1) <= 2, each) for before, after in pairwise(seen)]
+    changed = [
+        np.pad(np.abs(after - before).max(-1).astype(float), 2, mode="constant", constant_values=np.nan)
+        for before, after in pairwise(seen)
+    ]
+    around = [np.nanmean(sliding_window_view(one, (5, 5)), (2, 3)) for one in changed]
+    still = [np.kron(one <= 3, each) for one in around]
     moved = [np.abs(after - before) for before, after in pairwise(depths)]
     assert rows[0]["flicker"] == "nan"
     for row, same, change in zip(rows[1:], still, moved, strict=True):
@@ -186,22 +192,54 @@ def test_flicker_is_measured_where_the_image_stays_and_smoothing_lowers_it(clip,
 
 
 def test_the_filter_averages_what_stays_and_leaves_what_moves():
-    pixels = np.zeros((2, 2, 3), np.uint8)
+    pixels = np.zeros((20, 20, 3), np.uint8)
     moved = pixels.copy()
-    moved[0, 0, 1], moved[1, 1, 2] = 3, 2
-    temporal, ones = TemporalFilter(0.75), torch.ones(2, 2)
+    moved[0, 0, 1], moved[:, 17:, 2] = 200, 9
+    temporal, ones = TemporalFilter(0.75), torch.ones(4, 4)
     first, change = temporal(pixels, ones)
-    assert first.tolist() == [[1, 1], [1, 1]]
+    assert first.eq(1).all()
     assert math.isnan(change.flicker)
     second, change = temporal(moved, 5 * ones)
-    assert second.tolist() == [[5, 2], [2, 2]]
-    assert change == Change(0.75, 4.0, 1.0)
+    where = [[5, 2, 2, 5], *[[2, 2, 2, 5]] * 3]  # of depth pixels of 5 x 5 the corner's, and the last column
+    assert second.tolist() == where
+    assert change == Change(11 / 16, 4.0, 1.0)
     third, change = temporal(moved, 5 * ones)
-    assert third.tolist() == [[5, 2.75], [2.75, 2.75]]
+    assert third.tolist() == [[5 if depth == 5 else 2.75 for depth in row] for row in where]
     assert change.flicker == 0
-    assert change.smoothed == pytest.approx(0.75 * 0.75)
+    assert change.smoothed == pytest.approx(0.75 * 11 / 16)
     assert mean_change([Change(0.75, 4, 1), Change(), Change(0.25, 0, 1)]) == pytest.approx((1 / 3, 3, 1))
     assert all(math.isnan(value) for value in mean_change([Change()])[1:])
+
+
+def filtered(frames, depths, smooth=0.8):
+    """Of each frame of a video the filtered depth, and what changed."""
+    temporal = TemporalFilter(smooth)
+    return [temporal(frame, depth) for frame, depth in zip(frames, depths, strict=True)]
+
+
+def test_at_a_cut_and_where_the_camera_moves_no_pixel_is_dragged():
+    draw = np.random.default_rng(0)
+    views = [Image.fromarray(draw.integers(40, 220, (7, 7), np.uint8)).resize((64, 64)) for _ in range(12)]
+    cuts = [np.repeat(np.asarray(view)[..., None], 3, -1) for view in views]
+    assert any((np.abs(a.astype(int) - b).max(-1) <= 2).any() for a, b in pairwise(cuts))  # by chance
+    wide = draw.integers(0, 40, (64, 128, 3), np.uint8)
+    panned = [wide[:, 2 * step : 2 * step + 64] for step in range(12)]
+    depths = [torch.full((48, 64), 1.0 + step) for step in range(12)]
+    for frames in (cuts, panned):
+        for (found, change), depth in zip(filtered(frames, depths), depths, strict=True):
+            assert found.equal(depth)
+            assert change.unchanged == 0
+            assert math.isnan(change.flicker)
+
+
+def test_of_a_camera_that_stands_still_depth_is_smoothed_though_its_pixels_are_noisy():
+    draw = np.random.default_rng(0)
+    still = draw.integers(20, 230, (64, 64, 3))
+    frames = [(still + draw.normal(0, 1.2, still.shape).round()).astype(np.uint8) for _ in range(12)]
+    depths = [2 + torch.from_numpy(draw.normal(0, 0.1, (48, 64))) for _ in frames]
+    for _, change in filtered(frames, depths)[1:]:
+        assert change.unchanged > 0.9
+        assert change.smoothed < 0.4 * change.flicker
 
 
 def test_a_video_where_all_moves_has_no_flicker(trained, predict):

@@ -8,17 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import adaptive_max_pool2d
+from torch.nn.functional import adaptive_max_pool2d, avg_pool2d
 
-UNCHANGED = 2
-"""Of 255: a pixel of what the encoder sees did not change if no colour of it moved by more between two frames."""
+_MOST, _AROUND, _LEAST = 3.0, 2, 0.1
+"""A pixel did not change if what surrounds it, so many pixels to each side, changed by no more of 255 in the mean: a
+single pixel does not by chance. Of a frame in which fewer than the last, a share, did not, all did: it is a cut, or the
+camera moves."""
 
 
 class Change(NamedTuple):
     """From one frame to the next.
 
     Attributes:
-        unchanged: Share of the pixels whose image did not change.
+        unchanged: Share of the pixels that did not change (see `unchanged`).
         flicker: Mean change of their depth in metres; NaN where there are none.
         smoothed: Likewise of the filtered depth.
     """
@@ -31,8 +33,8 @@ class Change(NamedTuple):
 class TemporalFilter:
     """An exponential moving average over the frames of a video.
 
-    Of pixels whose image did not change, depth becomes `smooth` times that of the frame before, filtered, plus
-    `1 - smooth` times its own. All others keep their own, so that nothing is dragged behind what moves, and a cut
+    Of pixels that did not change (see `unchanged`), depth becomes `smooth` times that of the frame before, filtered,
+    plus `1 - smooth` times its own. All others keep their own, so that nothing is dragged behind what moves, and a cut
     starts anew.
 
     Args:
@@ -65,9 +67,15 @@ class TemporalFilter:
 
 
 def unchanged(before: NDArray[np.uint8], after: NDArray[np.uint8], size: torch.Size) -> Tensor:
-    """[h, w] whether all of two frames [S, S, 3] under a pixel of depth is the same."""
+    """[h, w] whether a pixel of depth stands still between two frames [S, S, 3]: all that the encoder sees of it.
+
+    That is where the 5 x 5 pixels around it change by at most 3 of 255 in the mean, in the colour that changes most;
+    and nowhere where that is of less than a tenth of the frame.
+    """
     moved = torch.from_numpy(np.abs(before.astype(np.int16) - after).max(-1)).float()
-    return adaptive_max_pool2d(moved[None], (size[0], size[1]))[0] <= UNCHANGED
+    around = avg_pool2d(moved[None], 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False)
+    same = adaptive_max_pool2d(around, (size[0], size[1]))[0] <= _MOST
+    return same & (same.double().mean() >= _LEAST)
 
 
 def mean_change(changes: Sequence[Change]) -> Change:
