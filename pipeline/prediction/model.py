@@ -285,9 +285,9 @@ class SpaceClip:
 
     @property
     def taught_by(self) -> str:
-        """The data sets of its training, in words: depth of other scenes is worth less."""
+        """The data sets of its training in words, and the range of depths: of other scenes depth is worth less."""
         names = dict.fromkeys(DATA_IN_WORDS.get(store.get("data", ""), UNRECORDED) for store in self.info.stores)
-        return " and ".join(names) or UNRECORDED
+        return f"{' and '.join(names) or UNRECORDED}, {self.info.min_depth:g} to {self.info.max_depth:g} m"
 
     @property
     def training_camera(self) -> TrainingCamera | None:
@@ -326,7 +326,7 @@ class SpaceClip:
         score = f"validation AbsRel {metrics['abs_rel']:.3f}" if "abs_rel" in metrics else "not validated"
         return (
             f"SpaceClip: {info.backbone['name']} + decoder of {weights / 1e6:.1f} M parameters on {self.device}\n"
-            f"{self.path}: {info.min_depth:g} to {info.max_depth:g} m, epoch {info.epoch} ({info.weights}), {score}"
+            f"{self.path}: trained on {self.taught_by}, epoch {info.epoch} ({info.weights}), {score}"
         )
 
 

@@ -72,7 +72,7 @@ def predict_inputs(
             say(found.broken)
             done.failed.append(found.broken)
     if done.cameras:
-        say(f"{checkpoint}: trained on {model.taught_by}, {model.info.min_depth:g} to {model.info.max_depth:g} m")
+        say(f"{checkpoint}: trained on {model.taught_by}")
     for line in (*said_of(done.cameras, model.training_camera, rescaled=job.rescale_focal), *said):
         say(line)
     if images:

@@ -145,7 +145,7 @@ def test_the_encoder_is_loaded_at_the_first_image(folder, tiny, photo, monkeypat
     monkeypatch.setattr(model_module, "load_recorded_backbone", lambda *a, **k: loads.append(a) or load(*a, **k))
     model = SpaceClip.from_pretrained(folder, backbone=tiny, device="cpu")
     assert repr(model).count("\n") == 1
-    assert "0.001 to 10 m" in repr(model)
+    assert "trained on a folder of images with depth, 0.001 to 10 m, epoch" in repr(model)
     assert not loads
     model.predict([photo, photo])
     assert len(loads) == 1
