@@ -160,7 +160,12 @@ def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, re
     elif known:
         compared = "like that" if training else "depth is metres if it is that"
         lines.append(f"camera: {_seen_by(known)}: {compared} of the training, {taught}")
-    return lines
+    return [*lines, *said_of_doubtful(cameras)]
+
+
+def said_of_doubtful(cameras: Iterable[Intrinsics]) -> list[str]:
+    """What speaks against cameras that were given, a line each."""
+    return [f"camera: {doubt}" for doubt in dict.fromkeys(camera.doubt for camera in cameras) if doubt]
 
 
 def said_of_unlike(cameras: Iterable[Intrinsics], training: TrainingCamera | None, *, rescaled: bool = False) -> str:

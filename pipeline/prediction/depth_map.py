@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,13 +61,16 @@ class DepthMap:
         `image[valid]` are their colours.
 
         Args:
-            intrinsics: (fx, fy, cx, cy) in pixels, a matrix [3, 3], or `Intrinsics`; by default `camera`.
+            intrinsics: (fx, fy, cx, cy) in pixels, a matrix [3, 3], or `Intrinsics`; by default `camera`. There is a
+                warning where they can hardly be meant (see `Intrinsics.doubt`).
 
         Raises:
             SpaceClipError: They are of no camera, or of another image size.
         """
         height, width = self.depth.shape
         camera = self.camera if intrinsics is None else Intrinsics.of((height, width), intrinsics)
+        if intrinsics is not None and camera.doubt:
+            warnings.warn(camera.doubt, stacklevel=2)
         return camera.points(self.depth)[self.valid]
 
     def save(self, path: str | Path, kind: str | None = None) -> None:

@@ -11,6 +11,8 @@ from ...cache import SpaceClipError
 
 GUESSED, GUESSED_FIELD = "guessed", 60.0
 """Horizontal field of view in degrees that is guessed where nothing is known: about that of a phone's main camera."""
+_LIKELY_FIELDS = (2.0, 150.0)
+"""Likewise: telescopes have less, fisheyes more."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,20 @@ class Intrinsics:
     def fov_x(self) -> float:
         """Horizontal field of view in degrees."""
         return math.degrees(2 * math.atan(self.size[1] / 2 / self.fx))
+
+    @property
+    def doubt(self) -> str:
+        """Why it is hardly the camera of its images; empty where nothing speaks against it."""
+        for name, centre, length in (("cx", self.cx, self.size[1]), ("cy", self.cy, self.size[0])):
+            if abs(centre - (length - 1) / 2) > length / 4:
+                return f"{name} {centre:g} is far from the middle of {length} pixels: of another image size?"
+        narrow, wide = _LIKELY_FIELDS
+        if not narrow <= self.fov_x <= wide:
+            return (
+                f"fx {self.fx:g} of {self.size[1]} pixels is a field of view of {self.fov_x:.3g} degrees "
+                f"({self.origin}): hardly that of a camera without distortion; check fx or fov_x"
+            )
+        return ""
 
     def points(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points [H, W, 3] in metres of a depth map [H, W] along the optical axis: x right, y down, z forward."""

@@ -18,7 +18,7 @@ from ...evaluate import printable
 from ...extract import Backbone, Features, as_rgb, load_recorded_backbone, prepare_image, read_image
 from ...train import Checkpoint, InferenceDecoder, autocast, for_inference, load_checkpoint, resize, resolve_precision
 from ..device import choose_device
-from .cameras import CameraChoice, TrainingCamera, camera_of, said_of_unlike
+from .cameras import CameraChoice, TrainingCamera, camera_of, said_of_doubtful, said_of_unlike
 from .depth_map import DepthMap
 from .hub import checkpoint_folder, push_folder, save_folder
 from .intrinsics import Intrinsics
@@ -207,6 +207,7 @@ class SpaceClip:
                 says, else a guess. It changes the points, and depth only with `rescale_focal`.
             rescale_focal: Correct depth for another lens than that of the training, see `TrainingCamera.factor`.
                 Without it there is a warning where that would change depth by over 5 %.
+                A camera that can hardly be meant (see `Intrinsics.doubt`) is warned of, too.
 
         Returns:
             One depth map, or a list with one for each of several images.
@@ -226,7 +227,9 @@ class SpaceClip:
                 taken_with = camera_of(picture, camera)
                 factor = self.rescaling(taken_with) if rescale_focal else 1.0
                 found.append(self.depth_map(np.asarray(picture), depth, taken_with, factor))
-        if not rescale_focal and (text := said_of_unlike((one.camera for one in found), self.training_camera)):
+        cameras = [one.camera for one in found]
+        unlike = "" if rescale_focal else said_of_unlike(cameras, self.training_camera)
+        for text in filter(None, (unlike, *said_of_doubtful(cameras))):
             warnings.warn(text, stacklevel=2)
         return found[0] if one else found
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,41 @@ def test_the_lens_is_that_of_the_exif_data(model, tmp_path):
 def test_impossible_cameras_are_refused_at_once(options, said):
     with pytest.raises(SpaceClipError, match=said):
         CameraChoice(**options)
+
+
+DOUBTFUL = [
+    ((320, 320, 29.5, 239.5), "cx 29.5 is far from the middle of 640 pixels: of another image size?"),
+    ((320, 320, 319.5, 400), "cy 400 is far from the middle of 480 pixels: of another image size?"),
+    ((5, 5, 319.5, 239.5), "fx 5 of 640 pixels is a field of view of 178 degrees (given): hardly that of a camera"),
+    ((40000, 40000, 319.5, 239.5), "fx 40000 of 640 pixels is a field of view of 0.917 degrees (given): hardly that"),
+]
+
+
+@pytest.mark.parametrize(("camera", "said"), DOUBTFUL)
+def test_a_camera_that_can_hardly_be_meant_is_doubted_wherever_it_is_given(model, camera, said):
+    image = np.zeros((480, 640, 3), np.uint8)
+    with pytest.warns(UserWarning, match=f"^camera: {re.escape(said)}"):
+        model.predict(image, camera=camera, rescale_focal=True)
+    found = model.predict(image)
+    with pytest.warns(UserWarning, match=f"^{re.escape(said)}"):
+        found.points(camera)
+    found = Intrinsics.of((480, 640), camera)
+    assert said_of(Counter([found, replace(found, fy=7)]), TrainingCamera(FACTS), rescaled=False)[-1].startswith(
+        f"camera: {said}"
+    )
+
+
+def test_a_camera_that_is_only_odd_is_not_doubted(model):
+    found = model.predict(np.zeros((480, 640, 3), np.uint8))
+    for camera in ((100, 300, 160, 358), (18000, 18000, 479, 120), Intrinsics.guessed((480, 640))):
+        assert len(found.points(camera)) == np.count_nonzero(found.valid)  # a warning would be an error
+
+
+def test_the_command_doubts_a_principal_point_of_another_size(trained, spaceclip, tiny):
+    Image.new("RGB", (640, 480)).save("a.png")
+    given = ("--fx", "500", "--cx", "29.5", "--cy", "19.5")
+    told = spaceclip("predict", "a.png", "--checkpoint", "results/tiny", "--backbone", tiny, "--out", "d", *given)
+    assert "camera: cx 29.5 is far from the middle of 640 pixels: of another image size?\n" in told.output
 
 
 def test_what_is_said_of_cameras():

@@ -252,6 +252,7 @@ def test_valid_is_the_range_of_the_training():
 cameras = st.tuples(st.floats(5, 500), st.floats(5, 500), st.floats(0, 19), st.floats(0, 11))
 
 
+@pytest.mark.filterwarnings("ignore:.*(far from the middle|field of view):UserWarning")
 @settings(max_examples=20)
 @given(cameras, st.integers(0, 2**32 - 1))
 def test_points_project_onto_their_own_pixels(camera, seed):
