@@ -164,8 +164,11 @@ class _Outputs:
         self._of: dict[Path, Set[str]] = {}
 
     def __contains__(self, path: Path) -> bool:
-        path = path.absolute()
-        return any(path.relative_to(folder).as_posix() in self._in(folder) for folder in path.parents)
+        return any(
+            place.relative_to(folder).as_posix() in self._in(folder)
+            for place in {path.absolute(), path.resolve()}
+            for folder in place.parents
+        )
 
     def _in(self, folder: Path) -> Set[str]:
         if folder not in self._of:

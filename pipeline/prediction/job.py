@@ -186,6 +186,11 @@ class Job:
                     "another --out, or predict the folder that both lie in"
                 )
             endings = [*self.video_endings, *self.endings("/000001")] if one.is_video else self.endings()
+            if file := self.record.astray(one.name, endings):
+                raise SpaceClipError(
+                    f"{file} would be written through a symbolic link in {self.out}: give another --out, or move the "
+                    "link away"
+                )
             if file := self.record.foreign(one.name, endings):
                 raise SpaceClipError(
                     f"{file} would be overwritten, and is no output of predict by {self.record.file}: give another "

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from ...cache import SpaceClipError
+from .files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX
 
 RECORD = "predict.jsonl"
 
@@ -20,7 +21,11 @@ Version = tuple[str | int, ...]
 With the same numbers it is the same one in another place: the folder above it was moved.
 """
 
-_ENDING = re.compile(r"(/\d+)?(\.\w+)+")
+_OF_EACH, _OF_ALL = (
+    "|".join(map(re.escape, suffixes))
+    for suffixes in ([known.suffix for known in FORMATS.values()], [FILM_SUFFIX, TABLE_SUFFIX])
+)
+_ENDING = re.compile(rf"(/\d{{6,}})?({_OF_EACH})|{_OF_ALL}")
 
 
 def version_of(path: Path) -> Version:
@@ -121,11 +126,19 @@ class Record:
             (path for ending in endings if ending not in made and (path := self._path(name, ending)).exists()), None
         )
 
+    def astray(self, name: str, endings: Iterable[str]) -> Path | None:
+        """A file whose folder is not where its name says, as behind a symbolic link: others' files may lie there."""
+        return next((path for ending in endings if not self._is_below(path := self._path(name, ending))), None)
+
     def discard_others(self, name: str, version: Version) -> None:
         """Delete the outputs of other versions, which would lie among those of this one as if they were its own."""
         for ending in [ending for ending, made_of in self._made[name].items() if not _alike(made_of, version)]:
-            self._path(name, ending).unlink(missing_ok=True)
+            if self._is_below(path := self._path(name, ending)):
+                path.unlink(missing_ok=True)
             del self._made[name][ending]
+
+    def _is_below(self, path: Path) -> bool:
+        return path.parent.resolve() == self._folder.resolve() / path.parent.relative_to(self._folder)
 
     def _path(self, name: str, ending: str) -> Path:
         return self._folder / f"{name}{ending}"

@@ -158,6 +158,45 @@ def test_a_record_that_somebody_wrote_deletes_nothing_elsewhere(photos, predict)
     assert Path("photos/notes.txt").exists()
 
 
+def test_a_record_that_somebody_wrote_deletes_no_file_that_predict_does_not_write(photos, predict):
+    predict("photos/a.jpg", "--save", "npy")
+    kept = ["a.raw", "a.jpg", "a.xmp", "a.jsonl.gz", "a.depth.png.raw", "a/000001.frames.csv", "a/1.npy"]
+    Path("depth/a").mkdir()
+    with Path("depth/predict.jsonl").open("a") as file:
+        for name in kept:
+            Path("depth", name).touch()
+            file.write(f'\n["a", "{name[1:]}", "{Path("photos/a.jpg").absolute()}", 1, 2, 3]')
+    Path("photos/a.jpg").touch()
+    predict("photos/a.jpg", "--save", "npy")
+    assert set(kept) < set(names())
+
+
+def test_nothing_is_deleted_or_written_through_a_link_in_the_folder(photos, predict, refused):
+    predict("photos", "--save", "npy")
+    shutil.rmtree("depth/trip")
+    Path("elsewhere").mkdir()
+    for name in ("elsewhere/b.npy", "elsewhere/000001.npy"):
+        Path(name).write_text("precious")
+    Path("depth/trip").symlink_to("../elsewhere")
+    Path("depth/a").symlink_to("../elsewhere")
+    with Path("depth/predict.jsonl").open("a") as file:
+        for name, ending, photo in (("trip/b", ".npy", "trip/b.png"), ("a", "/000001.npy", "a.jpg")):
+            file.write(f'\n["{name}", "{ending}", "{Path("photos", photo).absolute()}", 1, 2, 3]')
+    assert "depth/trip/b.npy would be written through a symbolic link in depth: give" in refused(
+        "photos", "--save", "npy"
+    )
+    Path("photos/a.jpg").touch()
+    predict("photos/a.jpg", "--save", "npy")
+    assert {file.read_text() for file in Path("elsewhere").iterdir()} == {"precious"}
+    assert len(list(Path("elsewhere").iterdir())) == 2
+
+
+def test_a_link_to_an_output_is_no_input(photos, predict):
+    predict("photos", "--save", "side")
+    Path("link.png").symlink_to("depth/a.side.png")
+    assert "no image in link.png" in predict("link.png", "--dry-run", fails=True)
+
+
 def test_depth_of_one_picture_is_not_replaced_by_that_of_another_folder_s(photos, predict, refused):
     shutil.copytree("photos", "others")
     Image.new("RGB", (9, 8)).save("others/a.jpg")
