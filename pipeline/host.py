@@ -1,12 +1,14 @@
 """A trained decoder in a host: depth from the hidden states that the host's own forward pass computes."""
 
+import operator
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, SupportsIndex
 
 import numpy as np
 import torch._dynamo
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -15,16 +17,16 @@ from ..extract import (
     Features,
     HiddenStates,
     HostTower,
-    as_rgb,
     find_tower,
     normalisation,
     prepare_image,
     require_recorded_weights,
 )
 from ..train import Checkpoint, load_checkpoint, resize
+from .prediction.cameras import camera_of, said_of_unlike
 from .prediction.depth_map import DepthMap
 from .prediction.hub import checkpoint_folder
-from .prediction.model import SpaceClip
+from .prediction.model import AnyCamera, AnyImage, SpaceClip, as_picture
 
 
 class AttachedDecoder:
@@ -51,39 +53,42 @@ class AttachedDecoder:
             size: (H, W) of the result, as those of the photographs; the decoder's own if not given.
 
         Raises:
-            SpaceClipError: It is detached, the host has not computed since, or it gave its tower images of another
-                size.
+            SpaceClipError: It is detached, the host has not computed since, it gave its tower images of another size,
+                or the size asked for is none.
         """
         if self._hidden is None:
             raise SpaceClipError(
                 f"the decoder of {self.model.path} is detached from {self.tower.name}: attach it again"
             )
-        features = self._hidden.features
-        tokens, device = next(iter(features.states.values())).shape[1], features.pooled.device
-        if tokens != self.tower.patches:
-            side = self.tower.input_size
+        features, found, side = self._hidden.features, self._hidden.image_size, self.tower.input_size
+        if found != (side, side):
             raise SpaceClipError(
-                f"{self.tower.name} was given images of {tokens} patches, the decoder of {self.model.path} reads the "
-                f"{self.tower.patches} of {side} x {side} pixels: give it images of that size"
+                f"{self.tower.name} was given images of {found[0]} x {found[1]} pixels, the decoder of "
+                f"{self.model.path} reads those of {side} x {side}: give it images of that size"
             )
         # The host may have been moved since, or lie on several devices.
+        device = features.pooled.device
         states = {layer: state.to(device) for layer, state in features.states.items()}
         depth = self.model.to(device).decode_features(Features(states, features.pooled))
         # The copy is an ordinary tensor, which a host that learns may compute with.
         depth = depth.clone()
-        return depth if size is None else resize(depth, size)
+        return depth if size is None else resize(depth, _height_and_width(size))
 
-    def depth_map(self, image: Image.Image | NDArray[Any], index: int | None = None) -> DepthMap:
+    def depth_map(self, image: AnyImage, index: int | None = None, *, camera: AnyCamera = None) -> DepthMap:
         """Depth at a photograph's own size, to look at, to save, or as points.
 
         Args:
-            image: The photograph, a picture or an array [H, W, 3].
+            image: The photograph, one that `SpaceClip.predict` takes; it is not compared with what the tower was given.
             index: Its place in the batch that the tower was given last; may be left out of a batch of one.
+            camera: That of `SpaceClip.predict`: by default what EXIF data says, else a guess. As there, a warning says
+                where depth is no metres, since the lens is another than that of the training.
 
         Raises:
-            SpaceClipError: As when it is called, or the batch has several images, or none of that place.
+            SpaceClipError: As when it is called, the photograph or the camera is none, the batch has several images, or
+                none of that place.
         """
-        depth = self()
+        picture = as_picture(image)
+        depth, taken_with = self(), camera_of(picture, camera)
         if index is None and len(depth) == 1:
             index = 0
         if index is None or not 0 <= index < len(depth):
@@ -91,11 +96,13 @@ class AttachedDecoder:
                 f"{self.tower.name} was given {len(depth)} images last, and depth is asked for that of index {index}: "
                 f"expected the photograph's place among them, from 0 to {len(depth) - 1}"
             )
-        return self.model.depth_map(np.asarray(as_rgb(image)), depth[index, 0].cpu())
+        if text := said_of_unlike([taken_with], self.model.training_camera):
+            warnings.warn(text, stacklevel=2)
+        return self.model.depth_map(np.asarray(picture), depth[index, 0].cpu(), taken_with)
 
-    def prepare(self, image: Image.Image | NDArray[Any]) -> Image.Image:
+    def prepare(self, image: AnyImage) -> Image.Image:
         """A photograph as those of the training were, for the host's processor: the whole frame, [S, S] pixels."""
-        return Image.fromarray(prepare_image(as_rgb(image), self.model.target_size, self.tower.input_size))
+        return Image.fromarray(prepare_image(as_picture(image), self.model.target_size, self.tower.input_size))
 
     def detach(self) -> None:
         """Remove all hooks from the host, and forget its hidden states; doing it again does nothing."""
@@ -111,12 +118,20 @@ class AttachedDecoder:
     ) -> None:
         self.detach()
 
+    def __getstate__(self) -> NoReturn:
+        raise SpaceClipError(
+            f"this decoder cannot be copied or pickled, being attached to {self.tower.name}: attach again"
+        )
+
     def __repr__(self) -> str:
         info, detached = self.model.info, "" if self._hidden else ", detached"
         layers = ", ".join(map(str, self.model.decoder.settings.layers))
+        computed, recorded = str(self.tower.dtype).removeprefix("torch."), info.backbone.get("precision")
+        precision = "" if computed == recorded else f" in {recorded}, which differs from this host's {computed}"
         return (
             f"AttachedDecoder: hidden states {layers} of {self.tower}; {self.weights}{detached}\n"
             f"{self.model.path}: {info.min_depth:g} to {info.max_depth:g} m, trained on {info.backbone.get('name')}"
+            f"{precision}"
         )
 
 
@@ -160,6 +175,16 @@ def attach(
         weights = _compared(tower, checkpoint, backbone)
     _have_compiled_code_see_hooks()
     return AttachedDecoder(SpaceClip(checkpoint, backbone=backbone, precision=precision), tower, weights)
+
+
+def _height_and_width(size: Iterable[SupportsIndex]) -> tuple[int, int]:
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        height, width = 0, 0
+    if min(height, width) < 1:
+        raise SpaceClipError(f"depth is asked for at size {size}: expected (height, width) in whole pixels")
+    return height, width
 
 
 def _have_compiled_code_see_hooks() -> None:

@@ -221,7 +221,7 @@ class SpaceClip:
         given = list(several)
         found = []
         for start in range(0, len(given), self.batch_size):
-            pictures = [_picture(image) for image in given[start : start + self.batch_size]]
+            pictures = [as_picture(image) for image in given[start : start + self.batch_size]]
             prepared = np.stack([self.prepare(picture) for picture in pictures])
             for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
                 taken_with = camera_of(picture, camera)
@@ -333,7 +333,12 @@ class SpaceClip:
         )
 
 
-def _picture(image: AnyImage) -> Image.Image:
+def as_picture(image: AnyImage) -> Image.Image:
+    """An image as a picture of mode RGB, upright.
+
+    Raises:
+        SpaceClipError: It is none, or cannot be read.
+    """
     if isinstance(image, str | Path):
         return read_image(Path(image), upright=True)
     if isinstance(image, Image.Image | np.ndarray):

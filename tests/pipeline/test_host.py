@@ -1,11 +1,15 @@
 """Depth in a host: from the hidden states of its own forward pass, and from an encoder that it has tuned."""
 
 import contextlib
+import copy
+import io
 import json
+import pickle
 import re
 import runpy
 import sys
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,12 @@ from spaceclip import attach
 from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import predict
 from spaceclip.extract import BackboneSettings, find_tower, host_backbone, load_backbone
-from spaceclip.pipeline.prediction import SpaceClip
+from spaceclip.pipeline.prediction import CameraChoice, SpaceClip
+from spaceclip.pipeline.prediction.cameras import TrainingCamera
 from spaceclip.train import CheckpointInfo
 from spaceclip.train.sealed import seal
 from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
 from transformers.models.clip import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -172,6 +178,51 @@ def test_of_a_batch_the_place_of_the_photograph_must_be_said(host, folder, pixel
         np.testing.assert_array_equal(head.depth_map(photo, 1).depth, head((20, 30))[1, 0])
 
 
+@torch.inference_mode()
+def test_a_photograph_has_the_camera_that_predict_finds_and_is_turned_as_there(host, head, model, pixels, monkeypatch):
+    taught = TrainingCamera({"size": [480, 640], "focal": [500, 500, 500], "images": 1})
+    monkeypatch.setattr(SpaceClip, "training_camera", taught)
+    exif, stored = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # lies on its side
+    exif.get_ifd(0x8769)[0xA405] = 77
+    Image.new("RGB", (30, 20)).save(stored, "jpeg", exif=exif)
+    host(pixels[:1])
+    for camera in (None, CameraChoice(fov_x=40)):
+        with pytest.warns(UserWarning, match="so depths are too small") as said:
+            found = head.depth_map(Image.open(stored), camera=camera)
+        with pytest.warns(UserWarning, match="too small") as expected:
+            predicted = model.predict(Image.open(stored), camera=camera)
+        assert (found.intrinsics, found.depth.shape) == (predicted.intrinsics, (30, 20))
+        assert [str(one.message) for one in said] == [str(one.message) for one in expected]
+        assert said[0].filename == __file__
+    with pytest.raises(SpaceClipError, match="an image is of type list: expected a path, a PIL picture or a numpy"):
+        head.depth_map([Image.open(stored)])  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5,), (3, 5, 5), (2.5, 5), 7])
+def test_a_size_that_is_none_is_one_line(size, host, head, pixels):
+    host(pixels)
+    with pytest.raises(SpaceClipError, match=r"^depth is asked for at size .*: expected \(height, width\) in whole"):
+        head(size)
+
+
+def test_an_attached_decoder_is_not_copied(head):
+    for copied in (copy.deepcopy, copy.copy, pickle.dumps):
+        with pytest.raises(SpaceClipError, match="cannot be copied or pickled, being attached to CLIPVisionModel: att"):
+            copied(head)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        (torch.float32, r"trained on random:\S+json$"),
+        (torch.bfloat16, r"trained on random:\S+json in float32, which differs from this host's bfloat16$"),
+    ],
+)
+def test_another_precision_than_the_record_s_is_said(dtype, said, host, folder):
+    assert re.search(said, repr(attach(host.to(dtype), folder, allow_other_weights=True)))
+
+
 def compiled(host) -> Any:
     """Inductor takes too long for a test, and has no part in what is seen of hooks."""
     return torch.compile(host, backend="eager", fullgraph=True)
@@ -308,6 +359,27 @@ def test_a_block_that_is_computed_again_after_its_pass_changes_no_depth(host, he
     assert torch.equal(head(), depth)
 
 
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_backward_pass_computes_again_is_of_no_image(whole, reentrant, host, head, pixels):
+    again, block = partial(checkpoint, use_reentrant=reentrant), host.encoder.layers[1]
+
+    def compute(images):
+        return host(images).pooler_output
+
+    if not whole:
+        block.forward = partial(again, block.forward)
+    given = [images.clone().requires_grad_() for images in pixels[:4].split(2)]
+    older, _ = (again(compute, images) if whole else compute(images) for images in given)
+    depth = head()
+    older.sum().backward()
+    assert torch.equal(head(), depth)
+    with pytest.raises(ValueError, match="doesn't match model"):
+        host(torch.zeros(1, 3, 48, 48))
+    with pytest.raises(SpaceClipError, match="has not computed"):
+        head()
+
+
 def replica(module):
     """What `DataParallel` runs on each device: other modules, with the same hooks."""
     made = module._replicate_for_data_parallel()
@@ -406,9 +478,11 @@ def test_what_is_no_host_is_refused(tiny, host, folder):
         attach(host, folder)
 
 
-def test_images_of_another_size_are_refused(host, head):
-    host(pixel_values=torch.zeros(1, 3, 48, 48), interpolate_pos_encoding=True)
-    with pytest.raises(SpaceClipError, match=r"was given images of 36 patches, .* reads the 16 of 32 x 32 pixels"):
+@pytest.mark.parametrize("size", [(48, 48), (16, 64), (33, 32)])
+def test_images_of_another_size_are_refused_be_they_of_as_many_patches(size, host, head):
+    host(pixel_values=torch.zeros(1, 3, *size), interpolate_pos_encoding=True)
+    height, width = size
+    with pytest.raises(SpaceClipError, match=f"images of {height} x {width} pixels, .* reads those of 32 x 32: give"):
         head()
 
 
