@@ -85,8 +85,8 @@ class SavedMaps:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return SpaceClipError(
             f"{self._folder}: no map of {len(names)} {noun}: {', '.join(names[:_NAMED])}{more}; expected "
-            f"{names[0]}.npy (metres), .png or .tiff (with --depth-scale), {example}: name maps by the "
-            "samples' ids, in their folders"
+            f"{names[0]}.npy (metres), .depth16.png (of predict), or .png or .tiff (with --depth-scale), {example}: "
+            "name maps by the samples' ids, in their folders"
         )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from ..cache import FeatureCache, Features, SpaceClipError, out_of_memory, require_disjoint, require_same
 from ..evaluate import (
@@ -124,7 +126,7 @@ def score_saved(
         settings: How to score.
         out: Folder for the numbers.
         name: Of the model; by default the folder's.
-        depth_scale: Stored values of one metre; integers need it.
+        depth_scale: Stored values of one metre; integers need it, but for files that say it, as `predict`'s.
         max_depth: Of protocols without a range of their own, metres; by default the experiment's, else 10 (NYU) or 80.
         local_copy: Folder that keeps what is read of a bucket.
         force: Replace whatever result the folder holds.
@@ -132,10 +134,13 @@ def score_saved(
     Raises:
         SpaceClipError: A map is missing or cannot be scored.
     """
-    from ..extract.sources.folder import DEPTH_SUFFIXES, decode_depth
+    from ..extract.sources.folder import DEPTH_SUFFIXES
+    from .prediction.files import FORMATS
 
     require_writable(out)
-    maps = SavedMaps(folder, DEPTH_SUFFIXES, partial(decode_depth, scale=depth_scale))
+    # Those of `predict` first: in its folder a .png may be the image.
+    suffixes = dict.fromkeys((*(FORMATS[kind].suffix for kind in ("npy", "png16")), *DEPTH_SUFFIXES))
+    maps = SavedMaps(folder, [*suffixes], partial(_metres, scale=depth_scale))
     splits: Mapping[str, GroundTruth]
     if features is not None:
         splits, data_name = open_scored(features, local_copy), _folder_of(features).name
@@ -162,6 +167,18 @@ def score_saved(
     if maps.with_zeros:
         click.echo(f"{len(maps.with_zeros)} maps hold zeros, which were scored as {_MIN_DEPTH:g} m", err=True)
     return found
+
+
+def _metres(file: Path, scale: float | None) -> NDArray[np.float32]:
+    """A saved map [h, w], by the scale that its own text says or else the one given."""
+    from ..extract.sources.folder import decode_depth, said_scale
+
+    said = said_scale(file)
+    if said and scale and said != scale:
+        raise SpaceClipError(
+            f"{file} says that a metre is {said:g} of its values, --depth-scale that it is {scale:g}: leave that out"
+        )
+    return decode_depth(file, said or scale)
 
 
 def _folder_of(features: "Location") -> "Location":

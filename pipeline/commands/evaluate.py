@@ -82,7 +82,8 @@ def evaluate(
 
     or saved maps:   spaceclip evaluate --predictions DIR --config configs/nyu.yaml --out results/other
 
-    Saved maps are named by the samples' ids: DIR/<id>.npy (metres), or .png and .tiff with --depth-scale. They are
+    Saved maps are named by the samples' ids: DIR/<id>.npy (metres), .depth16.png (of predict --save png16, which says
+    its scale), or .png and .tiff with --depth-scale. They are
     scored against a store (--features), or straight against the files of an experiment's data set (--config).
     """
     from ...evaluate import write_figures

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ...cache import SpaceClipError
+from ...extract.sources.folder import SCALE_TEXT
 from .point_clouds import glb, ply
 from .rendering import coloured_depth, side_by_side
 
@@ -106,7 +107,7 @@ def _png16(found: "DepthMap") -> bytes:
     picture = Image.fromarray(np.where(values > _MOST_COUNTS, 0, values).astype(np.uint16))
     unit = "millimetre" if counts == _MILLIMETRES else f"1/{counts} metre"
     zero = f"not valid{_beyond(counts, farthest)}"
-    return _png(picture, {"Unit": unit, "Depth-Scale": f"{counts}", "Zero": zero, **found.facts})
+    return _png(picture, {"Unit": unit, SCALE_TEXT: f"{counts}", "Zero": zero, **found.facts})
 
 
 def _png(picture: Image.Image, facts: Mapping[str, str]) -> bytes:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from spaceclip.cache import FeatureCache, SpaceClipError
 from spaceclip.evaluate import DepthMaps, read_results, write_maps
 
@@ -24,6 +26,27 @@ def test_saved_maps_score_as_the_checkpoint_that_made_them(trained, spaceclip):
         assert again.metrics == pytest.approx(scored[averaged].metrics, rel=1e-6)
         assert again.pixels == scored[averaged].pixels
     assert scored[True].metrics != scored[False].metrics
+
+
+def test_what_predict_saves_is_scored_as_it_is_and_by_the_scale_that_it_says(
+    trained, spaceclip, one_line, tiny, pictures
+):
+    common = ("predict", str(pictures / "rgb"), "--checkpoint", "results/tiny", "--backbone", tiny)
+    for kind in ("npy", "png16"):
+        spaceclip(*common, "--save", kind, "--out", f"maps/{kind}")
+        spaceclip("evaluate", "--predictions", f"maps/{kind}", *CONFIG, "--features", "features/tiny", "--out", kind)
+    floats, counts = ([row.metrics for row in read_results(Path(kind)).rows] for kind in ("npy", "png16"))
+    assert counts == [pytest.approx(each, rel=2e-3, abs=2e-3) for each in floats]
+    scored = ("evaluate", "--predictions", "maps/png16", *CONFIG, "--features", "features/tiny", "--out", "again")
+    assert spaceclip(*scored, "--depth-scale", "1000").exit_code == 0
+    told = one_line(*scored, "--depth-scale", "256", "--force")
+    assert "0.depth16.png says that a metre is 1000 of its values, --depth-scale that it is 256: leave that out" in told
+    for file in Path("maps/png16").rglob("*.depth16.png"):
+        texts = PngInfo()
+        texts.add_text("Depth-Scale", "nan")
+        with Image.open(file) as picture:
+            picture.save(file, pnginfo=texts)
+    assert "0.depth16.png says Depth-Scale 'nan': expected a number above 0" in one_line(*scored, "--force")
 
 
 def test_maps_are_not_mixed_with_those_of_another_evaluation(trained, spaceclip, one_line):

@@ -1,6 +1,6 @@
 """Anybody's images, with or without depth: a folder tree, or a list of files."""
 
-from .depth_maps import DEPTH_SUFFIXES, decode_depth
+from .depth_maps import DEPTH_SUFFIXES, SCALE_TEXT, decode_depth, said_scale
 from .finding import natural_key
 from .folder_source import FolderSettings, FolderSource
 from .images import IMAGE_SUFFIXES, as_rgb, read_image
@@ -11,6 +11,7 @@ __all__ = [
     "CONVERT",
     "DEPTH_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "SCALE_TEXT",
     "UNREAD_SUFFIXES",
     "FolderSettings",
     "FolderSource",
@@ -19,4 +20,5 @@ __all__ = [
     "focal_35mm",
     "natural_key",
     "read_image",
+    "said_scale",
 ]

@@ -1,5 +1,6 @@
 """Reading depth maps, in metres."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,6 +13,8 @@ from ....cache import SpaceClipError
 from ...preprocess import some_rows
 from .raster import DECODING_ERRORS, MAX_PIXELS, check_present, damaged, opened
 
+SCALE_TEXT = "Depth-Scale"
+"""Name of the text of a .png that says how many of its values are a metre."""
 DEPTH_SUFFIXES = (".png", ".npy", ".tiff", ".tif")
 _DEPTH = f"depth map ({' '.join(DEPTH_SUFFIXES)})"
 _RASTER_DTYPES = {"I;16": "<u2", "I;16B": ">u2", "I": "=i4", "F": "=f4"}
@@ -84,6 +87,23 @@ def decode_depth(path: Path, scale: float | None = None, max_pixels: int = MAX_P
         for some in some_rows(values.shape):
             metres[some] = np.divide(values[some], scale or 1.0, dtype=np.float64)
     return metres
+
+
+def said_scale(path: Path, max_pixels: int = MAX_PIXELS) -> float | None:
+    """Stored values of one metre by the text of a depth file, as `predict` writes it; None where it says nothing.
+
+    Raises:
+        SpaceClipError: The file is missing, empty or damaged at its start, or says what is no number above 0.
+    """
+    if path.suffix.lower() != ".png":
+        return None
+    with opened(path, _DEPTH, max_pixels) as picture:
+        said = picture.info.get(SCALE_TEXT)
+    if said is None:
+        return None
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said) and float(said):
+        return float(said)
+    raise SpaceClipError(f"{path} says {SCALE_TEXT} {said[:20]!r}: expected a number above 0; write it again")
 
 
 def depth_header(path: Path, max_pixels: int = MAX_PIXELS) -> DepthHeader:
