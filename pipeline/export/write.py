@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,7 +91,7 @@ def export_checkpoint(
             raise SpaceClipError(
                 f"{out}: not written, since in int8 it has no depth (it differs by {worst}): leave --int8 out"
             )
-        say(f"linear layers in int8, {size_text(len(content))}: largest difference {worst:.1e}")
+        say(f"linear layers in int8, {size_text(len(content))}: largest difference to PyTorch {worst:.1e} of the depth")
         if experiment is None:
             say("what that changes in AbsRel is not measured: give --config, an experiment with validation images")
         else:
@@ -106,10 +107,13 @@ def _facts(model: SpaceClip, graph: Graph) -> dict[str, str]:
 
 
 def _traced(graph: Graph) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    sizes = (tuple({0: batch} for _ in graph.names),)
     with _quiet():
-        return torch.export.export(graph, graph.example(2), dynamic_shapes=sizes, strict=False)
+        return torch.export.export(graph, graph.example(2), dynamic_shapes=_any_batch(graph), strict=False)
+
+
+def _any_batch(graph: Graph) -> tuple[tuple[dict[int, Any], ...]]:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    return (tuple({0: batch} for _ in graph.names),)
 
 
 def _onnx(graph: Graph, facts: dict[str, str]) -> tuple[bytes, Callable[..., Tensor]]:
@@ -118,7 +122,12 @@ def _onnx(graph: Graph, facts: dict[str, str]) -> tuple[bytes, Callable[..., Ten
         import onnxscript  # noqa: F401  what torch.onnx writes with; here it is missed by its name
 
         program = torch.onnx.export(
-            _traced(graph), input_names=[*graph.names], output_names=["depth"], dynamo=True, verbose=False
+            _traced(graph),
+            input_names=[*graph.names],
+            output_names=["depth"],
+            dynamic_shapes=_any_batch(graph),  # traced already: for its name
+            dynamo=True,
+            verbose=False,
         )
         assert program is not None
         proto = program.model_proto

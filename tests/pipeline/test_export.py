@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +13,8 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from documents import blocks
+from PIL import Image
 from spaceclip.cache import FeatureCache
 from spaceclip.evaluate import predict
 from spaceclip.pipeline.cli import main
@@ -95,12 +99,14 @@ def test_a_decoder_as_a_program_gives_it_too(export, model, split):
 
 def test_an_encoder_in_int8_takes_pixels_and_says_what_it_changes_in_abs_rel(export, model, trained_once):
     file, told = export("image.onnx", "--with-encoder", "--int8", "--config", "configs/tiny.yaml")
-    (image,) = session(file).get_inputs()
-    assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [32, 32, 3])
+    (image,), (depth,) = session(file).get_inputs(), session(file).get_outputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", ["batch", 32, 32, 3])
+    assert depth.shape == ["batch", 64, 64]
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(computed(file, {"image": pixels}), model.decode(pixels), rtol=0.05)
     assert "the whole frame resized to 24 x 32 and then 32 x 32" in properties(file)["Input image"]
     assert properties(file)["Linear-Layers"].startswith("int8")
+    assert re.search(r"linear layers in int8, .* kB: largest difference to PyTorch \S+e-\d+ of the depth\n", told)
     found = re.search(
         r"AbsRel over 4 validation images: float32 ([0-9.]+), int8 ([0-9.]+) \(([-+][0-9.]+)\); validation", told
     )
@@ -109,6 +115,22 @@ def test_an_encoder_in_int8_takes_pixels_and_says_what_it_changes_in_abs_rel(exp
     assert float(found[1]) == pytest.approx(model.info.metrics["abs_rel"], abs=2e-4)
     assert float(found[2]) == pytest.approx(float(found[1]), rel=0.05)
     assert float(found[2]) - float(found[1]) == pytest.approx(float(found[3]), abs=2e-4)
+
+
+def test_the_document_goes_from_a_map_to_metres_and_points_as_predict_does(model):
+    width, height = size = (80, 70)
+    depth = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) * 12
+    about = SimpleNamespace(custom_metadata_map=write._facts(model, DecoderGraph(model)))
+    names: dict[str, Any] = {"np": np, "Image": Image, "photo": Image.new("RGB", size), "depth": depth.numpy()}
+    names["session"] = SimpleNamespace(get_modelmeta=lambda: about)
+    _, steps = (block.text for block in blocks("docs/export.md") if block.language == "python")
+    exec(steps, names)
+    expected = model.depth_map(np.zeros((height, width, 3), np.uint8), depth[0])
+    np.testing.assert_allclose(names["metres"], expected.depth, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(names["valid"], expected.valid)
+    assert 0.5 < expected.valid.mean() < 0.99
+    camera = [names[one] for one in ("fx", "fy", "cx", "cy")]
+    np.testing.assert_allclose(names["points"], expected.points(camera), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1.002, "0.002"), (torch.nan, "nan"), (torch.inf, "inf")])
