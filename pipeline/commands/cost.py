@@ -46,5 +46,7 @@ def cost(
     given = load_experiment(config) if config else checkpoint
     assert given is not None
     with progress("cost", "rounds") as report:
-        found = measure_cost(Source(given, **options), batches, repeats, report)
+        found = measure_cost(
+            Source(given, **options), batches, repeats, report, lambda line: click.echo(line, err=True)
+        )
     click.echo(json.dumps(found.json(), indent=1) if as_json else found.markdown())

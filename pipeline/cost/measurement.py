@@ -59,6 +59,7 @@ class Cost:
         rows: A row for each batch size and variant.
         added_latency: By batch size, (shared - alone) / alone: the p10, p50 and p90 over the rounds.
         memory_ratio: By batch size, shared / separate.
+        is_the_authors: Whether encoder and decoder are of the sizes that the authors measured.
     """
 
     encoder: str
@@ -69,15 +70,16 @@ class Cost:
     rows: list[Row]
     added_latency: dict[int, list[float]]
     memory_ratio: dict[int, float]
+    is_the_authors: bool
 
     def json(self) -> dict[str, Any]:
-        """All of it, with the authors' numbers."""
+        """All of it, with the authors' numbers where they are of the same sizes."""
         authors = {name: {"p50_ms": ms, "memory_mib": mib} for name, (ms, mib) in _AUTHORS.items()}
-        return {**asdict(self), "authors": authors}
+        return {**asdict(self), "authors": authors if self.is_the_authors else None}
 
     def markdown(self) -> str:
-        """A table beside the authors' numbers, and what it was measured on."""
-        header = ["", "batch", "M weights", "GFLOP/image", "ms p50", "ms p90", "peak MiB", "authors' ms", "their MiB"]
+        """A table, beside the authors' numbers where they are of the same sizes, and what it was measured on."""
+        header = ["", "batch", "M weights", "GFLOP/image", "ms p50", "ms p90", "peak MiB"]
         rows = [
             [
                 row.variant,
@@ -87,13 +89,25 @@ class Cost:
                 f"{row.p50_ms:.1f}",
                 f"{row.p90_ms:.1f}",
                 f"{row.memory_mib:.1f}",
-                *(f"{number}" if row.batch == 1 else "" for number in _AUTHORS[row.variant]),
             ]
             for row in self.rows
         ]
-        (alone, _), (shared, shared_mib), (_, separate_mib) = _AUTHORS.values()
+        latency = memory = machine = ""
+        others = ["the authors' numbers are left out: they are of CLIP ViT-B/16 and the paper's decoder"]
+        if self.is_the_authors:
+            header += ["authors' ms", "their MiB"]
+            for row, cells in zip(self.rows, rows, strict=True):
+                cells += [f"{number}" if row.batch == 1 else "" for number in _AUTHORS[row.variant]]
+            (alone, _), (shared, shared_mib), (_, separate_mib) = _AUTHORS.values()
+            latency, memory = f"; authors' {shared / alone - 1:.2f}", f"; authors' {shared_mib / separate_mib:.2f}"
+            machine, others = "; the authors' is an unnamed GPU, at batch 1", []
         added = [
-            f"{middle:.2f} at batch {batch} (p10 {low:.2f}, p90 {high:.2f})"
+            f"{middle:.2f} at batch {batch} (p10 {low:.2f}, p90 {high:.2f}"
+            + (
+                ": noise, since zero lies between; give more --repeats, or a machine at rest)"
+                if low <= 0 <= high
+                else ")"
+            )
             for batch, (low, middle, high) in self.added_latency.items()
         ]
         ratio = [f"{number:.2f} at batch {batch}" for batch, number in self.memory_ratio.items()]
@@ -101,17 +115,24 @@ class Cost:
             [
                 markdown_table(header, rows),
                 "",
-                f"latency, (shared - alone) / alone: {', '.join(added)}; authors' {shared / alone - 1:.2f}",
-                f"memory, shared / separate: {', '.join(ratio)}; authors' {shared_mib / separate_mib:.2f}",
+                f"latency, (shared - alone) / alone: {', '.join(added)}{latency}",
+                f"memory, shared / separate: {', '.join(ratio)}{memory}",
                 f"encoder: {self.encoder}; decoder: {self.decoder}",
                 f"time: of a batch; p50 and p90 of {counted(self.repeats, 'round')}, each the three in turn",
-                f"machine: {self.machine}; the authors' is an unnamed GPU, at batch 1",
+                f"machine: {self.machine}{machine}",
                 f"memory: {self.memory}",
+                *others,
             ]
         )
 
 
-def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: Callable[[int, int], None]) -> Cost:
+def measure_cost(
+    source: Source,
+    batches: Sequence[int],
+    repeats: int,
+    report: Callable[[int, int], None],
+    say: Callable[[str], None] = lambda _line: None,
+) -> Cost:
     """Measure all variants.
 
     Args:
@@ -119,6 +140,7 @@ def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: C
         batches: Sizes of batches.
         repeats: Passes of each variant.
         report: Called with rounds done, and how many there are.
+        say: Called with a line for each part of the work.
 
     Raises:
         SpaceClipError: There is no such checkpoint, encoder, device or precision.
@@ -129,13 +151,17 @@ def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: C
     batches = sorted(set(batches))
     times, arithmetic = {}, {}
     for number, batch in enumerate(batches):
+        say(f"cost: time of a batch of {batch}: {_WARM_UP} rounds to warm up, then {repeats}")
         images = networks.images(batch)
         arithmetic[batch] = [_flop(networks, variant, images) / batch / 1e9 for variant in VARIANTS]
         done = number * repeats
         times[batch] = _milliseconds(
             networks, images, repeats, lambda n, done=done: report(done + n, len(batches) * repeats)
         )
-    memory = [[peak / _MIB for peak in peak_memory(source, variant, batches)] for variant in VARIANTS]
+    memory = []
+    for variant in VARIANTS:
+        say(f"cost: memory of {variant.name}")
+        memory.append([peak / _MIB for peak in peak_memory(source, variant, batches)])
     rows = [
         Row(
             variant.name,
@@ -163,6 +189,7 @@ def measure_cost(source: Source, batches: Sequence[int], repeats: int, report: C
             for batch, found in times.items()
         },
         memory_ratio={batch: memory[1][at] / memory[2][at] for at, batch in enumerate(batches)},
+        is_the_authors=networks.are_the_authors,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...extract import Backbone, load_backbone, load_recorded_backbone
-from ...train import DepthDecoder, InferenceDecoder, autocast, for_inference
+from ...train import DecoderSettings, DepthDecoder, InferenceDecoder, autocast, for_inference
 from ..config import Experiment
 from ..device import choose_device
 from ..prediction import SpaceClip
@@ -46,12 +46,22 @@ class Networks:
         decoder: None where it is not needed.
         precision: Of the decoder's arithmetic, as it was asked for.
         weights: Of the decoder as it is trained.
+        settings: The decoder's.
     """
 
     encoders: Sequence[Backbone]
     decoder: InferenceDecoder | None
     precision: str
     weights: int
+    settings: DecoderSettings
+
+    @property
+    def are_the_authors(self) -> bool:
+        """Whether they are of the sizes that the authors measured: CLIP ViT-B/16, and the paper's decoder."""
+        encoder, paper = self.encoders[0], DecoderSettings()
+        sizes = encoder.depth, encoder.channels, encoder.patches, encoder.input_size
+        no_sizes = {"dropout": paper.dropout, "head_bias": paper.head_bias}
+        return sizes == (12, 768, 14 * 14, 224) and self.settings.model_copy(update=no_sizes) == paper
 
     @torch.inference_mode()
     def compute(self, variant: Variant, images: Tensor) -> None:
@@ -129,4 +139,4 @@ class Source:
     def _networks(self, encoders: Sequence[Backbone], decoder: DepthDecoder, variant: Variant) -> Networks:
         weights = sum(weight.numel() for weight in decoder.parameters())
         needed = for_inference(decoder, self.precision) if variant.decodes else None
-        return Networks(encoders, needed, self.precision, weights)
+        return Networks(encoders, needed, self.precision, weights, decoder.settings)

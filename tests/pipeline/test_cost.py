@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from spaceclip.pipeline.config import load_experiment
-from spaceclip.pipeline.cost import Source, measurement, memory
-from spaceclip.pipeline.cost.source import ALONE, SEPARATE, SHARED, VARIANTS
-from spaceclip.train import load_checkpoint
+from spaceclip.pipeline.cost import Cost, Source, measurement, memory
+from spaceclip.pipeline.cost.measurement import Row
+from spaceclip.pipeline.cost.source import ALONE, SEPARATE, SHARED, VARIANTS, Networks
+from spaceclip.train import DecoderSettings, load_checkpoint
 from transformers.models.clip import CLIPVisionConfig, CLIPVisionModel
 
 MIB = 2**20
@@ -37,9 +40,9 @@ def tower_flop(shape):
 
 
 @pytest.mark.usefixtures("no_process")
-def test_json_has_what_was_counted_and_timed_beside_the_authors_numbers(trained, spaceclip, tiny):
+def test_json_has_what_was_counted_and_timed(trained, spaceclip, tiny):
     options = ["--batch", 2, "--batch", 1, "--repeats", 3, "--device", "cpu", "--json"]
-    found = json.loads(spaceclip("cost", "results/tiny", "--backbone", tiny, *options).output)
+    found = json.loads(spaceclip("cost", "results/tiny", "--backbone", tiny, *options).stdout)
     assert [(row["variant"], row["batch"]) for row in found["rows"]] == [
         (variant.name, batch) for batch in (1, 2) for variant in VARIANTS
     ]
@@ -56,7 +59,7 @@ def test_json_has_what_was_counted_and_timed_beside_the_authors_numbers(trained,
     for low, middle, high in found["added_latency"].values():
         assert low <= middle <= high
     assert found["memory_ratio"] == {"1": 2 / 3, "2": 3 / 4}
-    assert found["authors"][SHARED.name] == {"p50_ms": 5.2, "memory_mib": 468.1}
+    assert found["authors"] is None  # of another encoder
     assert "1 thread" in found["machine"] or "threads" in found["machine"]
 
 
@@ -66,11 +69,57 @@ def test_a_table_of_sizes_alone_says_that_weights_are_random(project, spaceclip)
     assert "random weights, seed 0" in told
     assert "decoder: random weights, " in told
     assert "| separate backbone + decoder |     1 |" in told
+    assert "cost: time of a batch of 1: 3 rounds to warm up, then 1\n" in told
+    assert "cost: memory of separate backbone + decoder\n" in told
+    assert "(p10 " in told
+    assert told.count("authors'") == 1
+    assert "the authors' numbers are left out: they are of CLIP ViT-B/16 and the paper's decoder" in told
+    assert "p50 and p90 of 1 round, each the three in turn" in told
+
+
+def cost(**changed):
+    rows = [Row(variant.name, batch, 10**6, 1.0, 1.0, 2.0, 3.0) for batch in (1, 4) for variant in VARIANTS]
+    texts = dict.fromkeys(("encoder", "decoder", "machine", "memory"), "x")
+    added, ratio = {1: [0.2, 0.3, 0.4], 4: [-0.28, 0.7, 5.73]}, {1: 0.5, 4: 0.6}
+    given = {"repeats": 8, "rows": rows, "added_latency": added, "memory_ratio": ratio, "is_the_authors": True}
+    return Cost(**texts, **{**given, **changed})
+
+
+def test_the_authors_numbers_stand_beside_their_own_encoder_and_decoder_alone():
+    told = cost().markdown()
+    assert "authors' ms" in told
     assert "authors' 0.54" in told
     assert "authors' 0.59" in told
-    assert "(p10 " in told
-    assert "p50 and p90 of 1 round, each the three in turn" in told
-    assert "the authors' is an unnamed GPU" in told
+    assert "the authors' is an unnamed GPU, at batch 1" in told
+    assert "left out" not in told
+    assert cost().json()["authors"][SHARED.name] == {"p50_ms": 5.2, "memory_mib": 468.1}
+    other = cost(is_the_authors=False)
+    assert other.json()["authors"] is None
+    assert other.markdown().count("authors'") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "theirs"),
+    [
+        ({}, {}, True),
+        ({}, {"dropout": 0.0, "head_bias": "pytorch"}, True),
+        ({}, {"film": False}, False),
+        ({}, {"channels": (128, 64, 32, 16)}, False),
+        ({"channels": 192}, {}, False),
+        ({"input_size": 336, "patches": 576}, {}, False),
+    ],
+)
+def test_theirs_is_vit_b_16_with_the_papers_decoder(encoder, decoder, theirs):
+    sizes: Any = SimpleNamespace(**{"depth": 12, "channels": 768, "patches": 196, "input_size": 224, **encoder})
+    assert Networks([sizes], None, "float32", 0, DecoderSettings(**decoder)).are_the_authors is theirs
+
+
+def test_added_latency_whose_spread_includes_zero_is_called_noise():
+    (line,) = [line for line in cost().markdown().splitlines() if line.startswith("latency")]
+    assert line.startswith(
+        "latency, (shared - alone) / alone: 0.30 at batch 1 (p10 0.20, p90 0.40), 0.70 at batch 4 (p10"
+    )
+    assert "p90 5.73: noise, since zero lies between; give more --repeats, or a machine at rest)" in line
 
 
 def test_each_variant_is_timed_in_turn_and_shared_is_one_pass_of_the_encoder(source, monkeypatch):
