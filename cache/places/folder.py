@@ -162,9 +162,10 @@ def write_atomically(path: Path, content: Content) -> None:
             os.fsync(file.fileno())
         begun.replace(path)
         _sync(path.parent)
-    except OSError:
+    except OSError as error:
         # A disk that is full needs the room.
         begun.unlink(missing_ok=True)
+        error.filename = str(path)
         raise
 
 

@@ -81,6 +81,10 @@ def predict(
 
     camera = CameraChoice(fx, fy, cx, cy, fov_x)
     require_writable(out)
-    done = predict_inputs(inputs, checkpoint, out, save, camera=camera, dry_run=dry_run, say=click.echo, **options)
+    try:
+        done = predict_inputs(inputs, checkpoint, out, save, camera=camera, dry_run=dry_run, say=click.echo, **options)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # a disk that is full names none
+        raise
     if done.failed:
         click.get_current_context().exit(UNUSABLE)

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 from torch import Tensor
@@ -74,23 +75,38 @@ def predict_images(
     done = Done(whole=len(inputs) - len(left))
     report(done.whole, len(inputs))
 
+    lock = Lock()
+
+    def give_up(why: str) -> None:
+        say(why)
+        done.failed.append(why)
+
     def usable(outcomes: Iterator[Prepared | str]) -> Iterator[Prepared]:
         for outcome in outcomes:
             if isinstance(outcome, Prepared):
                 yield outcome
             else:
-                say(outcome)
-                done.failed.append(outcome)
+                with lock:
+                    give_up(outcome)
+
+    def write(one: Prepared, depth: Tensor) -> None:
+        try:
+            _write(job, one, depth)
+        except SpaceClipError as error:
+            with lock:
+                give_up(str(error))
+        else:
+            with lock:
+                done.cameras[one.camera] += 1
+                done.factors.add(one.factor)
+                done.written += 1
 
     with Pool(THREADS, "decode") as readers, Pool(THREADS, "write", _PIXELS_AT_ONCE) as writers:
         prepared = readers.map(lambda one: _prepared(job, one), left, 2 * job.model.batch_size)
         for number, (one, depth) in enumerate(job.depths(usable(prepared), job.model.batch_size), 1):
             if number == 1:  # nothing is left behind where the encoder cannot be had
                 job.record.begin(job.settings)
-            writers.submit(_write, job, one, depth, weight=math.prod(one.camera.size))
-            done.cameras[one.camera] += 1
-            done.factors.add(one.factor)
-            done.written = number
+            writers.submit(write, one, depth, weight=math.prod(one.camera.size))
             report(done.whole + done.written + len(done.failed), len(inputs))
     report(done.whole + done.written + len(done.failed), len(inputs))
     return done
@@ -110,8 +126,16 @@ def _prepared(job: Job, one: Input) -> Prepared | str:
 
 
 def _write(job: Job, one: Prepared, depth: Tensor) -> None:
+    """Write the outputs of an image.
+
+    Raises:
+        SpaceClipError: It is read again, and is no more or another one.
+        OSError: One cannot be written.
+    """
     image = one.image
     if image is None and job.shows_image:
         image = np.asarray(read_image(one.input.path, upright=True))
+        if version_of(one.input.path) != one.version:
+            raise SpaceClipError(f"{one.input.path} changed while it was read: run the same command again")
     job.record.discard_others(one.input.name, one.version)
     job.write(job.depth_map(one, depth, image), one)

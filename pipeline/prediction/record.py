@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ...cache import SpaceClipError
+from ...cache import SpaceClipError, is_begun
 from .files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX
 
 RECORD = "predict.jsonl"
@@ -136,6 +136,14 @@ class Record:
             if self._is_below(path := self._path(name, ending)):
                 path.unlink(missing_ok=True)
             del self._made[name][ending]
+
+    def discard_begun(self, names: Iterable[str]) -> None:
+        """Delete what killed runs left of outputs of these names, each in its folder."""
+        outputs = {self._path(name, ending) for name in names for ending in self._made.get(name, ())}
+        for one in {path.parent: path for path in outputs}.values():
+            for begun in one.parent.glob(".*") if self._is_below(one) else ():
+                if is_begun(begun.name) and begun.with_name(begun.stem[1:]) in outputs:
+                    begun.unlink(missing_ok=True)
 
     def _is_below(self, path: Path) -> bool:
         return path.parent.resolve() == self._folder.resolve() / path.parent.relative_to(self._folder)

@@ -58,6 +58,7 @@ def predict_inputs(
     _check(job, images, videos)
     if dry_run:
         return _planned(job, images, videos, say)
+    job.record.discard_begun(one.name for one in inputs)
     done = Done()
     if images:
         with progress("predict", "images") as report:

@@ -212,3 +212,21 @@ def test_pictures_whose_folder_was_moved_are_not_done_again(photos, predict):
     predict("photos", "--save", "npy")
     Path("photos").rename("moved")
     assert "0 of 3 images written (npy), 3 were there" in predict("moved", "--save", "npy")
+
+
+def test_what_a_killed_run_left_of_its_outputs_is_deleted_by_the_next(photos, predict):
+    predict("photos", "--save", "npy,png")
+    left = ["depth/.a.npy.0123456789ab", "depth/trip/.b.depth.png.0123456789ab"]
+    others = [
+        "depth/.a.ply.0123456789ab",
+        "depth/.notes.txt.0123456789ab",
+        "depth/.a.npy.swp",
+        "photos/.a.npy.0123456789ab",
+    ]
+    for name in (*left, *others):
+        Path(name).touch()
+    predict("photos", "--save", "npy", "--dry-run")
+    assert all(Path(name).exists() for name in left)
+    predict("photos", "--save", "npy")
+    assert not any(Path(name).exists() for name in left)
+    assert all(Path(name).exists() for name in others)

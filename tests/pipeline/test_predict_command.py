@@ -1,5 +1,6 @@
 """`spaceclip predict`: what it writes, goes on with, and refuses."""
 
+import errno
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from spaceclip.cache.places import folder
 from spaceclip.pipeline.prediction import SpaceClip, images, job
 from spaceclip.pipeline.prediction.inputs import find_inputs
 from spaceclip.pipeline.prediction.job import THREADS, Job, Prepared
@@ -22,8 +24,8 @@ from spaceclip.train import CheckpointInfo, load_checkpoint, save_checkpoint
 CHECKPOINT = "results/tiny"
 
 
-def outputs(folder="depth"):
-    return sorted(file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if file.is_file())
+def outputs(below="depth"):
+    return sorted(file.relative_to(below).as_posix() for file in Path(below).rglob("*") if file.is_file())
 
 
 def test_a_folder_is_mirrored_in_every_format(photos, predict, tiny):
@@ -209,6 +211,30 @@ def test_large_pictures_do_not_wait_for_their_turn_in_memory(photos, predict, ti
     np.testing.assert_array_equal(np.stack([vertices[f"f{at}"] for at in (3, 4, 5)], 1), large[::2, ::2].reshape(-1, 3))
 
 
+@pytest.mark.parametrize(
+    ("now", "said"), [(None, "does not exist"), ((9, 8), "changed while it was read: run the same")]
+)
+def test_a_picture_that_vanishes_or_changes_meanwhile_is_a_line_and_the_others_are_done(
+    photos, predict, monkeypatch, now, said
+):
+    decode = SpaceClip.decode
+
+    def meanwhile(self, *given, **options):
+        Path("photos/a.jpg").unlink()
+        if now:
+            Image.new("RGB", now).save("photos/a.jpg")
+        monkeypatch.setattr(SpaceClip, "decode", decode)
+        return decode(self, *given, **options)
+
+    monkeypatch.setattr(images, "_KEPT_PIXELS", 0)
+    monkeypatch.setattr(SpaceClip, "decode", meanwhile)
+    told = predict("photos", "--save", "ply", code=3)
+    assert f"photos/a.jpg {said}" in told
+    assert "depth: 2 of 3 images written (ply), 1 could not be used" in told
+    assert "not known of 2 images" in told
+    assert outputs() == ["predict.jsonl", "trip/b.ply", "trip/day 2/c.ply"]
+
+
 def test_what_is_under_way_weighs_no_more_than_allowed_unless_it_is_alone():
     lock, at_once, most = threading.Lock(), [0], []
 
@@ -233,6 +259,16 @@ def test_no_permission_to_write_below_is_one_line(photos, refused, monkeypatch):
 
     monkeypatch.setattr(job, "encoded", denied)
     assert "depth/a.npy: Permission denied; mend that" in refused("photos", "--save", "npy")
+
+
+@pytest.mark.parametrize(("module", "name", "said"), [(folder, "_write_direct", "depth/a.npy"), (os, "fsync", "depth")])
+def test_a_full_disk_is_one_line_that_names_what_could_not_be_written(photos, refused, monkeypatch, module, name, said):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, name, full)
+    told = refused("photos/a.jpg", "--save", "npy")
+    assert told.startswith(f"Error: {said}: No space left on device; mend that")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,17 @@ def test_the_colours_of_one_video_are_of_one_range(clip, predict, monkeypatch):
     assert len(scales) == 1
 
 
+def test_the_duration_that_a_film_states_is_that_of_all_its_frames(trained, predict):
+    times = [*range(0, 400, 40), 8000, 8040]
+    write_video("clip.mkv", [scene(number) for number in range(len(times))], times)
+    predict("clip.mkv", "--save", "video")
+    with av.open("depth/clip.side.mp4") as file:
+        stream = file.streams.video[0]
+        seconds = float((stream.duration or 0) * (stream.time_base or 0))
+    assert [float(time) for time, _ in shown("depth/clip.side.mp4")] == [time / 1000 for time in times]
+    assert 8.04 <= seconds < 9.2
+
+
 @pytest.mark.parametrize(("quarters", "turned"), [(1, Image.Transpose.ROTATE_270), (2, Image.Transpose.ROTATE_180)])
 def test_a_video_is_turned_as_it_asks(clip, quarters, turned):
     content = bytearray(clip.read_bytes())

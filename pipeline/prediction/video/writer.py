@@ -10,7 +10,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
-_CODEC, _QUALITY = "libx264", {"crf": "18"}
+_CODEC = "libx264"
+_OPTIONS = {"crf": "18", "bf": "0"}
+"""Without B-frames, whose order of decoding would shorten the duration that the file states."""
 _BT709 = 1
 
 
@@ -56,7 +58,7 @@ class VideoWriter:
         self._file.mux(stream.encode(frame))
 
     def _new_stream(self, height: int, width: int) -> "VideoStream":
-        stream = self._file.add_stream(_CODEC, options=_QUALITY)
+        stream = self._file.add_stream(_CODEC, options=_OPTIONS)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._time_base
         context = stream.codec_context
