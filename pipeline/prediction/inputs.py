@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from ...cache import SpaceClipError
 from ...extract import CONVERT, IMAGE_SUFFIXES, UNREAD_SUFFIXES, counted, first_few, natural_key, no_file
-from .record import Record
+from .record import Record, version_of
 
 CAMERA = "camera:"
 """Begins what names a camera of this machine, such as camera:0."""
@@ -45,7 +45,7 @@ def find_inputs(given: Sequence[str], out: Path, say: Callable[[str], None]) -> 
 
     A folder's images are taken from all below it, and named as they lie in it; hidden ones, those in the output folder
     and videos are passed over. What `predict` wrote is no input, wherever it lies. Two whose names differ in their
-    suffix alone keep it in the names of their outputs.
+    suffix alone keep it in the names of their outputs; one that has outputs keeps the name that these have.
 
     Args:
         given: Paths; one that is not there may be a pattern such as `photos/**/*.jpg`, a text file is a list of files.
@@ -67,13 +67,14 @@ def find_inputs(given: Sequence[str], out: Path, say: Callable[[str], None]) -> 
             f"no image in {first_few(given)}: looked for files that end in {' '.join(IMAGE_SUFFIXES)} and are no "
             "outputs of predict; videos are given by name or pattern"
         )
-    alike: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-    for _, relative in found.values():
-        alike[relative.with_suffix("")].append(relative)
-    inputs = [
-        Input(path, str(relative if len(alike[relative.with_suffix("")]) > 1 else relative.with_suffix("")))
-        for path, relative in found.values()
-    ]
+    record = Record(out)
+    # A name without its suffix is that of no other, with or without its own.
+    owners_of = Counter(name for _, whole in found.values() for name in (whole, whole.with_suffix("")))
+    inputs = []
+    for path, whole in found.values():
+        bare = whole.with_suffix("")
+        kept = record.name_of((str(whole), str(bare)), version_of(path))
+        inputs.append(Input(path, kept or str(whole if owners_of[bare] > 1 else bare)))
     owners: dict[str, Path] = {one.name: one.path for one in inputs if one.is_video}
     for one in inputs:
         # The frames of a video lie in a folder of its name.

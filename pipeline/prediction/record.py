@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -66,8 +66,8 @@ class Record:
             raise SpaceClipError(f"{self.file}: is no record of a prediction; give another --out, or delete it")
         for line in lines:
             match _parsed(line):
-                case [str(name), str(ending), *version] if _ENDING.fullmatch(ending):
-                    self._made[name][ending] = tuple(version)
+                case [str(name), str(ending), str(path), *version] if _ENDING.fullmatch(ending):
+                    self._made[name][ending] = path, *version
 
     @property
     def outputs(self) -> set[str]:
@@ -118,6 +118,13 @@ class Record:
             ),
             None,
         )
+
+    def name_of(self, names: Sequence[str], version: Version) -> str | None:
+        """The one of these names that outputs of a file have; or of the very same one when it lay elsewhere."""
+        made = [(name, made_of) for name in names for made_of in self._made.get(name, {}).values()]
+        here = (name for name, made_of in made if made_of[0] == version[0])
+        moved = (name for name, made_of in made if _alike(made_of, version))
+        return next(here, None) or next(moved, None)
 
     def foreign(self, name: str, endings: Iterable[str]) -> Path | None:
         """A file that would be overwritten though it is no output."""

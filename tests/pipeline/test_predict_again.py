@@ -152,7 +152,7 @@ def test_a_record_that_somebody_wrote_deletes_nothing_elsewhere(photos, predict)
     predict("photos/a.jpg", "--save", "npy")
     Path("depth/a").mkdir()
     with Path("depth/predict.jsonl").open("a") as file:
-        file.write('\n["a", "/../../photos/notes.txt", 1, 2, 3]\n["a", 5]\n[]\n"a"\n')
+        file.write('\n["a", "/../../photos/notes.txt", 1, 2, 3]\n["a", ".ply"]\n["a", 5]\n[]\n"a"\n')
     Image.new("RGB", (9, 8)).save("photos/a.jpg")
     predict("photos/a.jpg", "--save", "npy")
     assert Path("photos/notes.txt").exists()

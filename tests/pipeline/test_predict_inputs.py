@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
@@ -45,6 +46,26 @@ def test_a_list_that_names_no_file_is_one_line_with_its_place(photos, refused):
     Path("list.txt").write_text("\n")
     assert "no image in list.txt" in refused("list.txt")
     assert not Path("depth").exists()
+
+
+def test_a_picture_keeps_the_name_of_its_outputs_whatever_comes_beside_it_or_goes(photos, predict):
+    predict("photos/*.jpg", "--save", "npy")
+    shutil.copy("photos/trip/b.png", "photos/a.png")
+    assert "1 of 2 images written (npy), 1 were there" in predict("photos/a.*", "--save", "npy")
+    assert names() == ["a.npy", "a.png.npy"]
+    Path("photos/a.jpg").unlink()
+    assert "0 of 1 image written (npy), 1 were there" in predict("photos/a.*", "--save", "npy")
+    Path("photos").rename("moved")
+    shutil.copy("moved/a.png", "moved/a.jpeg")
+    assert "1 of 2 images written (npy), 1 were there" in predict("moved/a.*", "--save", "npy")
+    assert names() == ["a.jpeg.npy", "a.npy", "a.png.npy"]
+
+
+def test_a_name_that_is_another_s_with_its_suffix_keeps_its_own(photos, predict):
+    for name in ("a.png", "a.jpg.png"):
+        Image.new("RGB", (9, 8)).save(f"photos/{name}")
+    predict("photos/a*", "--save", "npy")
+    assert names() == ["a.jpg.npy", "a.jpg.png.npy", "a.png.npy"]
 
 
 @pytest.mark.parametrize("name", ["IMG_1.HEIC", "renamed.jpg"])
