@@ -189,8 +189,13 @@ def require_same(found: Any, wanted: Any, where: str, field: str = "") -> None:
     elif _plain(found) != _plain(wanted):
         raise StoreError(
             f"{where} was made with other settings: {field} is {_plain(found)!r} there, {_plain(wanted)!r} is wanted; "
-            "extract with the wanted settings, or ask for those of the store"
+            f"extract with the wanted settings{_option(field, wanted)}, or ask for those of the store"
         )
+
+
+def _option(field: str, wanted: Any) -> str:
+    """The option of `spaceclip extract` that gives what is wanted, where it is not plain from the field's name."""
+    return " (--size {} {})".format(*wanted) if field == "preprocessing.target_size" and wanted else ""
 
 
 def _plain(value: Any) -> Any:

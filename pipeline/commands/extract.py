@@ -1,6 +1,9 @@
 """`spaceclip extract`: from images to a feature store."""
 
 import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,26 @@ _SETTINGS = {
     "size": "extract.target_size",
 }
 """The settings that options stand for; those of the other options are of `data`, by the same name."""
+
+
+def _setting(option: str) -> str:
+    return _SETTINGS.get(option, f"data.{option}")
+
+
+@contextmanager
+def _as_options(names: Iterable[str]) -> Iterator[None]:
+    """Errors that name a setting name its option instead: `--split-by ratio` for `data.split.by: ratio`."""
+    from ...cache import SpaceClipError
+
+    options = {_setting(name): f"--{name.replace('_', '-')}" for name in names}
+    known = "|".join(re.escape(setting) for setting in options)
+    try:
+        yield
+    except SpaceClipError as error:
+        # An option's value follows without a colon, unlike what is said of it.
+        text = re.sub(rf"\b({known}): (?=(?:scene|ratio|column)\b)", r"\1 ", str(error))
+        error.args = (re.sub(rf"\b({known})\b", lambda found: options[found[1]], text),)
+        raise
 
 
 def numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
@@ -134,17 +157,18 @@ def extract(
         if options["backbone"]:
             raise click.UsageError("--backbone and --host both name the encoder: give one of them")
         options["backbone"] = HOST + host
-    chosen = chosen_options(assignments, {_SETTINGS.get(name, f"data.{name}"): options[name] for name in options})
-    if config is None:
-        experiment = apply_options(Experiment, {"data": {"kind": "folder"}}, chosen)
-    else:
-        experiment = load_experiment(config, chosen)
-    settings = experiment.extract
-    if store is not None:
-        settings = settings.model_copy(update={"store": store})
-    for place in (folder, *([locate(settings.store)] if settings.store else [])):
-        require_writable(place)
-    sources = open_splits(experiment.data)
+    chosen = chosen_options(assignments, {_setting(name): options[name] for name in options})
+    with nullcontext() if config else _as_options(options):
+        if config is None:
+            experiment = apply_options(Experiment, {"data": {"kind": "folder"}}, chosen)
+        else:
+            experiment = load_experiment(config, chosen)
+        settings = experiment.extract
+        if store is not None:
+            settings = settings.model_copy(update={"store": store})
+        for place in (folder, *([locate(settings.store)] if settings.store else [])):
+            require_writable(place)
+        sources = open_splits(experiment.data)
     if not config and list(sources) == ["train"]:
         sources = {"all": sources["train"]}
     wanted = tuple(name for name in sources if split in (None, name))

@@ -165,6 +165,13 @@ def test_other_settings_have_another_fingerprint_and_are_refused_by_field(make_s
         StoreWriter(path, other, {})
 
 
+def test_where_sizes_differ_the_option_of_extraction_is_named(make_store, make_spec):
+    path, _ = make_store()
+    other = make_spec(preprocessing={"target_size": (5, 8), "mean": (0.5, 0.5, 0.5)})
+    with pytest.raises(StoreError, match=r"extract with the wanted settings \(--size 5 8\), or ask"):
+        StoreWriter(path, other, {})
+
+
 @pytest.mark.parametrize("description", [b"{", b""])
 def test_a_description_damaged_before_the_first_record_is_written_anew(make_store, contents, description):
     path, spec = make_store(shards=[])

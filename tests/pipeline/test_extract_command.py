@@ -36,6 +36,24 @@ def test_the_help_names_each_form_of_an_encoder():
     assert "Hub id, local folder or embedded:clip-tiny; random:<any of these, or a config.json> for random" in told
 
 
+def test_what_options_said_wrong_is_named_by_the_options(project, pictures, one_line):
+    Path("flat/depth").mkdir(parents=True)
+    for file in (pictures / "rgb").rglob("*.png"):
+        name = f"{file.parent.name}-{file.name}"
+        shutil.copy(file, f"flat/{name}")
+        shutil.copy(pictures / "depth" / file.parent.name / file.name, f"flat/depth/{name}")
+    flat = ("extract", "--images", "flat", "--depth", "flat/depth", "--depth-scale", "1000", "--out", "features/flat")
+    told = one_line(*flat, "--val", "0.1")
+    assert "without a scene" in told
+    assert "name scenes by an expression (--scene) or in a list's scene column" in told
+    assert told.endswith("or divide by samples (--split-by ratio)\n")
+    told = one_line(*flat, "--split-by", "column")
+    assert "Error: --split-by column needs a list with a split column" in told
+    assert told.endswith("or divide by scenes (--split-by scene)\n")
+    assert "options: --val: found 2.0; input should be less than 1" in one_line(*flat, "--val", "2")
+    assert "options: data.split.val: found 2.0" in one_line(*CONFIG, "--val", "2")
+
+
 def test_a_bad_picture_stops_the_run_unless_it_may_be_quarantined(broken, spaceclip):
     assert "scene03/1.png" in spaceclip(*CONFIG, fails=True).output
     found = run(*CONFIG, "--on-error", "quarantine")
