@@ -57,12 +57,12 @@ def check_files(folder: Path, matches: Sequence[str]) -> None:
     Raises:
         SpaceClipError: All such names are counted, and the first few given.
     """
-    images = [folder / match for match in sorted(matches, key=natural_key) if match.lower().endswith(IMAGE_SUFFIXES)]
+    images = [folder / match for match in matches if match.lower().endswith(IMAGE_SUFFIXES)]
     if odd := [path for path in images if not path.is_file() and not path.is_dir()]:
         raise SpaceClipError(
             f"of {counted(len(images), 'image')} {len(odd)} {'is' if len(odd) == 1 else 'are'} no file but a broken "
-            f"link, a pipe or a device: "
-            f"{first_few(odd)}; remove or replace what is no file, or narrow image_pattern (--image-pattern)"
+            f"link, a pipe or a device: {first_few(sorted(odd, key=lambda path: natural_key(str(path))))}; remove or "
+            "replace what is no file, or narrow image_pattern (--image-pattern)"
         )
 
 
