@@ -88,7 +88,7 @@ class AttachedDecoder:
                 none of that place.
         """
         picture = as_picture(image)
-        depth, taken_with = self(), camera_of(picture, camera)
+        depth, taken_with = self(), camera_of(picture, camera, self.model.training_camera)
         if index is None and len(depth) == 1:
             index = 0
         if index is None or not 0 <= index < len(depth):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...cache import CameraFacts, SpaceClipError
 from ...extract import counted, focal_35mm
-from .intrinsics import GUESSED_FIELD, Intrinsics
+from .intrinsics import GUESSED, Intrinsics
 
 _FILM_DIAGONAL = math.hypot(36, 24)
 """Millimetres; what is said of 35 mm film is of the diagonal field of view."""
@@ -74,18 +74,24 @@ class CameraChoice:
         return Intrinsics.guessed(size)
 
 
-def camera_of(picture: Image.Image, given: "CameraChoice | Intrinsics | ArrayLike | None" = None) -> Intrinsics:
+def camera_of(
+    picture: Image.Image,
+    given: "CameraChoice | Intrinsics | ArrayLike | None" = None,
+    training: "TrainingCamera | None" = None,
+) -> Intrinsics:
     """The camera of a picture, by what a user says of it.
 
     Args:
         picture: Whose EXIF data is asked where nothing is given.
         given: A choice; or `Intrinsics`, (fx, fy, cx, cy) or a matrix [3, 3], in pixels of this picture.
+        training: What is guessed where nothing is known.
 
     Raises:
         SpaceClipError: It is that of no camera, or of another image size.
     """
     if given is None or isinstance(given, CameraChoice):
-        return (given or CameraChoice()).of(picture)
+        found = (given or CameraChoice()).of(picture)
+        return training.guess(found.size) if training and found.is_guess else found
     return Intrinsics.of((picture.height, picture.width), given)
 
 
@@ -113,6 +119,10 @@ class TrainingCamera:
         """
         return self._magnification(camera) / self._taught[1]
 
+    def guess(self, size: tuple[int, int]) -> Intrinsics:
+        """The camera to guess for an image of this size: the one whose factor is 1."""
+        return Intrinsics.centred(size, self._taught[1] * math.sqrt(math.prod(size)), origin=GUESSED)
+
     def is_like(self, camera: Intrinsics) -> bool:
         """Whether a camera magnifies as one of those of the training, to 5 %."""
         least, _, greatest = self._taught
@@ -139,21 +149,26 @@ class TrainingCamera:
         return f"fx {focal:.0f}{spread} at {height} x {width}, a field of view of {self.fov}"
 
 
-def said_of(cameras: Counter[Intrinsics], training: TrainingCamera | None, *, rescaled: bool) -> list[str]:
+def said_of(
+    cameras: Counter[Intrinsics], training: TrainingCamera | None, *, rescaled: bool, drawn: bool = False
+) -> list[str]:
     """What should be known of the cameras of the images that were predicted, a line each.
 
     Args:
         cameras: Of how many images.
         training: That of the training.
         rescaled: Whether depth was multiplied by its factor.
+        drawn: Whether points were written, which need a camera in any case.
     """
     known = [camera for camera in cameras if not camera.is_guess]
     taught = training.fov if training else "which is not recorded"
     lines = []
-    if guesses := sum(images for camera, images in cameras.items() if camera.is_guess):
+    if guesses := {camera: images for camera, images in cameras.items() if camera.is_guess}:
+        fields = dict.fromkeys(f"{of(camera.fov_x for camera in guesses):.3g}" for of in (min, max))
+        points = f"; points are drawn for {' to '.join(fields)} degrees" if drawn else ""
         lines.append(
-            f"camera: not known of {counted(guesses, 'image')}: depth is metres if its field of view is that of the "
-            f"training, {taught}; points are drawn for {GUESSED_FIELD:g} degrees; say it by --fov-x or --fx"
+            f"camera: not known of {counted(sum(guesses.values()), 'image')}: depth is metres if its field of view is "
+            f"that of the training, {taught}{points}; say it by --fov-x or --fx"
         )
     if other := said_of_unlike(cameras, training, rescaled=rescaled):
         lines.append(f"{other} (--rescale-focal)")

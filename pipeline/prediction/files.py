@@ -34,12 +34,14 @@ class Format:
         suffix: That its files' names end in.
         encode: Makes its content.
         shows_image: Whether it holds the image too.
+        shows_points: Whether it holds points, as a camera has them.
         is_coloured: Whether its colours stand for depth.
     """
 
     suffix: str
     encode: Callable[["DepthMap"], bytes]
     shows_image: bool = False
+    shows_points: bool = False
     is_coloured: bool = False
 
 
@@ -122,8 +124,8 @@ FORMATS: dict[str, Format] = {
     "png": Format(".depth.png", lambda found: _png(coloured_depth(found), found.facts), is_coloured=True),
     "npy": Format(".npy", _npy),
     "png16": Format(".depth16.png", _png16),
-    "ply": Format(".ply", ply, shows_image=True),
-    "glb": Format(".glb", glb, shows_image=True),
+    "ply": Format(".ply", ply, shows_image=True, shows_points=True),
+    "glb": Format(".glb", glb, shows_image=True, shows_points=True),
     "side": Format(
         ".side.png", lambda found: _png(side_by_side(found), found.facts), shows_image=True, is_coloured=True
     ),

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...cache import SpaceClipError, write_atomically
-from .cameras import CameraChoice
+from .cameras import CameraChoice, camera_of
 from .depth_map import DepthMap
 from .files import FILM_SUFFIX, FORMATS, TABLE_SUFFIX, VIDEO, encoded
 from .inputs import Input
@@ -97,6 +97,11 @@ class Job:
         return any(FORMATS[kind].shows_image for kind in self.image_kinds)
 
     @cached_property
+    def shows_points(self) -> bool:
+        """Whether some of it holds points."""
+        return any(FORMATS[kind].shows_points for kind in self.image_kinds)
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides the depth; a folder holds that of one such record."""
         model = self.model
@@ -107,9 +112,11 @@ class Job:
             "precision": model.precision,
             "flip_average": self.flip_average,
             "camera": asdict(self.camera),
-            "rescale_focal": self.rescale_focal and str(model.training_camera),
+            "rescale_focal": self.rescale_focal,
             "smooth": self.smooth,
         }
+        if self.rescale_focal:
+            settings["training_camera"] = str(model.training_camera)
         return json.loads(json.dumps(settings))
 
     @cached_property
@@ -127,7 +134,7 @@ class Job:
         Raises:
             SpaceClipError: It cannot be of the camera given, or not be rescaled.
         """
-        camera = self.camera.of(picture)
+        camera = camera_of(picture, self.camera, self.model.training_camera)
         return camera, self.model.rescaling(camera) if self.rescale_focal else 1.0
 
     def depths(self, prepared: Iterable[Each], batch_size: int) -> Iterator[tuple[Each, Tensor]]:
@@ -162,7 +169,7 @@ class Job:
             OSError: One cannot be written.
         """
         name, endings = one.input.name, self.endings(one.place)
-        self.record.add(name, endings, one.version)
+        self.record.add(name, endings, one.version, None if one.place else {**asdict(one.camera), "factor": one.factor})
         for kind, ending in zip(self.image_kinds, endings, strict=True):
             write_atomically(self.out / f"{name}{ending}", encoded(found, kind))
 

@@ -204,7 +204,8 @@ class SpaceClip:
             flip_average: Average with what the mirrored image gives: twice the time, a little more accurate.
             camera: `CameraChoice(fov_x=78)` or `CameraChoice(fx=520)` for images of any size; `Intrinsics`,
                 (fx, fy, cx, cy) or a matrix [3, 3] for images of one size, in their pixels; by default what EXIF data
-                says, else a guess. It changes the points, and depth only with `rescale_focal`.
+                says, else that of the training, or 60 degrees where that is not known. It changes the points, and
+                depth only with `rescale_focal`.
             rescale_focal: Correct depth for another lens than that of the training, see `TrainingCamera.factor`.
                 Without it there is a warning where that would change depth by over 5 %.
                 A camera that can hardly be meant (see `Intrinsics.doubt`) is warned of, too.
@@ -224,7 +225,7 @@ class SpaceClip:
             pictures = [as_picture(image) for image in given[start : start + self.batch_size]]
             prepared = np.stack([self.prepare(picture) for picture in pictures])
             for picture, depth in zip(pictures, self.decode(prepared, flip_average=flip_average), strict=True):
-                taken_with = camera_of(picture, camera)
+                taken_with = camera_of(picture, camera, self.training_camera)
                 factor = self.rescaling(taken_with) if rescale_focal else 1.0
                 found.append(self.depth_map(np.asarray(picture), depth, taken_with, factor))
         cameras = [one.camera for one in found]

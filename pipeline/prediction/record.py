@@ -40,6 +40,8 @@ def version_of(path: Path) -> Version:
 class Record:
     """A file of JSON lines: the settings, then [input's name, ending, *version] of each output before it is written.
 
+    Before those of an image or video a line says its camera; the last one counts.
+
     So an output that is there is of that version, whenever a run was interrupted, and a file without a line is the
     user's own.
 
@@ -92,11 +94,12 @@ class Record:
             ) from error
         self.settings = settings
 
-    def add(self, name: str, endings: Iterable[str], version: Version) -> None:
-        """Note outputs that are about to be written."""
+    def add(self, name: str, endings: Iterable[str], version: Version, camera: Mapping[str, Any] | None = None) -> None:
+        """Note outputs that are about to be written, and for whoever reads the file the camera of them all."""
         endings = list(endings)
         # Each begins its own line, whatever a full disk left of the one before.
-        lines = "".join(f"\n{json.dumps([name, ending, *version])}" for ending in endings)
+        notes = [*([{"image": name, **camera}] if camera else []), *([name, ending, *version] for ending in endings)]
+        lines = "".join(f"\n{json.dumps(note)}" for note in notes)
         with self._lock, self.file.open("a") as file:
             file.write(lines)
             file.flush()

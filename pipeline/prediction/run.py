@@ -74,7 +74,10 @@ def predict_inputs(
             done.failed.append(found.broken)
     if done.cameras:
         say(f"{checkpoint}: trained on {model.taught_by}")
-    for line in (*said_of(done.cameras, model.training_camera, rescaled=job.rescale_focal), *said):
+    for line in (
+        *said_of(done.cameras, model.training_camera, rescaled=job.rescale_focal, drawn=job.shows_points),
+        *said,
+    ):
         say(line)
     if images:
         failed = len(images) - done.whole - done.written

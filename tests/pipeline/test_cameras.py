@@ -136,6 +136,21 @@ def test_a_camera_that_is_turned_keeps_its_factor():
     assert training.factor(wide) == pytest.approx(math.sqrt(1 * 2))
 
 
+def test_a_camera_that_is_not_known_is_guessed_to_be_that_of_the_training(model):
+    found = model.predict(np.zeros((24, 32, 3), np.uint8)).camera
+    assert (found.fx, found.fy, found.cx, found.cy) == pytest.approx((32, 32, 15.5, 11.5))
+    assert found.is_guess
+    for size in ((48, 64), (64, 48), (30, 90)):
+        assert TrainingCamera(FACTS).factor(TrainingCamera(FACTS).guess(size)) == pytest.approx(1)
+
+
+def test_a_field_of_view_of_points_is_said_where_points_are_written(photos, predict):
+    for kinds, fields in (("npy,side", 0), ("ply", 1), ("npy,glb", 1)):
+        told = predict("photos", "--save", kinds)
+        assert "camera: not known of 3 images" in told
+        assert told.count("; points are drawn for 60 degrees; say it by") == fields
+
+
 def test_python_warns_of_another_lens_unless_depth_is_rescaled(model, recwarn):
     image = np.zeros((24, 32, 3), np.uint8)
     told = r"camera: field of view 53.1 degrees \(given\): that of the training is 50.4 to 56.1 degrees, so depths are"
@@ -282,7 +297,7 @@ def test_what_is_said_of_cameras():
     assert "so depths are wrong: times 0.617 to 1.694 they" in line
     (line,) = said_of(Counter([like, other]), training, rescaled=True)
     assert line.endswith("so depths were multiplied by 0.617 to 1.002 (--rescale-focal)")
-    (line,) = said_of(Counter([guess, guess]), None, rescaled=False)
+    (line,) = said_of(Counter([guess, guess]), None, rescaled=False, drawn=True)
     assert line == (
         "camera: not known of 2 images: depth is metres if its field of view is that of the training, which is not "
         "recorded; points are drawn for 60 degrees; say it by --fov-x or --fx"

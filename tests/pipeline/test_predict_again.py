@@ -1,5 +1,6 @@
 """`spaceclip predict` a second time: what is taken for done, what is done again, and what is never touched."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from spaceclip.pipeline.prediction import images
+from spaceclip.cache import CameraFacts
+from spaceclip.pipeline.prediction import SpaceClip, images
+from spaceclip.pipeline.prediction.cameras import TrainingCamera
 from spaceclip.train import load_checkpoint, save_checkpoint
 
 
@@ -67,6 +70,25 @@ def test_a_folder_holds_depth_of_one_set_of_settings(photos, predict, refused, o
     shutil.copy("photos/a.jpg", "photos/clip.gif")
     given = ("photos/a.jpg", "photos/clip.gif") if "--smooth" in option else ("photos",)
     assert differs in refused(*given, *option)
+
+
+def test_of_a_rescaled_folder_it_is_said_that_it_is_rescaled(photos, predict, refused, monkeypatch):
+    facts: CameraFacts = {"focal": [30.0, 32.0, 34.0], "size": [24, 32], "images": 3}
+    monkeypatch.setattr(SpaceClip, "training_camera", TrainingCamera(facts))
+    predict("photos", "--fov-x", "70")
+    told = refused("photos", "--fov-x", "70", "--rescale-focal")
+    assert "(rescale_focal False there, True now)" in told
+
+
+def test_the_record_keeps_the_camera_of_each_image_and_video(photos, predict):
+    shutil.copy("photos/trip/b.png", "photos/clip.gif")
+    predict("photos/a.jpg", "photos/clip.gif", "--save", "npy", "--fx", "25")
+    lines = [json.loads(line) for line in Path("depth/predict.jsonl").read_text().splitlines()]
+    common = {"fx": 25, "fy": 25, "origin": "given", "factor": 1}
+    assert [line for line in lines[1:] if isinstance(line, dict)] == [
+        {"image": "a", **common, "cx": 9.5, "cy": 14.5, "size": [30, 20]},
+        {"image": "clip", **common, "cx": 15.5, "cy": 11.5, "size": [24, 32]},
+    ]
 
 
 def test_the_same_weights_with_another_record_are_another_checkpoint(photos, predict, refused):

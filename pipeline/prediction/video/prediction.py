@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count, islice, takewhile
 
@@ -109,7 +109,8 @@ class VideoPrediction:
         record = self.job.record
         record.begin(self.job.settings)
         record.discard_others(self.input.name, self.version)
-        record.add(self.input.name, self.job.video_endings, self.version)
+        camera = {**asdict(self.camera), "factor": self.factor}
+        record.add(self.input.name, self.job.video_endings, self.version, camera)
         about, colours = self._survey() if self._is_coloured else (self.clip.about, None)
         report(len(rows), about)
         pixels, batch = self.clip.first.height * self.clip.first.width, self.job.model.batch_size
