@@ -163,7 +163,7 @@ def said_of(
     known = [camera for camera in cameras if not camera.is_guess]
     taught = training.fov if training else "which is not recorded"
     lines = []
-    if guesses := {camera: images for camera, images in cameras.items() if camera.is_guess}:
+    if guesses := {camera: images for camera, images in cameras.items() if images and camera.is_guess}:
         fields = dict.fromkeys(f"{of(camera.fov_x for camera in guesses):.3g}" for of in (min, max))
         points = f"; points are drawn for {' to '.join(fields)} degrees" if drawn else ""
         lines.append(

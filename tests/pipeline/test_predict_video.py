@@ -92,6 +92,14 @@ def test_the_duration_that_a_film_states_is_that_of_all_its_frames(trained, pred
     assert 8.04 <= seconds < 9.2
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "avi"])
+def test_a_video_that_begins_late_is_not_taken_for_cut_short(trained, suffix):
+    write_video(f"late.{suffix}", [scene(number) for number in range(9)], [1000 + 40 * number for number in range(9)])
+    clip = Clip(Path(f"late.{suffix}"))
+    assert len(list(clip.frames())) == 9
+    assert clip.broken is None
+
+
 @pytest.mark.parametrize(("quarters", "turned"), [(1, Image.Transpose.ROTATE_270), (2, Image.Transpose.ROTATE_180)])
 def test_a_video_is_turned_as_it_asks(clip, quarters, turned):
     content = bytearray(clip.read_bytes())
@@ -119,7 +127,9 @@ def test_an_interrupted_video_goes_on_where_it_stopped(clip, predict, monkeypatc
     assert told.partition("flicker")[2] == whole
     assert {file.name: file.read_bytes() for file in Path("depth/clip").iterdir()} == full
     monkeypatch.setattr(SpaceClip, "backbone", None)  # nothing is left that would need it
-    assert "0 of 10 frames written (npy), 10 were there" in predict("clip.mp4", "--save", "npy")
+    told = predict("clip.mp4", "--save", "npy")
+    assert "0 of 10 frames written (npy), 10 were there" in told
+    assert "not known of" not in told
 
 
 def test_what_is_filtered_or_one_file_is_done_anew(clip, predict):

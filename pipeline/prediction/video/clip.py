@@ -163,5 +163,8 @@ def _decoded(container: "InputContainer", stream: "VideoStream") -> "Iterator[Vi
 def _seconds(container: "InputContainer", stream: "VideoStream") -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    # That of the file is its longest stream's.
-    return container.duration / 1_000_000 if container.duration and len(container.streams) == 1 else None
+    if not container.duration or len(container.streams) > 1:  # that of the file is its longest stream's
+        return None
+    # Matroska's ends when the last frame does, whenever the first begins.
+    start = max(0, container.start_time or 0) if "matroska" in container.format.name else 0
+    return (container.duration - start) / 1_000_000
