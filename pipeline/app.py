@@ -96,7 +96,7 @@ def depth_page(model: SpaceClip, folder: str) -> Any:
 
 
 def _summary(model: SpaceClip, found: DepthMap) -> str:
-    lines = said_of(Counter([found.camera]), model.training_camera, rescaled=False)
+    lines = said_of(Counter([found.camera]), model.training_camera, rescaled=False, drawn=True)
     return "\n".join([repr(found), *lines])
 
 
